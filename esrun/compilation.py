@@ -1,0 +1,32 @@
+"""What JAX spends on tracing and compiling, by its own account."""
+
+import jax
+
+EVENTS = (
+    "/jax/core/compile/jaxpr_trace_duration",
+    "/jax/core/compile/jaxpr_to_mlir_module_duration",
+    "/jax/core/compile/backend_compile_duration",
+)
+
+
+class Clock:
+    """Counts compilations and their seconds while it is open; a context manager."""
+
+    def __init__(self):
+        """Nothing counted yet."""
+        self.seconds = 0.0
+        self.compilations = 0
+
+    def __enter__(self):
+        """-> itself, counting."""
+        jax.monitoring.register_event_duration_secs_listener(self._hear)
+        return self
+
+    def __exit__(self, *error):
+        """Stop counting."""
+        jax.monitoring.unregister_event_duration_listener(self._hear)
+
+    def _hear(self, event: str, seconds: float, **_) -> None:
+        if event in EVENTS:
+            self.seconds += seconds
+            self.compilations += event == EVENTS[-1]

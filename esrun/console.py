@@ -1,0 +1,102 @@
+"""What a run shows: a panel, a line of progress, a closing table; the same as plain lines in `esrun.log`.
+
+A terminal gets a line that is rewritten after every chunk. Without one (a pipe, a batch job) plain lines come, one every
+`log.every` generations, without control characters.
+"""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from esrun.loop import Progress, Score
+
+
+class Show:
+    """The console and the log of one run; a context manager."""
+
+    def __init__(self, log: Path, every: int, generations: int):
+        """`every`: generations between plain lines. The log is appended to."""
+        self._file = log.open("a", encoding="utf-8")
+        self._terminal = Console(highlight=False)
+        self._log = Console(file=self._file, width=100, color_system=None, highlight=False, legacy_windows=False)
+        self._live: Live | None = None
+        self._every, self._generations = every, generations
+        self._printed = 0
+        self._held_out: float | None = None
+        self._before: Progress | None = None
+
+    def __enter__(self):
+        """-> itself."""
+        return self
+
+    def __exit__(self, *error):
+        """Leave the last line of progress standing."""
+        self._stop_live()
+        self._file.close()
+
+    def say(self, what) -> None:
+        """Print a line or anything that rich can show, on the console and in the log."""
+        for console in (self._terminal, self._log):
+            console.print(what)
+
+    def panel(self, title: str, rows: dict[str, str]) -> None:
+        """The start of a run."""
+        self.say(Panel(_table(rows), title=title, title_align="left", expand=False))
+
+    def progress(self, progress: Progress) -> None:
+        """One chunk further."""
+        if progress.score:
+            self._held_out = progress.score.mean
+        line = self._line(progress)
+        if self._terminal.is_terminal:
+            if self._live is None:
+                self._live = Live(console=self._terminal, auto_refresh=False, transient=False)
+                self._live.start()
+            self._live.update(line, refresh=True)
+        if progress.generation // self._every > self._printed // self._every or progress.generation >= self._generations:
+            self._printed = progress.generation
+            if not self._terminal.is_terminal:
+                self._terminal.print(line, soft_wrap=True)
+            self._log.print(line, soft_wrap=True)
+        self._before = progress
+
+    def closing(self, title: str, rows: dict[str, str]) -> None:
+        """The end of a run."""
+        self._stop_live()
+        self.say(Panel(_table(rows), title=title, title_align="left", expand=False))
+
+    def _stop_live(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _line(self, now: Progress) -> Text:
+        width = len(str(self._generations))
+        parts = [f"generation {now.generation:>{width}}/{self._generations}"]
+        if now.rows:
+            row = now.rows[-1]
+            parts += [f"best {row['fitness_best']:.4g}", f"mean {row['fitness_mean']:.4g}", f"sigma {row['sigma']:.3g}"]
+        parts.append(f"held-out {'-' if self._held_out is None else format(self._held_out, '.4g')}")
+        if self._before and now.seconds > self._before.seconds:
+            seconds = now.seconds - self._before.seconds
+            rate = (now.env_steps - self._before.env_steps) / seconds
+            left = now.seconds / now.generation * (self._generations - now.generation)
+            parts += [f"{rate:.3g} env steps/s", f"{left:.0f} s left"]
+        return Text("  ".join(parts))
+
+
+def held_out(score: Score) -> str:
+    """-> a score in words."""
+    text = f"{score.mean:.4g} ± {score.ci95:.2g} (95 %, {score.episodes} episodes, std {score.std:.3g})"
+    return text + "".join(f", {name.replace('_', ' ')} {x:.4g}" for name, x in score.measures.items())
+
+
+def _table(rows: dict[str, str]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for name, value in rows.items():
+        table.add_row(Text(name, style="dim"), Text(value))
+    return table

@@ -1,0 +1,102 @@
+"""Devices: the only file that knows pmap, device counts and how a population is spread over them.
+
+A program is run by every local device at once, each with the whole training state and its own slice of the population.
+Arguments and results are replicated (`in_axes=None`, `out_axes=None`), so a result goes back in as it came out and the
+second chunk finds the first one's program.
+"""
+
+import importlib.util
+import os
+from collections.abc import Callable
+
+AXIS = "devices"
+
+
+def cores() -> int:
+    """-> the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def may_have_accelerator() -> bool:
+    """Whether JAX could find anything but the CPU: false where no plug-in is installed or JAX_PLATFORMS says cpu."""
+    return os.environ.get("JAX_PLATFORMS", "") != "cpu" and importlib.util.find_spec("jax_plugins") is not None
+
+
+def start(precision: str, deterministic: bool) -> None:
+    """Set up JAX; called before its first import (what can only be set then stays as the first call set it).
+
+    On a CPU host JAX sees one device per core: XLA:CPU runs the small kernels of a rollout on one thread each. OpenBLAS
+    is kept to one thread, since two devices in LAPACK at once fight over its threads.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if deterministic:
+        flags = os.environ.get("XLA_FLAGS", "")
+        if "--xla_gpu_deterministic_ops" not in flags:
+            os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+    import jax
+
+    if not jax.distributed.is_initialized() and not _started():
+        jax.config.update("jax_num_cpu_devices", cores())
+    jax.config.update("jax_enable_x64", precision == "float64")
+
+
+def _started() -> bool:
+    from jax._src import xla_bridge  # there is no public way to ask without starting the backend
+
+    return xla_bridge.backends_are_initialized()
+
+
+def choose(requested: int | str, population_size: int) -> tuple:
+    """-> the devices to run on: all local ones for "auto", though no more than there are members.
+
+    Raises ValueError when more are requested than there are.
+    """
+    import jax
+
+    found = jax.local_devices()
+    if requested == "auto":
+        return tuple(found[: min(len(found), population_size)])
+    if int(requested) > len(found):
+        raise ValueError(
+            f"runtime.devices must be at most {len(found)}, the devices that JAX sees here "
+            f"({found[0].platform}), got {requested}: write runtime.devices=auto"
+        )
+    return tuple(found[: int(requested)])
+
+
+def on_every(devices: tuple, function: Callable) -> Callable:
+    """Compile `function` for `devices`: each runs the whole of it on the same arguments.
+
+    Inside it `slice_of`, `gather` and `total` tell the devices apart. All results must be the same on every device.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    def program(_, arguments):
+        return function(*arguments)
+
+    mapped = jax.pmap(program, axis_name=AXIS, devices=devices, in_axes=(0, None), out_axes=None)
+    numbers = jnp.arange(len(devices))  # pmap asks for one argument that is mapped
+    return lambda *arguments: mapped(numbers, arguments)
+
+
+def slice_of(size: int):
+    """-> [size] the numbers of this device's slice; slices follow one another in the order of the devices."""
+    import jax
+    import jax.numpy as jnp
+
+    return jax.lax.axis_index(AXIS) * size + jnp.arange(size)
+
+
+def gather(x):
+    """X [size, ...] on every device -> [devices * size, ...], the same everywhere, in the order of the slices."""
+    import jax
+
+    return jax.lax.all_gather(x, AXIS, tiled=True)
+
+
+def total(tree):
+    """-> the sum over devices of every leaf, the same everywhere."""
+    import jax
+
+    return jax.lax.psum(tree, AXIS)

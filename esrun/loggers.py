@@ -1,0 +1,33 @@
+"""Trackers outside the run folder: each a function that takes a generation's line of metrics."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+Logger = Callable[[dict], None]
+
+
+def make_tensorboard(*, folder: Path) -> Logger:
+    """TensorBoard event files in the run folder. Raises ValueError without the extra."""
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        raise ValueError("logger=tensorboard needs tensorboardX: pip install 'esrun[tensorboard]'") from None
+    writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def log(line):
+        for name, value in line.items():
+            if isinstance(value, (int, float)):
+                writer.add_scalar(name, value, line["generation"])
+        writer.flush()
+
+    return log
+
+
+def make_wandb(*, folder: Path, project: str, mode: str) -> Logger:
+    """A Weights & Biases run. Raises ValueError without the extra."""
+    try:
+        import wandb
+    except ImportError:
+        raise ValueError("logger=wandb needs wandb: pip install 'esrun[wandb]'") from None
+    run = wandb.init(project=project, mode=mode, dir=str(folder), reinit="finish_previous")
+    return lambda line: run.log({k: v for k, v in line.items() if v is not None}, step=line["generation"])

@@ -1,0 +1,181 @@
+"""The loop over chunks: Python's side of training.
+
+The next chunk is dispatched before the last one's results are read, so the devices never wait for the host. All stop rules
+but `stop.seconds` are decided inside the compiled program; a chunk that was dispatched after the end does nothing.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from esrun.schema import Config
+from esrun.training import CHUNK, Program, Stop
+from esrun.types import TrainState
+
+SECONDS_PER_CHUNK = 1.0
+"""Python looks at a run about this often."""
+
+
+class Score(NamedTuple):
+    """The mean policy on held-out episodes."""
+
+    generation: int
+    mean: float
+    std: float
+    ci95: float
+    """Half the width of the 95 % interval of the mean, 1.96 std / sqrt(episodes)."""
+    episodes: int
+    measures: dict[str, float]
+
+
+class Progress(NamedTuple):
+    """Where a run stands after a chunk."""
+
+    generation: int
+    env_steps: int
+    seconds: float
+    best_fitness: float
+    rows: list[dict]
+    """The chunk's generations, oldest first."""
+    score: Score | None
+    """The evaluation at the chunk's end, if there was one."""
+
+
+class Outcome(NamedTuple):
+    """How a run ended."""
+
+    state: TrainState
+    reason: str
+    """generations | eval | fitness | seconds | env_steps"""
+    progress: Progress
+    score: Score
+
+
+class Pending(NamedTuple):
+    """A dispatched chunk, its results perhaps not there yet."""
+
+    state: TrainState
+    rows: dict
+    count: jax.Array
+    score: tuple | None
+
+
+def train(
+    program: Program, hyper: Any, config: Config, report: Callable[[Progress], None], clock: Callable[[], float] = time.monotonic
+) -> Outcome:
+    """Train from scratch until a limit is reached; `report` is called after every chunk.
+
+    `stop.seconds` counts from the first chunk's end, so that compiling does not shorten a run.
+    """
+    seed = jnp.uint32(config.seed)
+    state = program.init(hyper, seed)
+    progress = Progress(0, 0, 0.0, -np.inf, [], None)
+    score, reason, length = None, None, 1
+    until = 0
+    started = arrived = None
+    pending: list[Pending] = []
+
+    while True:
+        if reason is None and until < config.generations:
+            until = min(until + length, config.generations, _next_multiple(until, config.eval.every))
+            evaluate = until % config.eval.every == 0 or until == config.generations
+            state, chunk = _dispatch(program, hyper, seed, state, _stop(config, until), evaluate)
+            pending.append(chunk)
+            if started is not None and len(pending) == 1:
+                continue
+        if not pending:
+            break
+        chunk = pending.pop(0)
+        count = int(chunk.count)  # waits for the devices
+        now = clock()
+        started = now if started is None else started
+        if count and arrived is not None:
+            length = _chunk_length(length, count, now - arrived)
+        arrived = now
+        if count or (chunk.score and (score is None or score.generation != progress.generation)):
+            progress = _progress(progress, chunk, count, now - started)
+            score = progress.score or score
+            report(progress)
+        reason = reason or _reason(config, progress, score)
+
+    if score is None or score.generation != progress.generation:
+        state, returns, measures = program.evaluate(hyper, seed, state)
+        score = _score(progress.generation, returns, measures)
+        progress = progress._replace(rows=[], score=score)
+        report(progress)
+    return Outcome(state, reason or "generations", progress, score)
+
+
+def _dispatch(program, hyper, seed, state, stop, evaluate) -> tuple[TrainState, Pending]:
+    state, rows, count = program.advance(hyper, seed, state, stop)
+    score = None
+    if evaluate:
+        state, *score = program.evaluate(hyper, seed, state)
+    return state, Pending(state, rows, count, score and tuple(score))
+
+
+def _stop(config: Config, generation: int) -> Stop:
+    stop = config.stop
+    steps = 2**64 - 1 if stop.env_steps is None else stop.env_steps
+    return Stop(
+        generation=jnp.int32(generation),
+        fitness=jnp.asarray(np.inf if stop.fitness is None else stop.fitness, float),
+        held_out=jnp.asarray(np.inf if stop.eval is None else stop.eval, float),
+        env_steps=jnp.asarray([steps >> 32, steps & 0xFFFFFFFF], jnp.uint32),
+    )
+
+
+def _next_multiple(generation: int, every: int) -> int:
+    return (generation // every + 1) * every
+
+
+def _chunk_length(length: int, count: int, seconds: float) -> int:
+    """-> the generations of the next chunk: about SECONDS_PER_CHUNK of them, at most four times the last."""
+    wanted = int(count * SECONDS_PER_CHUNK / max(seconds, 1e-6))
+    return max(1, min(wanted, 4 * length, CHUNK))
+
+
+def _progress(before: Progress, chunk: Pending, count: int, seconds: float) -> Progress:
+    columns = {name: np.asarray(column)[:count] for name, column in chunk.rows.items()}
+    env_steps = before.env_steps + np.cumsum(columns.pop("env_steps"), dtype=np.uint64)
+    rows = [
+        {"generation": before.generation + 1 + i, "env_steps": int(env_steps[i])}
+        | {name: column[i].item() for name, column in columns.items()}
+        for i in range(count)
+    ]
+    generation = before.generation + count
+    best = max([before.best_fitness, *(row["fitness_best"] for row in rows)])
+    score = chunk.score and _score(generation, *chunk.score)
+    return Progress(generation, int(env_steps[-1]) if count else before.env_steps, seconds, best, rows, score)
+
+
+def _score(generation: int, returns: jax.Array, measures: dict) -> Score:
+    values = np.asarray(returns, np.float64)
+    std = float(np.std(values, ddof=1))
+    return Score(
+        generation=generation,
+        mean=float(np.mean(values)),
+        std=std,
+        ci95=1.96 * std / len(values) ** 0.5,
+        episodes=len(values),
+        measures={name: float(np.mean(np.asarray(x, np.float64))) for name, x in measures.items()},
+    )
+
+
+def _reason(config: Config, progress: Progress, score: Score | None) -> str | None:
+    """-> which limit the run has reached. Says after the fact what the compiled program has decided."""
+    stop = config.stop
+    reached: Iterator[tuple[str, bool]] = iter(
+        [
+            ("fitness", stop.fitness is not None and progress.best_fitness >= stop.fitness),
+            ("eval", stop.eval is not None and score is not None and score.mean >= stop.eval),
+            ("env_steps", stop.env_steps is not None and progress.env_steps >= stop.env_steps),
+            ("seconds", stop.seconds is not None and progress.seconds >= stop.seconds),
+            ("generations", progress.generation >= config.generations),
+        ]
+    )
+    return next((name for name, yes in reached if yes), None)

@@ -1,0 +1,1 @@
+"""Policies: one haiku architecture a file."""

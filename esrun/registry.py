@@ -1,0 +1,82 @@
+"""The options by name: one registry a kind, filled by the package and by entry points.
+
+An installed package adds options through the entry-point groups `esrun.tasks`, `esrun.strategies`, `esrun.policies` and
+`esrun.loggers`: the entry point's name is the option's `name`, its value a factory with keyword-only arguments, whose
+annotations are the schema. A yaml file or a run folder can only name what is registered.
+"""
+
+import inspect
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pkgutil import resolve_name
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, create_model
+
+from esrun import schema
+
+
+class Option(NamedTuple):
+    """One named option of a kind."""
+
+    schema: type[BaseModel]
+    factory: str
+    """"module:function", imported when a run is built: that is where JAX comes in."""
+
+
+OPTIONS: dict[str, dict[str, Option]] = {
+    "task": {
+        "gymnax": Option(schema.Gymnax, "esrun.tasks.gymnax:make_gymnax"),
+        "sine": Option(schema.Sine, "esrun.tasks.sine:make_sine"),
+        "blackbox": Option(schema.Blackbox, "esrun.tasks.blackbox:make_blackbox"),
+    },
+    "strategy": {
+        "openai_es": Option(schema.OpenAIES, "esrun.strategies.openai_es:make_openai_es"),
+        "cma_es": Option(schema.CMAES, "esrun.strategies.cma_es:make_cma_es"),
+    },
+    "policy": {
+        "mlp": Option(schema.MLP, "esrun.policies.mlp:make_mlp"),
+        "cnn": Option(schema.CNN, "esrun.policies.cnn:make_cnn"),
+        "rnn": Option(schema.RNN, "esrun.policies.rnn:make_rnn"),
+        "vector": Option(schema.Vector, "esrun.policies.vector:make_vector"),
+    },
+    "logger": {
+        "tensorboard": Option(schema.TensorBoard, "esrun.loggers:make_tensorboard"),
+        "wandb": Option(schema.WandB, "esrun.loggers:make_wandb"),
+    },
+}
+
+PLURAL = {"task": "tasks", "strategy": "strategies", "policy": "policies", "logger": "loggers"}
+
+GIVEN = {"n", "input_shape", "output_size"}
+"""Arguments of factories that no configuration sets: they follow from the other parts."""
+
+
+def names(kind: str) -> list[str]:
+    """-> every registered name of a kind, the package's first."""
+    return [*OPTIONS[kind], *(point.name for point in entry_points(group=f"esrun.{PLURAL[kind]}"))]
+
+
+def find(kind: str, name: str) -> Option:
+    """-> the option; KeyError when there is none of that name. A plug-in's module is imported here."""
+    if name in OPTIONS[kind]:
+        return OPTIONS[kind][name]
+    for point in entry_points(group=f"esrun.{PLURAL[kind]}"):
+        if point.name == name:
+            return Option(schema_of(name, point.load()), point.value)
+    raise KeyError(name)
+
+
+def schema_of(name: str, factory: Callable) -> type[BaseModel]:
+    """The model of a plug-in's options: the annotations of its factory's keyword-only arguments."""
+    fields: dict[str, Any] = {
+        argument: (parameter.annotation, ...)
+        for argument, parameter in inspect.signature(factory, eval_str=True).parameters.items()
+        if argument not in GIVEN
+    }
+    return create_model(name, __config__=ConfigDict(extra="forbid", strict=True), name=(Literal[name], ...), **fields)
+
+
+def factory(kind: str, name: str) -> Callable:
+    """-> the function that makes the option."""
+    return resolve_name(find(kind, name).factory)

@@ -1,0 +1,113 @@
+"""The run folder: what a run leaves on disk, each file whole or not there."""
+
+import json
+import math
+import os
+import platform
+import re
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+SECRET = re.compile(r"(token|secret|password|passwd|api_?key|credential)", re.IGNORECASE)
+PACKAGES = ("jax", "jaxlib", "dm-haiku", "optax", "gymnax", "numpy")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name, flush it to the disk, then give it its name."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as JSON; numbers that JSON does not have become null."""
+    write_bytes(path, (json.dumps(plain(content), indent=2) + "\n").encode())
+
+
+def plain(value: Any) -> Any:
+    """-> the same tree in JSON's types; NaN and infinities become None."""
+    if isinstance(value, dict):
+        return {str(key): plain(x) for key, x in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(x) for x in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def masked(value: Any, key: str = "") -> Any:
+    """-> the same tree, with the values of keys that look like secrets hidden."""
+    if isinstance(value, dict):
+        return {name: masked(x, str(name)) for name, x in value.items()}
+    return "***" if value is not None and SECRET.search(key) else value
+
+
+def masked_command(arguments: list[str]) -> list[str]:
+    """-> a command line without the values of keys that look like secrets."""
+    return [re.sub(r"=.*", "=***", word) if SECRET.search(word.partition("=")[0]) else word for word in arguments]
+
+
+def describe(config: dict, choices: dict[str, str], arguments: list[str], local_devices: tuple) -> dict:
+    """-> what `run.json` holds: all that is needed to know what ran, and where."""
+    return {
+        "config": masked(config),
+        "choices": choices,
+        "command": masked_command(arguments),
+        "versions": {"python": platform.python_version(), "esrun": version("esrun")} | _versions(),
+        "devices": [f"{device.platform}:{device.id} {device.device_kind}" for device in local_devices],
+        "platform": platform.platform(),
+        "git": git_commit(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "?"
+    return found
+
+
+def git_commit() -> str | None:
+    """-> the commit of the working directory, "+" behind it with uncommitted changes; None outside a repository."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def save_policy(path: Path, params: Any, normalizer: Any, metadata: dict[str, Any]) -> None:
+    """Write `policy.safetensors`.
+
+    Tensors are named `params/MODULE/NAME` after the haiku tree and, with an input normaliser, `normalizer/count|mean|m2`
+    (x is normalised to (x - mean) / sqrt(m2 / count), cut at ±10). The metadata's values are JSON: `policy` and `task` (the
+    options), `input_shape`, `output_size`, `format`.
+    """
+    tensors = {
+        f"params/{module}/{name}": np.asarray(x) for module, leaves in params.items() for name, x in leaves.items()
+    }
+    if normalizer is not None:
+        tensors |= {f"normalizer/{name}": np.asarray(x) for name, x in normalizer._asdict().items()}
+    metadata = {"format": "esrun policy 1", **metadata}
+    contiguous = {name: np.ascontiguousarray(x).reshape(x.shape) for name, x in tensors.items()}
+    write_bytes(path, save(contiguous, {key: json.dumps(plain(x)) for key, x in metadata.items()}))
+
+
+def command_line() -> list[str]:
+    """-> the command that was typed."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]

@@ -1,0 +1,226 @@
+"""What a configuration may say: one model per option, checked before JAX is imported.
+
+Defaults stand in `conf/` alone, so no field has one here. **Floats are traced, everything else is structure**: a run's
+floats become arguments of its compiled program, and runs that differ in floats and seed share one program. Declare a number
+`float` to let it be swept without compiling, `int` where it shapes an array or a loop.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Factor = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Widths = Annotated[list[Count], Field(max_length=64)]
+Activation = Literal[
+    "relu", "tanh", "gelu", "elu", "silu", "sigmoid", "softplus", "leaky_relu", "sin", "identity", "step", "sign"
+]
+Init = Literal["lecun_normal", "orthogonal", "normal", "uniform", "zeros"]
+# optax's first-order optimisers whose update is a plain gradient step; a test holds the list against optax
+Optimizer = Literal[
+    "adabelief", "adadelta", "adagrad", "adam", "adamax", "adamaxw", "adamw", "adan", "amsgrad", "lamb", "lars", "lion",
+    "nadam", "nadamw", "novograd", "optimistic_gradient_descent", "radam", "rmsprop", "rprop", "sgd", "sign_sgd", "sm3",
+    "yogi",
+]  # fmt: skip
+
+
+class Model(BaseModel):
+    """Unknown keys and wrong types are errors; 1 is taken for 1.0, and nothing else is converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+# ---- strategies ------------------------------------------------------------------------------------------------------
+
+
+class OpenAIES(Model):  # noqa: D101  (the option's yaml says what each key is)
+    name: Literal["openai_es"]
+    population_size: Annotated[int, Field(ge=2)]
+    sigma: Positive
+    sigma_decay: Factor
+    sigma_limit: NonNegative
+    learning_rate: Positive
+    learning_rate_decay: Factor
+    learning_rate_limit: NonNegative
+    weight_decay: NonNegative
+    antithetic: bool
+    shaping: Literal["centered_ranks", "z_score", "raw"]
+    optimizer: Optimizer
+    optimizer_options: dict[str, bool | int | float | str | None]
+
+    @model_validator(mode="after")
+    def _pairs(self):
+        if self.antithetic and self.population_size % 2:
+            raise ValueError(
+                "strategy.population_size must be even with strategy.antithetic=true, whose members come in pairs, "
+                f"got {self.population_size}: write strategy.population_size={self.population_size + 1} "
+                "or strategy.antithetic=false"
+            )
+        return self
+
+
+class CMAES(Model):  # noqa: D101
+    name: Literal["cma_es"]
+    population_size: Literal["auto"] | Annotated[int, Field(ge=2)]
+    sigma: Positive
+    parents: Count | None
+    c_m: Positive
+    active: bool
+
+    @model_validator(mode="after")
+    def _parents(self):
+        if self.parents and self.population_size != "auto" and self.parents > self.population_size:
+            raise ValueError(
+                "strategy.parents must be at most strategy.population_size, got "
+                f"{self.parents} parents of {self.population_size}: write strategy.parents={self.population_size // 2}"
+            )
+        return self
+
+
+# ---- policies --------------------------------------------------------------------------------------------------------
+
+
+class Network(Model):  # noqa: D101
+    normalize_input: bool
+    hidden: Widths
+    activation: Activation
+
+
+class MLP(Network):  # noqa: D101
+    name: Literal["mlp"]
+    init: Init
+    init_scale: Positive
+    bias: bool
+
+
+class CNN(Network):  # noqa: D101
+    name: Literal["cnn"]
+    channels: Widths
+    kernel: Count
+    stride: Count
+    init: Init
+    init_scale: Positive
+    bias: bool
+
+
+class RNN(Network):  # noqa: D101
+    name: Literal["rnn"]
+    hidden: Annotated[Widths, Field(min_length=1)]
+    cell: Literal["gru", "lstm", "vanilla"]
+
+
+class Vector(Model):  # noqa: D101
+    name: Literal["vector"]
+    normalize_input: Literal[False]
+    low: Finite
+    high: Finite
+
+    @model_validator(mode="after")
+    def _interval(self):
+        if self.low >= self.high:
+            raise ValueError(f"policy.low must be less than policy.high, got {self.low} and {self.high}")
+        return self
+
+
+# ---- tasks -----------------------------------------------------------------------------------------------------------
+
+
+class TaskModel(Model):  # noqa: D101
+    episodes: Count
+    generations: Count | None = Field(default=None, description="a task may set its own; the run's key is `generations`")
+
+
+class Gymnax(TaskModel):  # noqa: D101
+    name: Literal["gymnax"]
+    env: str
+    env_params: dict[str, bool | int | float | list[int] | list[float]]
+    episode_length: Count
+    action: Literal["clip", "squash"]
+
+
+class Sine(TaskModel):  # noqa: D101
+    name: Literal["sine"]
+    sequence_length: Annotated[int, Field(ge=2)]
+    batch_size: Count
+    span: Positive
+    jitter: NonNegative
+    reward: Literal["negative_error", "inverse_square"]
+
+
+class Blackbox(TaskModel):  # noqa: D101
+    name: Literal["blackbox"]
+    function: Literal["sphere", "ellipsoid", "rosenbrock", "rastrigin", "ackley", "himmelblau", "six_hump_camel"]
+    dimension: Count
+
+    @model_validator(mode="after")
+    def _dimension(self):
+        if self.function in ("himmelblau", "six_hump_camel") and self.dimension != 2:
+            raise ValueError(
+                f"task.dimension must be 2 for task.function={self.function}, got {self.dimension}: write task.dimension=2"
+            )
+        return self
+
+
+# ---- loggers ---------------------------------------------------------------------------------------------------------
+
+
+class TensorBoard(Model):  # noqa: D101
+    name: Literal["tensorboard"]
+
+
+class WandB(Model):  # noqa: D101
+    name: Literal["wandb"]
+    project: str
+    mode: Literal["online", "offline"]
+
+
+# ---- the run ---------------------------------------------------------------------------------------------------------
+
+
+class Stop(Model):  # noqa: D101
+    eval: Finite | None
+    fitness: Finite | None
+    seconds: Positive | None
+    env_steps: Count | None
+
+
+class Eval(Model):  # noqa: D101
+    every: Count
+    episodes: Annotated[int, Field(ge=2)]
+
+
+class Checkpoint(Model):  # noqa: D101
+    every: Count
+    seconds: Positive
+    keep: Count
+
+
+class Log(Model):  # noqa: D101
+    every: Count
+
+
+class Runtime(Model):  # noqa: D101
+    devices: Literal["auto"] | Count
+    precision: Literal["float32", "float64"]
+    population_chunk: Literal["auto"] | Count
+    deterministic: bool
+
+
+class Config(Model):
+    """A whole run. `task`, `strategy`, `policy` and the loggers are models chosen by their `name`."""
+
+    task: Any
+    strategy: Any
+    policy: Any
+    logger: dict[str, Any]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    generations: Annotated[int, Field(ge=1, lt=2**31)]
+    stop: Stop
+    eval: Eval
+    checkpoint: Checkpoint
+    log: Log
+    runtime: Runtime
+    resume: str | None

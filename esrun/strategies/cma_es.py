@@ -1,0 +1,159 @@
+"""CMA-ES: covariance matrix adaptation.
+
+Hansen: The CMA Evolution Strategy: A Tutorial, 2016, https://arxiv.org/abs/1604.00772. Equation numbers are the
+tutorial's; figure 6 and table 1 hold the whole algorithm. Two choices are ours: fitness is maximised, and solutions are
+drawn with the symmetric root of C, y = C^(1/2) z, which has the distribution of the tutorial's B D z and is continuous in C
+where B is not (a sign or an order of eigenvectors that flips with the last bit would change every sample).
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from esrun.strategies.shaping import by_rank
+from esrun.types import Strategy
+
+
+class State(NamedTuple):
+    """The search distribution N(mean, sigma^2 C), its evolution paths and the roots of C."""
+
+    mean: jax.Array  # [n]
+    sigma: jax.Array  # []
+    C: jax.Array  # [n, n]
+    p_sigma: jax.Array  # [n]
+    p_c: jax.Array  # [n]
+    root: jax.Array  # [n, n] C^(1/2) as of the last decomposition
+    inverse_root: jax.Array  # [n, n] C^(-1/2)
+    generation: jax.Array  # [] int32
+
+
+class Sums(NamedTuple):
+    """What the update needs of a slice of the population."""
+
+    y_w: jax.Array  # [n] sum of w y over the parents
+    rank_mu: jax.Array  # [n, n] sum of w° y yᵀ over all members
+
+
+class Constants(NamedTuple):
+    """Table 1. `weights` [p] are sorted, the best member's first."""
+
+    weights: np.ndarray
+    mu_eff: float
+    c_sigma: float
+    d_sigma: float
+    c_c: float
+    c_1: float
+    c_mu: float
+    chi_n: float
+
+
+def constants(n: int, population_size: int, parents: int, active: bool) -> Constants:
+    """The default strategy parameters (eqs. 49-58), with the positive weights on the first `parents` members."""
+    w = math.log(parents + 0.5) - np.log(np.arange(1, population_size + 1))  # 49; there parents = p / 2
+    positive, negative = np.maximum(w, 0), np.minimum(w, 0)
+    mu_eff = positive.sum() ** 2 / (positive**2).sum()
+    mu_eff_minus = negative.sum() ** 2 / max((negative**2).sum(), 1e-300)
+
+    c_1 = 2 / ((n + 1.3) ** 2 + mu_eff)  # 57
+    c_mu = min(1 - c_1 - 1e-8, 2 * (mu_eff - 2 + 1 / mu_eff) / ((n + 2) ** 2 + mu_eff))  # 58
+    # with one parent and no other c_mu is 0, and no negative weight can unbalance what is never added
+    alpha = min(
+        1 + c_1 / max(c_mu, 1e-300),  # 50
+        1 + 2 * mu_eff_minus / (mu_eff + 2),  # 51
+        (1 - c_1 - c_mu) / (n * max(c_mu, 1e-300)),  # 52
+    )
+    scale = alpha / max(-negative.sum(), 1e-300) if active else 0.0
+    weights = positive / positive.sum() + scale * negative  # 53
+
+    c_sigma = (mu_eff + 2) / (n + mu_eff + 5)  # 55
+    return Constants(
+        weights=weights,
+        mu_eff=mu_eff,
+        c_sigma=c_sigma,
+        d_sigma=1 + 2 * max(0.0, math.sqrt((mu_eff - 1) / (n + 1)) - 1) + c_sigma,  # 55
+        c_c=(4 + mu_eff / n) / (n + 4 + 2 * mu_eff / n),  # 56
+        c_1=c_1,
+        c_mu=c_mu,
+        chi_n=math.sqrt(n) * (1 - 1 / (4 * n) + 1 / (21 * n**2)),
+    )
+
+
+def make_cma_es(
+    *,
+    n: int,
+    population_size: int | str,
+    sigma: jax.Array | float,
+    parents: int | None,
+    c_m: jax.Array | float,
+    active: bool,
+) -> Strategy:
+    """CMA-ES over n parameters.
+
+    `population_size` may be "auto", 4 + floor(3 ln n) (eq. 48); `parents` None is half of it. `active` gives the worse
+    half negative weights. C is decomposed every max(1, floor(1 / (10 n (c_1 + c_mu)))) generations (appendix B.2).
+    """
+    p = 4 + int(3 * math.log(n)) if population_size == "auto" else int(population_size)  # 48
+    mu = p // 2 if parents is None else parents
+    if mu > p:
+        raise ValueError(f"strategy.parents must be at most the population size {p}, got {mu}")
+    w, mu_eff, c_sigma, d_sigma, c_c, c_1, c_mu, chi_n = constants(n, p, mu, active)
+    decompose_every = max(1, int(1 / (10 * n * (c_1 + c_mu))))
+
+    def init(mean):
+        identity, zero = jnp.eye(n, dtype=mean.dtype), jnp.zeros_like(mean)
+        return State(mean, jnp.asarray(sigma, mean.dtype), identity, zero, zero, identity, identity, jnp.int32(0))
+
+    def ask(key, state, members):
+        def draw(member):
+            return jax.random.normal(jax.random.fold_in(key, member), (n,), state.mean.dtype)
+
+        z = jax.vmap(draw)(members)  # 38
+        y = jax.vmap(lambda z: state.root @ z)(z)  # 39, row by row: a member's bits do not depend on its company
+        return state.mean + state.sigma * y  # 40
+
+    def weigh(state, fitness):
+        return by_rank(fitness, jnp.asarray(w, state.mean.dtype))
+
+    def recombine(state, solutions, weights):
+        y = (solutions - state.mean) / state.sigma
+        parent_weights = jnp.maximum(weights, 0)
+        if active:
+            length = jnp.sum(jnp.square(y @ state.inverse_root), axis=1)
+            weights = jnp.where(weights < 0, weights * n / jnp.maximum(length, 1e-8), weights)  # 46
+        return Sums(parent_weights @ y, (y.T * weights) @ y)
+
+    def update(state, sums):
+        mean, sigma, C, p_sigma, p_c, root, inverse_root, generation = state
+        y_w = sums.y_w  # 41
+        mean = mean + c_m * sigma * y_w  # 42
+
+        p_sigma = (1 - c_sigma) * p_sigma + math.sqrt(c_sigma * (2 - c_sigma) * mu_eff) * (inverse_root @ y_w)  # 43
+        length = jnp.linalg.norm(p_sigma)
+        sigma = sigma * jnp.exp(c_sigma / d_sigma * (length / chi_n - 1))  # 44
+
+        expected = jnp.sqrt(1 - (1 - c_sigma) ** (2.0 * (generation + 1))) * chi_n
+        h_sigma = (length < (1.4 + 2 / (n + 1)) * expected).astype(mean.dtype)
+        p_c = (1 - c_c) * p_c + h_sigma * math.sqrt(c_c * (2 - c_c) * mu_eff) * y_w  # 45
+        rank_one = jnp.outer(p_c, p_c)
+        delta = (1 - h_sigma) * c_c * (2 - c_c)
+        C = (1 + c_1 * delta - c_1 - c_mu * float(w.sum())) * C + c_1 * rank_one + c_mu * sums.rank_mu  # 47
+        C = (C + C.T) / 2
+
+        generation = generation + 1
+        root, inverse_root = jax.lax.cond(
+            generation % decompose_every == 0, roots, lambda C: (root, inverse_root), C
+        )
+        return State(mean, sigma, C, p_sigma, p_c, root, inverse_root, generation)
+
+    return Strategy(p, init, ask, weigh, recombine, update)
+
+
+def roots(C: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """C [n, n] -> (C^(1/2), C^(-1/2)); eigenvalues below the precision of the type are lifted to it."""
+    eigenvalues, B = jnp.linalg.eigh(C)
+    floor = jnp.finfo(C.dtype).eps * jnp.max(eigenvalues)
+    D = jnp.sqrt(jnp.maximum(eigenvalues, floor))
+    return (B * D) @ B.T, (B / D) @ B.T

@@ -1,0 +1,91 @@
+"""OpenAI-ES: a stochastic gradient of the smoothed fitness, followed by an optimiser.
+
+Salimans, Ho, Chen, Sidor, Sutskever: Evolution Strategies as a Scalable Alternative to Reinforcement Learning, 2017,
+https://arxiv.org/abs/1703.03864, algorithm 1 with sections 2.1 (mirrored sampling, rank shaping, weight decay).
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from esrun.strategies.shaping import SHAPING
+from esrun.types import Strategy
+
+
+class State(NamedTuple):
+    """The search distribution N(mean, sigma^2 I) and the optimiser that moves its mean."""
+
+    mean: jax.Array  # [n]
+    sigma: jax.Array  # []
+    optimizer: Any  # optax state
+    generation: jax.Array  # [] int32
+
+
+def make_openai_es(
+    *,
+    n: int,
+    population_size: int,
+    sigma: jax.Array | float,
+    sigma_decay: jax.Array | float,
+    sigma_limit: jax.Array | float,
+    learning_rate: jax.Array | float,
+    learning_rate_decay: jax.Array | float,
+    learning_rate_limit: jax.Array | float,
+    weight_decay: jax.Array | float,
+    antithetic: bool,
+    shaping: str,
+    optimizer: str,
+    optimizer_options: dict,
+) -> Strategy:
+    """OpenAI-ES over n parameters.
+
+    Sigma and the learning rate are multiplied by their decay after every generation and never fall below their limit.
+    With `antithetic`, members 2i and 2i + 1 are mean + sigma z and mean - sigma z, and `population_size` is even.
+    `optimizer` names a factory of optax. Raises ValueError when optax refuses `optimizer_options`.
+    """
+    shape_fitness = SHAPING[shaping]
+
+    def scheduled_learning_rate(generation):
+        return jnp.maximum(learning_rate * learning_rate_decay**generation, learning_rate_limit)
+
+    try:
+        descent = getattr(optax, optimizer)(scheduled_learning_rate, **optimizer_options)
+    except TypeError as error:
+        raise ValueError(f"strategy.optimizer_options do not fit optax.{optimizer}: {error}") from error
+
+    def init(mean):
+        return State(mean, jnp.asarray(sigma, mean.dtype), descent.init(mean), jnp.int32(0))
+
+    def ask(key, state, members):
+        def draw(member):
+            return jax.random.normal(jax.random.fold_in(key, member), (n,), state.mean.dtype)
+
+        if antithetic:
+            z = jax.vmap(draw)(members // 2)
+            z = jnp.where(members[:, None] % 2 == 0, z, -z)
+        else:
+            z = jax.vmap(draw)(members)
+        return state.mean + state.sigma * z
+
+    def weigh(state, fitness):
+        return shape_fitness(fitness)
+
+    def recombine(state, solutions, weights):
+        z = (solutions - state.mean) / state.sigma
+        return weights @ z  # sum of w z
+
+    def update(state, weighted_z):
+        gradient = weighted_z / (population_size * state.sigma) - weight_decay * state.mean
+        # optax descends and fitness is maximised: the one change of sign
+        step, optimizer_state = descent.update(-gradient, state.optimizer, state.mean)
+        generation = state.generation + 1
+        return State(
+            mean=state.mean + step,
+            sigma=jnp.maximum(sigma * sigma_decay**generation, sigma_limit).astype(state.sigma.dtype),
+            optimizer=optimizer_state,
+            generation=generation,
+        )
+
+    return Strategy(population_size, init, ask, weigh, recombine, update)

@@ -1,0 +1,53 @@
+"""Fitness shaping: from the fitness of a population to the weights of its members.
+
+Every function takes fitness [p], higher is better. Non-finite fitness counts as the worst. Tied members get the same
+weight, the average over the ranks that they share: `argsort(argsort(f))` would hand a plateau in [+z, -z] order an update.
+"""
+
+import jax
+import jax.numpy as jnp
+
+
+def finite_or_worst(fitness: jax.Array) -> jax.Array:
+    """-> fitness [p] in which NaN and both infinities are -inf."""
+    return jnp.where(jnp.isfinite(fitness), fitness, -jnp.inf)
+
+
+def tied_ranks(fitness: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """-> (first [p], last [p]): the ranks, 0 = best, that a member shares with those tied with it."""
+    ascending = jnp.sort(finite_or_worst(fitness))
+    worse = jnp.searchsorted(ascending, finite_or_worst(fitness), side="left")
+    not_better = jnp.searchsorted(ascending, finite_or_worst(fitness), side="right")
+    return len(fitness) - not_better, len(fitness) - 1 - worse
+
+
+def centered_ranks(fitness: jax.Array) -> jax.Array:
+    """-> weights [p] in [-1/2, 1/2], best highest, sum 0 (Salimans et al. 2017, section 2.1, with averaged ties)."""
+    first, last = tied_ranks(fitness)
+    return 0.5 - (first + last) / (2 * (len(fitness) - 1))
+
+
+def z_score(fitness: jax.Array) -> jax.Array:
+    """-> (fitness - mean) / std [p]; a non-finite member stands with the worst finite one; all zero without spread."""
+    finite = raw(fitness)
+    deviation = finite - jnp.mean(finite)
+    flat = jnp.max(finite) == jnp.min(finite)
+    return jnp.where(flat, 0.0, deviation / jnp.where(flat, 1.0, jnp.std(finite)))
+
+
+def raw(fitness: jax.Array) -> jax.Array:
+    """-> fitness [p] as it is; a non-finite member stands with the worst finite one."""
+    finite = jnp.isfinite(fitness)
+    worst = jnp.min(jnp.where(finite, fitness, jnp.inf))
+    return jnp.where(finite, fitness, jnp.where(jnp.any(finite), worst, 0.0))
+
+
+def by_rank(fitness: jax.Array, weights: jax.Array) -> jax.Array:
+    """-> weights [p], one a member: `weights[0]` for the best and so on; tied members share the mean of theirs."""
+    first, last = tied_ranks(fitness)
+    cumulative = jnp.concatenate([jnp.zeros(1, weights.dtype), jnp.cumsum(weights)])
+    shared = (cumulative[last + 1] - cumulative[first]) / (last + 1 - first)
+    return jnp.where(first == last, weights[first], shared)
+
+
+SHAPING = {"centered_ranks": centered_ranks, "z_score": z_score, "raw": raw}

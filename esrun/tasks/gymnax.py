@@ -1,0 +1,112 @@
+"""Any gymnax environment (Lange 2022, https://github.com/RobertTLange/gymnax) as a task."""
+
+from typing import Any, NamedTuple
+
+import gymnax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from einops import reduce, repeat
+from gymnax.environments import spaces
+
+from esrun.normalizer import normalize, observe
+from esrun.types import Evaluation, PyTree, Sums, Task
+
+
+class Episode(NamedTuple):
+    """One running episode of one member."""
+
+    observation: jax.Array
+    environment: Any  # gymnax state
+    carry: PyTree  # the policy's
+    total: jax.Array  # [] return so far
+    steps: jax.Array  # [] int32
+    alive: jax.Array  # [] bool
+    inputs: Sums | None
+
+
+def make_gymnax(*, env: str, env_params: dict, episodes: int, episode_length: int, action: str) -> Task:
+    """The environment `env` with gymnax's parameters but for `env_params`, for at most `episode_length` steps.
+
+    Observations become flat or image-like floats, discrete ones one-hot. A discrete action is the argmax of the output;
+    a continuous one is clipped ("clip") or squashed by tanh ("squash") into the action space.
+    """
+    environment, defaults = gymnax.make(env)
+    params = defaults.replace(**env_params, max_steps_in_episode=episode_length)
+    encode, input_shape = make_encoder(environment.observation_space(params))
+    decode, output_size = make_decoder(environment.action_space(params), action)
+
+    def evaluate(keys, policy, members, normalizer):
+        reset_keys, step_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+
+        def reset(key):
+            observation, state = environment.reset_env(key, params)
+            zero, none = jnp.zeros(()), jnp.int32(0)
+            inputs = normalizer and Sums(zero, jnp.zeros(input_shape), jnp.zeros(input_shape))
+            return Episode(observation, state, policy.initial_carry(), zero, none, jnp.bool_(True), inputs)
+
+        def step(member, key, episode):
+            x, inputs = encode(episode.observation), episode.inputs
+            if normalizer is not None:
+                inputs = jax.tree.map(jnp.add, inputs, observe(normalizer, x, episode.alive))
+                x = normalize(normalizer, x)
+            output, carry = policy.apply(member, episode.carry, x)
+            observation, state, reward, terminated, _ = environment.step_env(
+                key, episode.environment, decode(output), params
+            )
+            return Episode(
+                observation,
+                state,
+                carry,
+                # where, not a product: what a finished environment returns may be NaN; the last reward counts
+                total=episode.total + jnp.where(episode.alive, reward, 0.0),
+                steps=episode.steps + episode.alive,
+                alive=episode.alive & ~terminated,
+                inputs=inputs,
+            )
+
+        all_steps = jax.vmap(jax.vmap(step, in_axes=(None, 0, 0)), in_axes=(0, None, 0))
+
+        # The loop stands outside the vmaps and so ends as soon as every episode has; step keys are made once
+        # for all members, who share them (common random numbers).
+        def body(loop):
+            t, running = loop
+            keys_now = jax.vmap(jax.random.fold_in, in_axes=(0, None))(step_keys, t)
+            return t + 1, all_steps(members, keys_now, running)
+
+        def unfinished(loop):
+            t, running = loop
+            return (t < episode_length) & jnp.any(running.alive)
+
+        m = len(jax.tree.leaves(members)[0])
+        start = jax.tree.map(lambda x: repeat(x, "e ... -> m e ...", m=m), jax.vmap(reset)(reset_keys))
+        _, done = jax.lax.while_loop(unfinished, body, (jnp.int32(0), start))
+        return Evaluation(
+            returns=done.total,
+            steps=reduce(done.steps, "m e -> m", "sum"),
+            inputs=jax.tree.map(lambda x: reduce(x, "m e ... -> m ...", "sum"), done.inputs),
+            measures={},
+        )
+
+    return Task(input_shape, output_size, episodes, evaluate)
+
+
+def make_encoder(space):
+    """-> (observation -> float input, input_shape). Discrete observations become one-hot."""
+    if isinstance(space, spaces.Discrete):
+        return (lambda observation: jax.nn.one_hot(observation, space.n)), (space.n,)
+    return (lambda observation: observation.astype(float)), tuple(space.shape)
+
+
+def make_decoder(space, mode: str):
+    """-> (output [output_size] -> action, output_size)."""
+    if isinstance(space, spaces.Discrete):
+        return (lambda output: jnp.argmax(output).astype(space.dtype)), space.n
+
+    def into_space(output):
+        output = output.reshape(space.shape)
+        if mode == "clip":
+            return jnp.clip(output, space.low, space.high)
+        return space.low + (space.high - space.low) * (jnp.tanh(output) + 1) / 2
+
+    return into_space, int(np.prod(space.shape))

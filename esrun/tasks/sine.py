@@ -1,0 +1,58 @@
+"""Sequence prediction: given points on a sine wave at even distances, say the next.
+
+The task of the tutorial "Evolving Neural Networks in JAX", with its offsets, range and jitter.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from esrun.normalizer import normalize, observe
+from esrun.types import Evaluation, Task
+
+
+def make_sine(
+    *,
+    sequence_length: int,
+    batch_size: int,
+    span: jax.Array | float,
+    jitter: jax.Array | float,
+    reward: str,
+    episodes: int,
+) -> Task:
+    """`sequence_length` - 1 values in, the next one out.
+
+    The points lie 1 / sequence_length apart and end at x ~ U(-span, span); each is moved by U(-jitter, jitter). An episode is
+    one batch of `batch_size` sequences with mean absolute error E; its return is -E ("negative_error") or the tutorial's
+    1 / (E^2 + 1e-8) ("inverse_square").
+    """
+
+    def sequences(key):
+        end_key, jitter_key = jax.random.split(key)
+        end = jax.random.uniform(end_key, (batch_size, 1), minval=-span, maxval=span)
+        offsets = jnp.arange(sequence_length - 1, -1, -1) / sequence_length
+        moved = jax.random.uniform(jitter_key, (batch_size, sequence_length), minval=-jitter, maxval=jitter)
+        values = jnp.sin(end - offsets + moved)
+        return values[:, :-1], values[:, -1]
+
+    def evaluate(keys, policy, members, normalizer):
+        inputs, targets = jax.vmap(sequences)(keys)  # [e, b, s - 1], [e, b]
+
+        def predict(member, x):
+            x = x if normalizer is None else normalize(normalizer, x)
+            return policy.apply(member, policy.initial_carry(), x)[0][0]
+
+        predictions = jax.vmap(lambda member: jax.vmap(jax.vmap(lambda x: predict(member, x)))(inputs))(members)
+        error = jnp.mean(jnp.abs(predictions - targets), axis=-1)  # [m, e]
+        m = len(error)
+        seen = None
+        if normalizer is not None:
+            every = jax.vmap(jax.vmap(lambda x: observe(normalizer, x, jnp.bool_(True))))(inputs)
+            seen = jax.tree.map(lambda x: jnp.broadcast_to(jnp.sum(x, (0, 1)), (m, *x.shape[2:])), every)
+        return Evaluation(
+            returns=-error if reward == "negative_error" else 1 / (error**2 + 1e-8),
+            steps=jnp.full(m, len(keys) * batch_size, jnp.int32),
+            inputs=seen,
+            measures={"absolute_error": error},
+        )
+
+    return Task((sequence_length - 1,), 1, episodes, evaluate)

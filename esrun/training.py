@@ -1,0 +1,221 @@
+"""Training: the generation, the compiled chunk of generations, the loop over chunks.
+
+One generation asks, evaluates, gathers fitness, weighs, recombines by slices and updates; see docs/design.md, section 4.
+A chunk is a `while_loop` over generations inside one compiled program, with its length and all stop rules as arguments.
+Python sees the state between chunks and does all input and output there, while the next chunk is already running.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from einops import rearrange
+from jax.flatten_util import ravel_pytree
+
+from esrun import devices, normalizer
+from esrun.strategies.shaping import finite_or_worst
+from esrun.types import Policy, PyTree, Strategy, Task, TrainState
+
+CHUNK = 1024
+"""Most generations in a chunk: the length of the buffer for their metrics."""
+
+MEMORY_OF_CHUNK = 2**28
+"""Bytes of solutions that `population_chunk: auto` holds on a device at a time."""
+
+INIT, TRAIN, HELD_OUT = range(3)
+"""Streams of random keys: what one draws, no other ever does."""
+
+
+class Parts(NamedTuple):
+    """What a run is composed of, built from its options."""
+
+    task: Task
+    policy: Policy
+    strategy: Strategy
+    unravel: Callable[[jax.Array], PyTree]
+    n: int
+
+
+class Stop(NamedTuple):
+    """Limits at which a chunk ends. Arrays, so that one program serves all limits."""
+
+    generation: jax.Array  # [] int32
+    fitness: jax.Array  # [] best raw fitness of a member, +inf for none
+    held_out: jax.Array  # [] held-out mean, +inf for none
+    env_steps: jax.Array  # [2] uint32, high and low word
+
+
+class Program(NamedTuple):
+    """The compiled entry points of a run. `hyper` holds every number that is not structure."""
+
+    init: Callable[[Any, Any], TrainState]
+    """(hyper, seed) -> TrainState."""
+    advance: Callable[[Any, Any, TrainState, Stop], tuple[TrainState, dict, jax.Array]]
+    """(hyper, seed, state, stop) -> (state, metrics [CHUNK] each, generations done)."""
+    evaluate: Callable[[Any, Any, TrainState], tuple[TrainState, jax.Array, dict]]
+    """(hyper, seed, state) -> (state, held-out returns [episodes], measures [episodes] each)."""
+    parts: Callable[[Any], Parts]
+
+
+def make_program(
+    *,
+    build: Callable[[Any], Parts],
+    local_devices: tuple,
+    population_chunk: int | str,
+    normalize_input: bool,
+    held_out_episodes: int,
+) -> Program:
+    """Compile a run for `local_devices`. `build` turns `hyper` into Parts inside the trace, so numbers stay arguments."""
+
+    def init(hyper, seed):
+        parts = build(hyper)
+        mean, _ = ravel_pytree(parts.policy.init(stream(seed, INIT)))
+        worst = jnp.full((), -jnp.inf, mean.dtype)
+        return TrainState(
+            generation=jnp.int32(0),
+            strategy=parts.strategy.init(mean),
+            normalizer=normalizer.fresh(parts.task.input_shape) if normalize_input else None,
+            env_steps=jnp.zeros(2, jnp.uint32),
+            best_fitness=worst,
+            held_out=worst,
+        )
+
+    def advance(hyper, seed, state, stop):
+        parts = build(hyper)
+        slices = plan_slices(parts, len(local_devices), population_chunk)
+
+        def one(state):
+            return generation(parts, slices, stream(seed, TRAIN), state)
+
+        def go_on(loop):
+            done, state, _ = loop
+            return (done < CHUNK) & ~reached(state, stop)
+
+        def body(loop):
+            done, state, rows = loop
+            state, row = one(state)
+            return done + 1, state, jax.tree.map(lambda column, x: column.at[done].set(x), rows, row)
+
+        _, row = jax.eval_shape(one, state)
+        rows = jax.tree.map(lambda x: jnp.zeros((CHUNK, *x.shape), x.dtype), row)
+        done, state, rows = jax.lax.while_loop(go_on, body, (jnp.int32(0), state, rows))
+        return state, rows, done
+
+    def evaluate(hyper, seed, state):
+        """Held-out episodes of the mean policy: always the same ones, on keys that training never draws."""
+        parts = build(hyper)
+        here = devices.slice_of(math.ceil(held_out_episodes / len(local_devices)))
+        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(stream(seed, HELD_OUT), here)
+        params = jax.tree.map(lambda x: x[None], parts.unravel(state.strategy.mean))
+        seen = parts.task.evaluate(keys, parts.policy, params, state.normalizer)
+        returns, measures = jax.tree.map(
+            lambda x: devices.gather(x[0])[:held_out_episodes], (seen.returns, seen.measures)
+        )
+        return state._replace(held_out=jnp.mean(returns)), returns, measures
+
+    init, advance, evaluate = (devices.on_every(local_devices, f) for f in (init, advance, evaluate))
+    return Program(init, advance, evaluate, build)
+
+
+def stream(seed: jax.Array, number: int) -> jax.Array:
+    """-> the root key of one of the streams of a run."""
+    return jax.random.fold_in(jax.random.key(seed), number)
+
+
+def plan_slices(parts: Parts, device_count: int, population_chunk: int | str) -> tuple[int, int]:
+    """-> (slices, members a slice) that a device works through in turn; the last ones may be padded."""
+    here = math.ceil(parts.strategy.population_size / device_count)
+    if population_chunk == "auto":
+        population_chunk = max(1, MEMORY_OF_CHUNK // (parts.n * jnp.zeros(()).dtype.itemsize))
+    count = math.ceil(here / int(population_chunk))
+    return count, math.ceil(here / count)
+
+
+def generation(parts: Parts, slices: tuple[int, int], train_key: jax.Array, state: TrainState) -> tuple[TrainState, dict]:
+    """One generation on one of the devices -> (state, a row of metrics), both the same on all of them.
+
+    A slice is made, evaluated and forgotten; `recombine` makes it again from its member numbers, so that a device never
+    holds more than one slice of solutions. A device with a single slice keeps it.
+    """
+    task, policy, strategy = parts.task, parts.policy, parts.strategy
+    p = strategy.population_size
+    count, m = slices
+    ask_key, task_key = jax.random.split(jax.random.fold_in(train_key, state.generation))
+    episode_keys = jax.random.split(task_key, task.episodes)
+    members = rearrange(devices.slice_of(count * m), "(count m) -> count m", m=m)
+
+    def ask(numbers):
+        return strategy.ask(ask_key, state.strategy, jnp.minimum(numbers, p - 1))
+
+    def evaluate(numbers, solutions):
+        seen = task.evaluate(episode_keys, policy, jax.vmap(parts.unravel)(solutions), state.normalizer)
+        real = numbers < p
+        sums = jax.tree.map(lambda x: jnp.tensordot(real.astype(x.dtype), x, 1), seen.inputs)
+        return jnp.mean(seen.returns, axis=1), jnp.sum(jnp.where(real, seen.steps, 0)), sums
+
+    def recombine(numbers, solutions, weights):
+        own = jnp.where(numbers < p, weights[jnp.minimum(numbers, p - 1)], 0)
+        return strategy.recombine(state.strategy, solutions, own)
+
+    if count == 1:
+        solutions = ask(members[0])
+        fitness, steps, inputs = evaluate(members[0], solutions)
+    else:
+        fitness, steps, inputs = jax.lax.map(lambda numbers: evaluate(numbers, ask(numbers)), members)
+        fitness = rearrange(fitness, "count m -> (count m)")
+        steps, inputs = jax.tree.map(lambda x: jnp.sum(x, axis=0), (steps, inputs))
+
+    fitness = devices.gather(fitness)[:p]
+    weights = strategy.weigh(state.strategy, fitness)
+
+    if count == 1:
+        sums = recombine(members[0], solutions, weights)
+    else:
+
+        def add(sums, numbers):
+            return jax.tree.map(jnp.add, sums, recombine(numbers, ask(numbers), weights)), None
+
+        shapes = jax.eval_shape(lambda: recombine(members[0], ask(members[0]), weights))
+        sums, _ = jax.lax.scan(add, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes), members)
+
+    sums, steps, inputs = devices.total((sums, steps.astype(jnp.uint32), inputs))
+    finite = jnp.isfinite(fitness)
+    row = {
+        "fitness_best": jnp.max(finite_or_worst(fitness)),
+        "fitness_mean": jnp.mean(fitness, where=finite),
+        "fitness_std": jnp.std(fitness, where=finite),
+        "sigma": state.strategy.sigma,
+        "non_finite": p - jnp.sum(finite),
+        "env_steps": steps,
+    }
+    return (
+        TrainState(
+            generation=state.generation + 1,
+            strategy=strategy.update(state.strategy, sums),
+            normalizer=state.normalizer and normalizer.merge(state.normalizer, inputs),
+            env_steps=add_wide(state.env_steps, steps),
+            best_fitness=jnp.maximum(state.best_fitness, row["fitness_best"]),
+            held_out=state.held_out,
+        ),
+        row,
+    )
+
+
+def add_wide(wide: jax.Array, x: jax.Array) -> jax.Array:
+    """A [2] uint32 number (high and low word) + x [] uint32."""
+    low = wide[1] + x
+    return jnp.stack([wide[0] + (low < x), low])
+
+
+def reached(state: TrainState, stop: Stop) -> jax.Array:
+    """-> [] whether any limit is reached."""
+    steps, limit = state.env_steps, stop.env_steps
+    enough_steps = (steps[0] > limit[0]) | ((steps[0] == limit[0]) & (steps[1] >= limit[1]))
+    return (
+        (state.generation >= stop.generation)
+        | (state.best_fitness >= stop.fitness)
+        | (state.held_out >= stop.held_out)
+        | enough_steps
+    )

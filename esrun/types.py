@@ -1,0 +1,90 @@
+"""The interfaces between policy, strategy, task and training loop: names and shapes, no logic.
+
+Axes: p = population size, m = members in a slice of the population, n = parameters of the policy (one flat vector),
+e = episodes. Fitness is maximised everywhere. Every function is pure and may be traced.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+Key = jax.Array
+PyTree = Any
+
+
+class Policy(NamedTuple):
+    """A network: input -> output. The task decodes the output into its action."""
+
+    init: Callable[[Key], PyTree]
+    """key -> params, a haiku tree."""
+    initial_carry: Callable[[], PyTree]
+    """() -> the carry of a fresh episode; () for a feed-forward policy."""
+    apply: Callable[[PyTree, PyTree, jax.Array], tuple[jax.Array, PyTree]]
+    """(params, carry, input [*input_shape]) -> (output [output_size], carry)."""
+
+
+class Moments(NamedTuple):
+    """Count, mean and sum of squared deviations of a stream of inputs (see `esrun.normalizer`)."""
+
+    count: jax.Array  # []
+    mean: jax.Array  # [*input_shape]
+    m2: jax.Array  # [*input_shape]
+
+
+class Sums(NamedTuple):
+    """What one slice saw, as plain sums about a fixed origin: sums of members, chunks and devices simply add."""
+
+    count: jax.Array  # [...]
+    first: jax.Array  # [..., *input_shape], sum of (input - origin)
+    second: jax.Array  # [..., *input_shape], sum of (input - origin)^2
+
+
+class Evaluation(NamedTuple):
+    """How a slice of members did."""
+
+    returns: jax.Array  # [m, e] return of every episode, higher is better
+    steps: jax.Array  # [m] int32, environment steps that counted
+    inputs: Sums | None  # [m, ...] what each member saw; None without an input normaliser
+    measures: dict[str, jax.Array]  # each [m, e]: further figures of the task, reported beside the return
+
+
+class Task(NamedTuple):
+    """A problem to be solved. The policy is built from its two sizes."""
+
+    input_shape: tuple[int, ...]
+    output_size: int
+    episodes: int
+    """Episodes that a member plays in one generation."""
+    evaluate: Callable[[Key, Policy, PyTree, Moments | None], Evaluation]
+    """(episode keys [e], policy, params [m, ...], normalizer) -> Evaluation. All members play the same episodes."""
+
+
+class Strategy(NamedTuple):
+    """An evolution strategy. None of the functions knows how the population is spread over chunks and devices.
+
+    Every state has a `mean` [n], the policy that is held out, saved and reported, and a step size `sigma` [].
+    """
+
+    population_size: int
+    init: Callable[[jax.Array], Any]
+    """mean [n] -> State."""
+    ask: Callable[[Key, Any, jax.Array], jax.Array]
+    """(key, State, member numbers [m]) -> solutions [m, n]. A member is the same row, to the bit, in any slice."""
+    weigh: Callable[[Any, jax.Array], jax.Array]
+    """(State, fitness [p]) -> weights [p]."""
+    recombine: Callable[[Any, jax.Array, jax.Array], PyTree]
+    """(State, solutions [m, n], weights [m]) -> sums over the slice; sums of slices add. Weight 0 = not there."""
+    update: Callable[[Any, PyTree], Any]
+    """(State, sums over the whole population) -> State."""
+
+
+class TrainState(NamedTuple):
+    """All that a run needs to go on."""
+
+    generation: jax.Array  # [] int32, generations done
+    strategy: Any  # the strategy's State
+    normalizer: Moments | None
+    env_steps: jax.Array  # [2] uint32, high and low word: 2^32 steps are a minute's work on a GPU
+    best_fitness: jax.Array  # [] best raw fitness of any member so far
+    held_out: jax.Array  # [] latest held-out mean, -inf before the first
