@@ -51,5 +51,7 @@ def list_options(arguments: list[str]) -> int:
 
 def _summary(file: Path) -> str:
     """The first sentence of an option's header comment."""
-    lines = [line[1:].strip() for line in file.read_text().splitlines() if line.startswith("# ") and "@package" not in line]
+    lines = [
+        line[1:].strip() for line in file.read_text().splitlines() if line.startswith("# ") and "@package" not in line
+    ]
     return lines[0] if lines else ""

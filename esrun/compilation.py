@@ -26,7 +26,7 @@ class Clock:
         """Stop counting."""
         jax.monitoring.unregister_event_duration_listener(self._hear)
 
-    def _hear(self, event: str, seconds: float, **_) -> None:
+    def _hear(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
         if event in EVENTS:
-            self.seconds += seconds
+            self.seconds += duration_secs
             self.compilations += event == EVENTS[-1]

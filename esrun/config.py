@@ -45,10 +45,12 @@ class Source(NamedTuple):
     """An extra directory of options (`--config-dir`)."""
 
 
+PRIMARY = Source()
+
 # ---- composing -------------------------------------------------------------------------------------------------------
 
 
-def composed(overrides: list[str], source: Source = Source()) -> tuple[dict, Any]:
+def composed(overrides: list[str], source: Source = PRIMARY) -> tuple[dict, Any]:
     """-> (the resolved configuration, Hydra's own). Raises ConfigError for whatever Hydra cannot compose."""
     search = [f"hydra.searchpath=[file://{Path(source.directory).resolve()}]"] if source.directory else []
     try:
@@ -67,9 +69,11 @@ def _explain(error: Exception, overrides: list[str], source: Source) -> str:
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and "/" in error.missing_cfg_file:
         group, _, given = error.missing_cfg_file.rpartition("/")
-        choices = error.options or []
+        choices = options(group)
         return f"{group}={given} is not a choice{_nearest(given, choices)}: write one of {', '.join(sorted(choices))}"
-    if isinstance(error, ConfigCompositionException) and (found := re.search(r"Could not (?:override|append to|delete) '([^']+)'", text)):
+    if isinstance(error, ConfigCompositionException) and (
+        found := re.search(r"Could not (?:override|append to|delete) '([^']+)'", text)
+    ):
         key = found[1].split("@")[0]
         rest = [override for override in overrides if key not in override]
         keys = list(_keys(composed(rest, source)[0])) if len(rest) < len(overrides) else []
@@ -99,7 +103,7 @@ def _keys(tree: dict, prefix: str = "") -> Iterator[str]:
 
 
 def _nearest(given: str, names) -> str:
-    near = get_close_matches(given, [str(name) for name in names], n=2, cutoff=0.6)
+    near = get_close_matches(given, {str(name) for name in names}, n=2, cutoff=0.6)
     return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 
@@ -107,7 +111,9 @@ def sweep_jobs(overrides: list[str]) -> Iterator[list[str]]:
     """-> the overrides of every job of a sweep, as Hydra's basic sweeper expands them."""
     parsed = OverridesParser.create().parse_overrides(overrides)
     choices = [
-        [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()] if o.is_sweep_override() else [o.input_line]
+        [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]
+        if o.is_sweep_override()
+        else [o.input_line]
         for o in parsed
     ]
     for job in product(*choices):
@@ -154,7 +160,7 @@ def _complaint(error: ValidationError, prefix: str, given: dict) -> str:
     # the branches of a union are part of pydantic's location and not of the key
     key = prefix + ".".join(part for part in parts if part not in ("int", "float", "bool", "str", "constrained-int"))
     if first["type"] == "value_error":
-        return str(first["ctx"]["error"])
+        return str(first.get("ctx", {}).get("error"))
     if first["type"] == "extra_forbidden":
         title = f"{prefix[:-1]}={given.get('name')}" if prefix else "this configuration"
         known = re.sub(r"\.[^.]*$", "", key)
@@ -163,7 +169,7 @@ def _complaint(error: ValidationError, prefix: str, given: dict) -> str:
     if first["type"] == "missing":
         return f"{key} must be given: write {key}=..."
     musts = dict.fromkeys(
-        re.sub(r"^Input should be ", "", one["msg"]).replace("a valid ", "a ")
+        re.sub(r"^Input should be ", "", one["msg"]).replace("a valid ", "a ").replace("a integer", "an integer")
         for one in error.errors()
         if one["loc"][: len(first["loc"]) - 1] == first["loc"][:-1] or one["loc"][0] == first["loc"][0]
     )
@@ -224,8 +230,8 @@ def _cross_check(config: Config) -> None:
         _check_environment(task, policy)
     if runtime.devices != "auto" and not devices.may_have_accelerator() and runtime.devices > devices.cores():
         raise ConfigError(
-            f"runtime.devices must be at most {devices.cores()}, the cores of this machine (no accelerator is installed), "
-            f"got {runtime.devices}: write runtime.devices=auto"
+            f"runtime.devices must be at most {devices.cores()}, the cores of this machine (no accelerator is "
+            f"installed), got {runtime.devices}: write runtime.devices=auto"
         )
 
 

@@ -1,7 +1,7 @@
 """What a run shows: a panel, a line of progress, a closing table; the same as plain lines in `esrun.log`.
 
-A terminal gets a line that is rewritten after every chunk. Without one (a pipe, a batch job) plain lines come, one every
-`log.every` generations, without control characters.
+A terminal gets a line that is rewritten after every chunk. Without one (a pipe, a batch job) plain lines come, one
+every `log.every` generations, without control characters.
 """
 
 from pathlib import Path
@@ -57,7 +57,10 @@ class Show:
                 self._live = Live(console=self._terminal, auto_refresh=False, transient=False)
                 self._live.start()
             self._live.update(line, refresh=True)
-        if progress.generation // self._every > self._printed // self._every or progress.generation >= self._generations:
+        if (
+            progress.generation // self._every > self._printed // self._every
+            or progress.generation >= self._generations
+        ):
             self._printed = progress.generation
             if not self._terminal.is_terminal:
                 self._terminal.print(line, soft_wrap=True)

@@ -9,7 +9,7 @@ Logger = Callable[[dict], None]
 def make_tensorboard(*, folder: Path) -> Logger:
     """TensorBoard event files in the run folder. Raises ValueError without the extra."""
     try:
-        from tensorboardX import SummaryWriter
+        from tensorboardX import SummaryWriter  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise ValueError("logger=tensorboard needs tensorboardX: pip install 'esrun[tensorboard]'") from None
     writer = SummaryWriter(str(folder / "tensorboard"))
@@ -26,7 +26,7 @@ def make_tensorboard(*, folder: Path) -> Logger:
 def make_wandb(*, folder: Path, project: str, mode: str) -> Logger:
     """A Weights & Biases run. Raises ValueError without the extra."""
     try:
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise ValueError("logger=wandb needs wandb: pip install 'esrun[wandb]'") from None
     run = wandb.init(project=project, mode=mode, dir=str(folder), reinit="finish_previous")

@@ -1,11 +1,12 @@
 """The loop over chunks: Python's side of training.
 
-The next chunk is dispatched before the last one's results are read, so the devices never wait for the host. All stop rules
-but `stop.seconds` are decided inside the compiled program; a chunk that was dispatched after the end does nothing.
+The next chunk is dispatched before the last one's results are read, so the devices never wait for the host. All stop
+rules but `stop.seconds` are decided inside the compiled program; a chunk that was dispatched after the end does
+nothing.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -58,14 +59,18 @@ class Outcome(NamedTuple):
 class Pending(NamedTuple):
     """A dispatched chunk, its results perhaps not there yet."""
 
-    state: TrainState
     rows: dict
     count: jax.Array
+    reached: dict
     score: tuple | None
 
 
 def train(
-    program: Program, hyper: Any, config: Config, report: Callable[[Progress], None], clock: Callable[[], float] = time.monotonic
+    program: Program,
+    hyper: Any,
+    config: Config,
+    report: Callable[[Progress], None],
+    clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:
     """Train from scratch until a limit is reached; `report` is called after every chunk.
 
@@ -100,7 +105,7 @@ def train(
             progress = _progress(progress, chunk, count, now - started)
             score = progress.score or score
             report(progress)
-        reason = reason or _reason(config, progress, score)
+        reason = reason or _reason(config, progress, chunk.reached)
 
     if score is None or score.generation != progress.generation:
         state, returns, measures = program.evaluate(hyper, seed, state)
@@ -111,11 +116,12 @@ def train(
 
 
 def _dispatch(program, hyper, seed, state, stop, evaluate) -> tuple[TrainState, Pending]:
-    state, rows, count = program.advance(hyper, seed, state, stop)
+    state, rows, count, reached = program.advance(hyper, seed, state, stop)
     score = None
     if evaluate:
-        state, *score = program.evaluate(hyper, seed, state)
-    return state, Pending(state, rows, count, score and tuple(score))
+        state, returns, measures = program.evaluate(hyper, seed, state)
+        score = returns, measures
+    return state, Pending(rows, count, reached, score)
 
 
 def _stop(config: Config, generation: int) -> Stop:
@@ -149,7 +155,7 @@ def _progress(before: Progress, chunk: Pending, count: int, seconds: float) -> P
     ]
     generation = before.generation + count
     best = max([before.best_fitness, *(row["fitness_best"] for row in rows)])
-    score = chunk.score and _score(generation, *chunk.score)
+    score = _score(generation, *chunk.score) if chunk.score else None
     return Progress(generation, int(env_steps[-1]) if count else before.env_steps, seconds, best, rows, score)
 
 
@@ -166,16 +172,9 @@ def _score(generation: int, returns: jax.Array, measures: dict) -> Score:
     )
 
 
-def _reason(config: Config, progress: Progress, score: Score | None) -> str | None:
-    """-> which limit the run has reached. Says after the fact what the compiled program has decided."""
-    stop = config.stop
-    reached: Iterator[tuple[str, bool]] = iter(
-        [
-            ("fitness", stop.fitness is not None and progress.best_fitness >= stop.fitness),
-            ("eval", stop.eval is not None and score is not None and score.mean >= stop.eval),
-            ("env_steps", stop.env_steps is not None and progress.env_steps >= stop.env_steps),
-            ("seconds", stop.seconds is not None and progress.seconds >= stop.seconds),
-            ("generations", progress.generation >= config.generations),
-        ]
-    )
-    return next((name for name, yes in reached if yes), None)
+def _reason(config: Config, progress: Progress, reached: dict) -> str | None:
+    """-> the limit that the run has reached, if any: `reached` is the program's own word for its stop rules."""
+    limits = {name: bool(yes) for name, yes in reached.items()}
+    limits["seconds"] = config.stop.seconds is not None and progress.seconds >= config.stop.seconds
+    limits["generations"] = progress.generation >= config.generations
+    return next((name for name, yes in limits.items() if yes), None)

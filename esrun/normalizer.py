@@ -1,7 +1,7 @@
 """The input normaliser: running mean and variance of what policies see.
 
-Chan, Golub, LeVeque: Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, 1979. What a slice of the
-population saw travels as plain sums about the current mean, so that members, chunks and devices simply add.
+Chan, Golub, LeVeque: Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, 1979. What a slice of
+the population saw travels as plain sums about the current mean, so that members, chunks and devices simply add.
 """
 
 import jax

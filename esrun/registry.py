@@ -69,12 +69,12 @@ def find(kind: str, name: str) -> Option:
 
 def schema_of(name: str, factory: Callable) -> type[BaseModel]:
     """The model of a plug-in's options: the annotations of its factory's keyword-only arguments."""
-    fields: dict[str, Any] = {
+    fields: Any = {"name": (Literal[name], ...)} | {
         argument: (parameter.annotation, ...)
         for argument, parameter in inspect.signature(factory, eval_str=True).parameters.items()
         if argument not in GIVEN
     }
-    return create_model(name, __config__=ConfigDict(extra="forbid", strict=True), name=(Literal[name], ...), **fields)
+    return create_model(name, __config__=ConfigDict(extra="forbid", strict=True), **fields)
 
 
 def factory(kind: str, name: str) -> Callable:

@@ -5,8 +5,6 @@ import time
 import traceback
 from pathlib import Path
 
-import numpy as np
-
 from esrun import console, registry, rundir
 from esrun.config import KINDS, ConfigError, Run, build, checked
 from esrun.metrics import Metrics
@@ -17,7 +15,8 @@ DONE, FAILED, USAGE = 0, 1, 2
 def run(cfg: dict, folder: Path, choices: dict[str, str]) -> int:
     """Train in `folder`, which is empty but for Hydra's record -> the exit code.
 
-    A configuration that turns out wrong takes the folder with it; any other failure is told in its `summary.json` and log.
+    A configuration that turns out wrong takes the folder with it; any other failure is told in its `summary.json` and
+    log.
     """
     began = time.monotonic()
     try:
@@ -75,7 +74,7 @@ def _train(built: Run, cfg: dict, folder: Path, names: dict, show: console.Show,
 
     rundir.save_policy(
         folder / "policy.safetensors",
-        parts.unravel(np.asarray(outcome.state.strategy.mean)),
+        parts.unravel(outcome.state.strategy.mean),
         outcome.state.normalizer,
         {
             "policy": cfg["policy"],

@@ -94,9 +94,9 @@ def git_commit() -> str | None:
 def save_policy(path: Path, params: Any, normalizer: Any, metadata: dict[str, Any]) -> None:
     """Write `policy.safetensors`.
 
-    Tensors are named `params/MODULE/NAME` after the haiku tree and, with an input normaliser, `normalizer/count|mean|m2`
-    (x is normalised to (x - mean) / sqrt(m2 / count), cut at ±10). The metadata's values are JSON: `policy` and `task` (the
-    options), `input_shape`, `output_size`, `format`.
+    Tensors are named `params/MODULE/NAME` after the haiku tree and, with an input normaliser,
+    `normalizer/count|mean|m2` (x is normalised to (x - mean) / sqrt(m2 / count), cut at ±10). The metadata's values
+    are JSON: `policy` and `task` (the options), `input_shape`, `output_size`, `format`.
     """
     tensors = {
         f"params/{module}/{name}": np.asarray(x) for module, leaves in params.items() for name, x in leaves.items()

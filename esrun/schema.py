@@ -1,8 +1,8 @@
 """What a configuration may say: one model per option, checked before JAX is imported.
 
-Defaults stand in `conf/` alone, so no field has one here. **Floats are traced, everything else is structure**: a run's
-floats become arguments of its compiled program, and runs that differ in floats and seed share one program. Declare a number
-`float` to let it be swept without compiling, `int` where it shapes an array or a loop.
+Defaults stand in `conf/` alone, so no field has one here. **Floats are traced, everything else is structure**: a
+run's floats become arguments of its compiled program, and runs that differ in floats and seed share one program.
+Declare a number `float` to let it be swept without compiling, `int` where it shapes an array or a loop.
 """
 
 from typing import Annotated, Any, Literal
@@ -130,7 +130,7 @@ class Vector(Model):  # noqa: D101
 
 class TaskModel(Model):  # noqa: D101
     episodes: Count
-    generations: Count | None = Field(default=None, description="a task may set its own; the run's key is `generations`")
+    generations: Count | None = None  # a task may suggest how many; the run's own key decides
 
 
 class Gymnax(TaskModel):  # noqa: D101
@@ -159,7 +159,8 @@ class Blackbox(TaskModel):  # noqa: D101
     def _dimension(self):
         if self.function in ("himmelblau", "six_hump_camel") and self.dimension != 2:
             raise ValueError(
-                f"task.dimension must be 2 for task.function={self.function}, got {self.dimension}: write task.dimension=2"
+                f"task.dimension must be 2 for task.function={self.function}, got {self.dimension}: "
+                "write task.dimension=2"
             )
         return self
 

@@ -1,7 +1,7 @@
 """`esrun [KEY=VALUE ...]`: training from the command line, one run or a sweep, by Hydra.
 
-The configuration is composed and checked before Hydra is given the command, so that a mistake costs neither JAX's import
-nor a run folder; what Hydra would print over many lines is one.
+The configuration is composed and checked before Hydra is given the command, so that a mistake costs neither JAX's
+import nor a run folder; what Hydra would print over many lines is one.
 """
 
 import contextlib
@@ -26,7 +26,9 @@ def train(arguments: list[str]) -> int:
     reserved = None
     try:
         if parsed.experimental_rerun:
-            raise ConfigError("--experimental-rerun reads pickles, which esrun does not: repeat .hydra/overrides.yaml instead")
+            raise ConfigError(
+                "--experimental-rerun reads pickles, which esrun does not: repeat .hydra/overrides.yaml instead"
+            )
         if not information:
             source = Source(parsed.config_name or "esrun", parsed.config_dir)
             if parsed.multirun:

@@ -1,8 +1,9 @@
 """Training: the generation, the compiled chunk of generations, the loop over chunks.
 
-One generation asks, evaluates, gathers fitness, weighs, recombines by slices and updates; see docs/design.md, section 4.
-A chunk is a `while_loop` over generations inside one compiled program, with its length and all stop rules as arguments.
-Python sees the state between chunks and does all input and output there, while the next chunk is already running.
+One generation asks, evaluates, gathers fitness, weighs, recombines by slices and updates; see docs/design.md, section
+4. A chunk is a `while_loop` over generations inside one compiled program, with its length and all stop rules as
+arguments. Python sees the state between chunks and does all input and output there, while the next chunk is already
+running.
 """
 
 import math
@@ -52,8 +53,8 @@ class Program(NamedTuple):
 
     init: Callable[[Any, Any], TrainState]
     """(hyper, seed) -> TrainState."""
-    advance: Callable[[Any, Any, TrainState, Stop], tuple[TrainState, dict, jax.Array]]
-    """(hyper, seed, state, stop) -> (state, metrics [CHUNK] each, generations done)."""
+    advance: Callable[[Any, Any, TrainState, Stop], tuple[TrainState, dict, jax.Array, dict]]
+    """(hyper, seed, state, stop) -> (state, metrics [CHUNK] each, generations done, which stop rules hold)."""
     evaluate: Callable[[Any, Any, TrainState], tuple[TrainState, jax.Array, dict]]
     """(hyper, seed, state) -> (state, held-out returns [episodes], measures [episodes] each)."""
     parts: Callable[[Any], Parts]
@@ -67,7 +68,7 @@ def make_program(
     normalize_input: bool,
     held_out_episodes: int,
 ) -> Program:
-    """Compile a run for `local_devices`. `build` turns `hyper` into Parts inside the trace, so numbers stay arguments."""
+    """A run's program for `local_devices`. `build` makes Parts inside the trace, so that numbers stay arguments."""
 
     def init(hyper, seed):
         parts = build(hyper)
@@ -91,7 +92,8 @@ def make_program(
 
         def go_on(loop):
             done, state, _ = loop
-            return (done < CHUNK) & ~reached(state, stop)
+            stopped = jnp.any(jnp.stack(list(reached(state, stop).values())))
+            return (done < CHUNK) & (state.generation < stop.generation) & ~stopped
 
         def body(loop):
             done, state, rows = loop
@@ -101,7 +103,7 @@ def make_program(
         _, row = jax.eval_shape(one, state)
         rows = jax.tree.map(lambda x: jnp.zeros((CHUNK, *x.shape), x.dtype), row)
         done, state, rows = jax.lax.while_loop(go_on, body, (jnp.int32(0), state, rows))
-        return state, rows, done
+        return state, rows, done, reached(state, stop)
 
     def evaluate(hyper, seed, state):
         """Held-out episodes of the mean policy: always the same ones, on keys that training never draws."""
@@ -133,7 +135,9 @@ def plan_slices(parts: Parts, device_count: int, population_chunk: int | str) ->
     return count, math.ceil(here / count)
 
 
-def generation(parts: Parts, slices: tuple[int, int], train_key: jax.Array, state: TrainState) -> tuple[TrainState, dict]:
+def generation(
+    parts: Parts, slices: tuple[int, int], train_key: jax.Array, state: TrainState
+) -> tuple[TrainState, dict]:
     """One generation on one of the devices -> (state, a row of metrics), both the same on all of them.
 
     A slice is made, evaluated and forgotten; `recombine` makes it again from its member numbers, so that a device never
@@ -209,13 +213,11 @@ def add_wide(wide: jax.Array, x: jax.Array) -> jax.Array:
     return jnp.stack([wide[0] + (low < x), low])
 
 
-def reached(state: TrainState, stop: Stop) -> jax.Array:
-    """-> [] whether any limit is reached."""
+def reached(state: TrainState, stop: Stop) -> dict[str, jax.Array]:
+    """-> which of the stop rules hold, each [] bool."""
     steps, limit = state.env_steps, stop.env_steps
-    enough_steps = (steps[0] > limit[0]) | ((steps[0] == limit[0]) & (steps[1] >= limit[1]))
-    return (
-        (state.generation >= stop.generation)
-        | (state.best_fitness >= stop.fitness)
-        | (state.held_out >= stop.held_out)
-        | enough_steps
-    )
+    return {
+        "fitness": state.best_fitness >= stop.fitness,
+        "eval": state.held_out >= stop.held_out,
+        "env_steps": (steps[0] > limit[0]) | ((steps[0] == limit[0]) & (steps[1] >= limit[1])),
+    }

@@ -1,14 +1,13 @@
 """The parameters themselves are the output: for black-box functions."""
 
+from typing import Any
+
 import haiku as hk
-import jax
 
 from esrun.types import Policy
 
 
-def make_vector(
-    *, input_shape: tuple[int, ...], output_size: int, low: jax.Array | float, high: jax.Array | float
-) -> Policy:
+def make_vector(*, input_shape: tuple[int, ...], output_size: int, low: Any, high: Any) -> Policy:
     """A point x [output_size], drawn from U(low, high) at the start; the input is not looked at."""
     del input_shape
 

@@ -1,9 +1,10 @@
 """CMA-ES: covariance matrix adaptation.
 
 Hansen: The CMA Evolution Strategy: A Tutorial, 2016, https://arxiv.org/abs/1604.00772. Equation numbers are the
-tutorial's; figure 6 and table 1 hold the whole algorithm. Two choices are ours: fitness is maximised, and solutions are
-drawn with the symmetric root of C, y = C^(1/2) z, which has the distribution of the tutorial's B D z and is continuous in C
-where B is not (a sign or an order of eigenvectors that flips with the last bit would change every sample).
+tutorial's; figure 6 and table 1 hold the whole algorithm. Two choices are ours: fitness is maximised, and solutions
+are drawn with the symmetric root of C, y = C^(1/2) z, which has the distribution of the tutorial's B D z and is
+continuous in C where B is not (a sign or an order of eigenvectors that flips with the last bit would change every
+sample).
 """
 
 import math
@@ -143,9 +144,7 @@ def make_cma_es(
         C = (C + C.T) / 2
 
         generation = generation + 1
-        root, inverse_root = jax.lax.cond(
-            generation % decompose_every == 0, roots, lambda C: (root, inverse_root), C
-        )
+        root, inverse_root = jax.lax.cond(generation % decompose_every == 0, roots, lambda C: (root, inverse_root), C)
         return State(mean, sigma, C, p_sigma, p_c, root, inverse_root, generation)
 
     return Strategy(p, init, ask, weigh, recombine, update)

@@ -5,6 +5,7 @@ Sources and optima: Surjanovic and Bingham, Virtual Library of Simulation Experi
 
 import jax
 import jax.numpy as jnp
+from einops import repeat
 
 from esrun.types import Evaluation, Task
 
@@ -58,11 +59,12 @@ def make_blackbox(*, function: str, dimension: int, episodes: int) -> Task:
     f = FUNCTIONS[function]
 
     def evaluate(keys, policy, members, normalizer):
-        del keys, normalizer
+        del normalizer
         points, _ = jax.vmap(lambda member: policy.apply(member, policy.initial_carry(), jnp.zeros(0)))(members)
+        # one change of sign: the functions are minimised, fitness is maximised
+        fitness = -jax.vmap(f)(points)
         return Evaluation(
-            # one change of sign: the functions are minimised, fitness is maximised
-            returns=-jax.vmap(f)(points)[:, None],
+            returns=repeat(fitness, "m -> m e", e=len(keys)),
             steps=jnp.ones(len(points), jnp.int32),
             inputs=None,
             measures={},

@@ -21,9 +21,9 @@ def make_sine(
 ) -> Task:
     """`sequence_length` - 1 values in, the next one out.
 
-    The points lie 1 / sequence_length apart and end at x ~ U(-span, span); each is moved by U(-jitter, jitter). An episode is
-    one batch of `batch_size` sequences with mean absolute error E; its return is -E ("negative_error") or the tutorial's
-    1 / (E^2 + 1e-8) ("inverse_square").
+    The points lie 1 / sequence_length apart and end at x ~ U(-span, span); each is moved by U(-jitter, jitter). An
+    episode is one batch of `batch_size` sequences with mean absolute error E; its return is -E ("negative_error") or
+    the tutorial's 1 / (E^2 + 1e-8) ("inverse_square").
     """
 
     def sequences(key):
