@@ -56,7 +56,7 @@ class Outcome(NamedTuple):
     score: Score
 
 
-class Pending(NamedTuple):
+class Chunk(NamedTuple):
     """A dispatched chunk, its results perhaps not there yet."""
 
     rows: dict
@@ -78,34 +78,35 @@ def train(
     """
     seed = jnp.uint32(config.seed)
     state = program.init(hyper, seed)
-    progress = Progress(0, 0, 0.0, -np.inf, [], None)
-    score, reason, length = None, None, 1
-    until = 0
+    progress, score, reason = Progress(0, 0, 0.0, -np.inf, [], None), None, None
+    until, length = 0, 1
     started = arrived = None
-    pending: list[Pending] = []
+    last: Chunk | None = None
 
     while True:
+        chunk = None
         if reason is None and until < config.generations:
             until = min(until + length, config.generations, _next_multiple(until, config.eval.every))
-            evaluate = until % config.eval.every == 0 or until == config.generations
-            state, chunk = _dispatch(program, hyper, seed, state, _stop(config, until), evaluate)
-            pending.append(chunk)
-            if started is not None and len(pending) == 1:
-                continue
-        if not pending:
+            state, rows, count, reached = program.advance(hyper, seed, state, _stop(config, until))
+            chunk = Chunk(rows, count, reached, None)
+        if last is not None:
+            done = int(last.count)  # waits for the devices, which by now have the next chunk
+            now = clock()
+            started = now if started is None else started
+            if arrived is not None and done:
+                length = _chunk_length(length, done, now - arrived)
+            arrived = now
+            if done or (last.score and (score is None or score.generation != progress.generation)):
+                progress = _progress(progress, last, done, now - started)
+                score = progress.score or score
+                report(progress)
+            reason = reason or _reason(config, progress, last.reached)
+        if chunk is None:
             break
-        chunk = pending.pop(0)
-        count = int(chunk.count)  # waits for the devices
-        now = clock()
-        started = now if started is None else started
-        if count and arrived is not None:
-            length = _chunk_length(length, count, now - arrived)
-        arrived = now
-        if count or (chunk.score and (score is None or score.generation != progress.generation)):
-            progress = _progress(progress, chunk, count, now - started)
-            score = progress.score or score
-            report(progress)
-        reason = reason or _reason(config, progress, chunk.reached)
+        if until % config.eval.every == 0 or until == config.generations:
+            state, returns, measures = program.evaluate(hyper, seed, state)
+            chunk = chunk._replace(score=(returns, measures))
+        last = chunk
 
     if score is None or score.generation != progress.generation:
         state, returns, measures = program.evaluate(hyper, seed, state)
@@ -113,15 +114,6 @@ def train(
         progress = progress._replace(rows=[], score=score)
         report(progress)
     return Outcome(state, reason or "generations", progress, score)
-
-
-def _dispatch(program, hyper, seed, state, stop, evaluate) -> tuple[TrainState, Pending]:
-    state, rows, count, reached = program.advance(hyper, seed, state, stop)
-    score = None
-    if evaluate:
-        state, returns, measures = program.evaluate(hyper, seed, state)
-        score = returns, measures
-    return state, Pending(rows, count, reached, score)
 
 
 def _stop(config: Config, generation: int) -> Stop:
@@ -145,7 +137,7 @@ def _chunk_length(length: int, count: int, seconds: float) -> int:
     return max(1, min(wanted, 4 * length, CHUNK))
 
 
-def _progress(before: Progress, chunk: Pending, count: int, seconds: float) -> Progress:
+def _progress(before: Progress, chunk: Chunk, count: int, seconds: float) -> Progress:
     columns = {name: np.asarray(column)[:count] for name, column in chunk.rows.items()}
     env_steps = before.env_steps + np.cumsum(columns.pop("env_steps"), dtype=np.uint64)
     rows = [

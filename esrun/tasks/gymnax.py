@@ -9,6 +9,7 @@ import numpy as np
 from einops import reduce, repeat
 from gymnax.environments import spaces
 
+from esrun.cpu_kernels import tuned
 from esrun.normalizer import normalize, observe
 from esrun.types import Evaluation, PyTree, Sums, Task
 
@@ -65,7 +66,7 @@ def make_gymnax(*, env: str, env_params: dict, episodes: int, episode_length: in
                 inputs=inputs,
             )
 
-        all_steps = jax.vmap(jax.vmap(step, in_axes=(None, 0, 0)), in_axes=(0, None, 0))
+        all_steps = tuned(jax.vmap(jax.vmap(step, in_axes=(None, 0, 0)), in_axes=(0, None, 0)))
 
         # The loop stands outside the vmaps and so ends as soon as every episode has; step keys are made once
         # for all members, who share them (common random numbers).

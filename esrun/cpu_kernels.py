@@ -1,0 +1,152 @@
+"""Faster arithmetic for rollouts on a CPU; other platforms are left alone.
+
+A rollout steps thousands of small environments at once, and XLA:CPU spends most of such a step in three places
+(docs/performance.md has the measurements): `sin`, `cos` and `rem` are calls into libm, one element at a time; they are
+copied into every fused kernel that reads them; and products of tiny matrices go through a kernel made for large ones.
+
+`tuned` traces a function and replaces just these operations by equal ones that vectorise. It looks at operations, types
+and sizes, never at who asks: no environment or policy is known here.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+
+FEW_INPUTS, FEW_OUTPUTS = 8, 4
+"""Matrix products up to these sizes are written out; larger ones are quicker in XLA's own kernel."""
+
+MANY = 256
+"""Elements from which replacing an operation pays."""
+
+
+def tuned(function: Callable) -> Callable:
+    """-> the same function of arrays, faster on a CPU. It must be batched already: vmap inside, not outside of it."""
+    if jax.default_backend() != "cpu":
+        return function
+
+    def wrapped(*arguments):
+        flat, tree = jax.tree.flatten(arguments)
+        closed, shape = jax.make_jaxpr(lambda *leaves: function(*jax.tree.unflatten(tree, leaves)), return_shape=True)(
+            *flat
+        )
+        return jax.tree.unflatten(jax.tree.structure(shape), _evaluate(closed.jaxpr, closed.consts, flat))
+
+    return wrapped
+
+
+def _evaluate(jaxpr: Jaxpr, constants, arguments) -> list:
+    """Run a jaxpr, operation by operation, with the replacements of RULES; what lies inside loops stays as it is."""
+    values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *arguments], strict=True))
+
+    def read(variable):
+        return variable.val if isinstance(variable, Literal) else values[variable]
+
+    for equation in jaxpr.eqns:
+        inputs = [read(variable) for variable in equation.invars]
+        inner = equation.params.get("jaxpr") or equation.params.get("call_jaxpr")
+        if equation.primitive.name in ("jit", "pjit", "closed_call", "custom_jvp_call") and inner is not None:
+            closed = inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
+            outputs = _evaluate(closed.jaxpr, closed.consts, inputs)
+        else:
+            rule = RULES.get(equation.primitive.name)
+            outputs = rule(equation.params, *inputs) if rule else None
+            if outputs is None:
+                parameters = equation.primitive.get_bind_params(equation.params)
+                outputs = equation.primitive.bind(*inputs, **parameters)
+            if not equation.primitive.multiple_results:
+                outputs = [outputs]
+        values.update(zip(equation.outvars, outputs, strict=True))
+    return [read(variable) for variable in jaxpr.outvars]
+
+
+def _guarded(valid: Callable, vectorised: Callable, original: Callable) -> Callable:
+    """A rule: `vectorised` where all elements are `valid`, else XLA's own operation on all of them.
+
+    The branch serves twice: it keeps the result right for huge and non-finite values, and it stops XLA from copying the
+    operation into its consumers, which it does across everything else.
+    """
+
+    def rule(parameters, *x):
+        del parameters
+        if x[0].dtype != jnp.float32 or x[0].size < MANY:
+            return None
+        return jax.lax.cond(jnp.all(valid(*x)), vectorised, original, *x)
+
+    return rule
+
+
+def _sine(x: jax.Array, quadrant: int) -> jax.Array:
+    """sin(x + quadrant π/2) for |x| < 8192, to 1e-7: reduction by π/2 in three parts (Cody and Waite 1980), then the
+    polynomials of Cephes (Moshier 1989, sinf.c and cosf.c).
+    """
+    count = jnp.round(x * np.float32(2 / np.pi))
+    quarter = count.astype(jnp.int32) + quadrant
+    r = x
+    for part in (1.5703125, 4.837512969970703125e-4, 7.549789948768648e-8):
+        r = r - count * np.float32(part)
+    z = r * r
+    sine = r + r * z * jnp.polyval(np.float32([-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1]), z)
+    cosine = (
+        1
+        - z / 2
+        + z * z * jnp.polyval(np.float32([2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2]), z)
+    )
+    value = jnp.where(quarter & 1 != 0, cosine, sine)
+    return jnp.where(quarter & 2 != 0, -value, value)
+
+
+def _remainder(x: jax.Array, y: jax.Array) -> jax.Array:
+    """C's fmod(x, y), exact for |x| < 2048 |y|: |y| is split so that the products with the quotient are exact."""
+    a, b = jnp.abs(x), jnp.abs(y)
+    quotient = jnp.floor(a / b)
+    bits = jax.lax.bitcast_convert_type(b, jnp.int32) & np.int32(-4096)  # the upper 12 bits of the significand
+    high = jax.lax.bitcast_convert_type(bits, jnp.float32)
+    r = (a - quotient * high) - quotient * (b - high)
+    r = jnp.where(r < 0, r + b, r)  # the quotient's rounding may be off by one
+    r = jnp.where(r >= b, r - b, r)
+    return jnp.where(x < 0, -r, jnp.where(x == 0, x, r))
+
+
+def _small_product(parameters, a: jax.Array, b: jax.Array) -> jax.Array | None:
+    """Members' own products [m] x (e x in) (in x out): few inputs become a sum of scaled rows, which fuses with what
+    follows; few outputs become one matrix-vector product each.
+    """
+    ((left,), (right,)), (left_batch, right_batch) = _single_contraction(parameters["dimension_numbers"])
+    if left is None or len(left_batch) != 1 or a.ndim != 3 or b.ndim != 3 or not a.dtype == b.dtype == jnp.float32:
+        return None
+    if a.size * b.shape[-1] < MANY:
+        return None
+    a = jnp.moveaxis(a, (left_batch[0], left), (0, 2))  # [m, e, in]
+    b = jnp.moveaxis(b, (right_batch[0], right), (0, 1))  # [m, in, out]
+    if a.shape[2] <= FEW_INPUTS:
+        return functools.reduce(jnp.add, (a[:, :, k, None] * b[:, None, k, :] for k in range(a.shape[2])))
+    if 1 < b.shape[2] <= FEW_OUTPUTS:
+        return jnp.stack([jnp.einsum("mei,mi->me", a, b[:, :, k]) for k in range(b.shape[2])], axis=-1)
+    return None
+
+
+def _single_contraction(dimension_numbers):
+    """-> the same dimension numbers, with the contraction None where there is not exactly one."""
+    (left, right), batch = dimension_numbers
+    return ((left, right) if len(left) == 1 else ((None,), (None,))), batch
+
+
+def _is_small(x):
+    return jnp.abs(x) < 8192
+
+
+def _divides_exactly(x, y):
+    y = jnp.abs(y)
+    return (jnp.abs(x) < 2048 * y) & (y > 1e-6) & (y < 1e6)
+
+
+RULES = {
+    "sin": _guarded(_is_small, lambda x: _sine(x, 0), jax.lax.sin),
+    "cos": _guarded(_is_small, lambda x: _sine(x, 1), jax.lax.cos),
+    "rem": _guarded(_divides_exactly, _remainder, jax.lax.rem),
+    "dot_general": _small_product,
+}
