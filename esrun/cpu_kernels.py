@@ -89,14 +89,14 @@ def _sine(x: jax.Array, quadrant: int) -> jax.Array:
     for part in (1.5703125, 4.837512969970703125e-4, 7.549789948768648e-8):
         r = r - count * np.float32(part)
     z = r * r
-    sine = r + r * z * jnp.polyval(np.float32([-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1]), z)
-    cosine = (
-        1
-        - z / 2
-        + z * z * jnp.polyval(np.float32([2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2]), z)
-    )
+    sine = r + r * z * _polynomial(z, -1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
+    cosine = 1 - z / 2 + z * z * _polynomial(z, 2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
     value = jnp.where(quarter & 1 != 0, cosine, sine)
     return jnp.where(quarter & 2 != 0, -value, value)
+
+
+def _polynomial(z: jax.Array, a: float, b: float, c: float) -> jax.Array:
+    return (a * z + b) * z + c
 
 
 def _remainder(x: jax.Array, y: jax.Array) -> jax.Array:
@@ -115,24 +115,18 @@ def _small_product(parameters, a: jax.Array, b: jax.Array) -> jax.Array | None:
     """Members' own products [m] x (e x in) (in x out): few inputs become a sum of scaled rows, which fuses with what
     follows; few outputs become one matrix-vector product each.
     """
-    ((left,), (right,)), (left_batch, right_batch) = _single_contraction(parameters["dimension_numbers"])
-    if left is None or len(left_batch) != 1 or a.ndim != 3 or b.ndim != 3 or not a.dtype == b.dtype == jnp.float32:
+    (left, right), (left_batch, right_batch) = parameters["dimension_numbers"]
+    if a.ndim != 3 or b.ndim != 3 or len(left) != 1 or len(left_batch) != 1:
         return None
-    if a.size * b.shape[-1] < MANY:
+    if a.dtype != jnp.float32 or b.dtype != jnp.float32 or a.size * b.shape[-1] < MANY:
         return None
-    a = jnp.moveaxis(a, (left_batch[0], left), (0, 2))  # [m, e, in]
-    b = jnp.moveaxis(b, (right_batch[0], right), (0, 1))  # [m, in, out]
+    a = jnp.moveaxis(a, (left_batch[0], left[0]), (0, 2))  # [m, e, in]
+    b = jnp.moveaxis(b, (right_batch[0], right[0]), (0, 1))  # [m, in, out]
     if a.shape[2] <= FEW_INPUTS:
         return functools.reduce(jnp.add, (a[:, :, k, None] * b[:, None, k, :] for k in range(a.shape[2])))
     if 1 < b.shape[2] <= FEW_OUTPUTS:
         return jnp.stack([jnp.einsum("mei,mi->me", a, b[:, :, k]) for k in range(b.shape[2])], axis=-1)
     return None
-
-
-def _single_contraction(dimension_numbers):
-    """-> the same dimension numbers, with the contraction None where there is not exactly one."""
-    (left, right), batch = dimension_numbers
-    return ((left, right) if len(left) == 1 else ((None,), (None,))), batch
 
 
 def _is_small(x):
