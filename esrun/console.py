@@ -43,9 +43,13 @@ class Show:
         for console in (self._terminal, self._log):
             console.print(what)
 
-    def panel(self, title: str, rows: dict[str, str]) -> None:
-        """The start of a run."""
+    def panel(self, title: str, rows: dict[str, str], below: dict[str, str]) -> None:
+        """Figures in a box; `below` it what is copied to a shell and must not be broken into lines."""
+        self._stop_live()
         self.say(Panel(_table(rows), title=title, title_align="left", expand=False))
+        for name, value in below.items():
+            for console in (self._terminal, self._log):
+                console.print(Text(f"{name}: {value}"), soft_wrap=True)
 
     def progress(self, progress: Progress) -> None:
         """One chunk further."""
@@ -66,11 +70,6 @@ class Show:
                 self._terminal.print(line, soft_wrap=True)
             self._log.print(line, soft_wrap=True)
         self._before = progress
-
-    def closing(self, title: str, rows: dict[str, str]) -> None:
-        """The end of a run."""
-        self._stop_live()
-        self.say(Panel(_table(rows), title=title, title_align="left", expand=False))
 
     def _stop_live(self) -> None:
         if self._live is not None:

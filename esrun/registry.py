@@ -33,6 +33,12 @@ OPTIONS: dict[str, dict[str, Option]] = {
     "strategy": {
         "openai_es": Option(schema.OpenAIES, "esrun.strategies.openai_es:make_openai_es"),
         "cma_es": Option(schema.CMAES, "esrun.strategies.cma_es:make_cma_es"),
+        "sep_cma_es": Option(schema.SepCMAES, "esrun.strategies.sep_cma_es:make_sep_cma_es"),
+        "ma_es": Option(schema.MAES, "esrun.strategies.ma_es:make_ma_es"),
+        "snes": Option(schema.SNES, "esrun.strategies.snes:make_snes"),
+        "xnes": Option(schema.XNES, "esrun.strategies.xnes:make_xnes"),
+        "simple_gaussian": Option(schema.SimpleGaussian, "esrun.strategies.simple_gaussian:make_simple_gaussian"),
+        "simple_ga": Option(schema.SimpleGA, "esrun.strategies.simple_ga:make_simple_ga"),
     },
     "policy": {
         "mlp": Option(schema.MLP, "esrun.policies.mlp:make_mlp"),

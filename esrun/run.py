@@ -1,5 +1,6 @@
 """One run from its configuration to its summary."""
 
+import os
 import shutil
 import time
 import traceback
@@ -41,7 +42,7 @@ def run(cfg: dict, folder: Path, choices: dict[str, str]) -> int:
             rundir.write_json(folder / "summary.json", {"status": "failed", "stop_reason": repr(error)} | names)
             print_error(f"the run failed: {error!r}; {folder / 'esrun.log'} has the traceback")
             return FAILED
-        show.closing("done", _closing_rows(summary, folder))
+        show.panel("done", _closing_rows(summary), below={"run folder": shown(folder)})
     return DONE
 
 
@@ -59,8 +60,8 @@ def _train(built: Run, cfg: dict, folder: Path, names: dict, show: console.Show,
             "policy": f"{names['policy']}, {parts.n} parameters",
             "strategy": f"{names['strategy']}, {p} members",
             "devices": f"{' '.join(devices)} ({built.local_devices[0].device_kind})",
-            "run folder": str(folder),
         },
+        below={"run folder": shown(folder)},
     )
     with Clock() as compiling, Metrics(folder / "metrics.jsonl", p) as metrics:
 
@@ -106,15 +107,19 @@ def _train(built: Run, cfg: dict, folder: Path, names: dict, show: console.Show,
     return summary
 
 
-def _closing_rows(summary: dict, folder: Path) -> dict[str, str]:
+def _closing_rows(summary: dict) -> dict[str, str]:
     return {
         "held-out": summary["held_out"],
         "best fitness": f"{summary['best_fitness']:.4g} (one member, one generation's episodes)",
         "stopped by": f"{summary['stop_reason']}, after {summary['generations']} generations",
         "work": f"{summary['env_steps']:.3g} env steps, {summary['env_steps_per_second']:.3g} a second",
         "time": f"{summary['wall_seconds']:.1f} s, {summary['compile_seconds']:.1f} s of it compiling",
-        "run folder": str(folder),
     }
+
+
+def shown(folder: Path) -> str:
+    """-> a path as a user would type it: relative where that is shorter."""
+    return min(str(folder), os.path.relpath(folder), key=len)
 
 
 def print_error(line: str) -> None:

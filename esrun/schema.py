@@ -80,6 +80,83 @@ class CMAES(Model):  # noqa: D101
         return self
 
 
+class Recombination(Model):  # noqa: D101  (what sep_cma_es and ma_es share)
+    population_size: Literal["auto"] | Annotated[int, Field(ge=2)]
+    sigma: Positive
+    parents: Count | None
+    c_m: Positive
+
+    @model_validator(mode="after")
+    def _parents(self):
+        if self.parents and self.population_size != "auto" and self.parents > self.population_size:
+            raise ValueError(
+                "strategy.parents must be at most strategy.population_size, got "
+                f"{self.parents} parents of {self.population_size}: write strategy.parents={self.population_size // 2}"
+            )
+        return self
+
+
+class SepCMAES(Recombination):  # noqa: D101
+    name: Literal["sep_cma_es"]
+
+
+class MAES(Recombination):  # noqa: D101
+    name: Literal["ma_es"]
+
+
+class SNES(Model):  # noqa: D101
+    name: Literal["snes"]
+    population_size: Literal["auto"] | Annotated[int, Field(ge=2)]
+    sigma: Positive
+    learning_rate: Positive
+    learning_rate_sigma: Positive | None
+
+
+class XNES(Model):  # noqa: D101
+    name: Literal["xnes"]
+    population_size: Literal["auto"] | Annotated[int, Field(ge=2)]
+    sigma: Positive
+    learning_rate: Positive
+    learning_rate_sigma: Positive | None
+    learning_rate_shape: Positive | None
+
+
+class SimpleGaussian(Model):  # noqa: D101
+    name: Literal["simple_gaussian"]
+    population_size: Annotated[int, Field(ge=2)]
+    sigma: Positive
+    sigma_limit: Positive
+    parents: Annotated[int, Field(ge=2)] | None
+
+    @model_validator(mode="after")
+    def _parents(self):
+        if self.parents and self.parents > self.population_size:
+            raise ValueError(
+                "strategy.parents must be at most strategy.population_size, got "
+                f"{self.parents} parents of {self.population_size}: write strategy.parents=null"
+            )
+        return self
+
+
+class SimpleGA(Model):  # noqa: D101
+    name: Literal["simple_ga"]
+    population_size: Annotated[int, Field(ge=2)]
+    elites: Count
+    crossover: bool
+    sigma: Positive
+    sigma_decay: Factor
+    sigma_limit: NonNegative
+
+    @model_validator(mode="after")
+    def _children(self):
+        if self.elites >= self.population_size:
+            raise ValueError(
+                "strategy.elites must be less than strategy.population_size, which counts them too, got "
+                f"{self.elites} elites of {self.population_size}: write strategy.elites={self.population_size // 2}"
+            )
+        return self
+
+
 # ---- policies --------------------------------------------------------------------------------------------------------
 
 

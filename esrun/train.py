@@ -62,8 +62,9 @@ def _job(cfg: DictConfig) -> int:
     folder = Path(hydra_cfg.runtime.output_dir)
     code = run(OmegaConf.to_container(cfg, resolve=True), folder, {k: str(v) for k, v in choices.items()})  # type: ignore
     if code == 2:
-        with contextlib.suppress(OSError):  # the day's folder, if it is empty now
+        with contextlib.suppress(OSError):  # the folders that were made for it, if they are empty now
             folder.parent.rmdir()
+            folder.parent.parent.rmdir()
     return code
 
 

@@ -25,6 +25,16 @@ CHUNK = 1024
 MEMORY_OF_CHUNK = 2**28
 """Bytes of solutions that `population_chunk: auto` holds on a device at a time."""
 
+METRICS = {
+    "fitness_best": float,
+    "fitness_mean": float,
+    "fitness_std": float,
+    "sigma": float,
+    "non_finite": jnp.int32,
+    "env_steps": jnp.uint32,
+}
+"""What every generation reports. Best, mean and standard deviation are over the members whose fitness is finite."""
+
 INIT, TRAIN, HELD_OUT = range(3)
 """Streams of random keys: what one draws, no other ever does."""
 
@@ -87,9 +97,6 @@ def make_program(
         parts = build(hyper)
         slices = plan_slices(parts, len(local_devices), population_chunk)
 
-        def one(state):
-            return generation(parts, slices, stream(seed, TRAIN), state)
-
         def go_on(loop):
             done, state, _ = loop
             stopped = jnp.any(jnp.stack(list(reached(state, stop).values())))
@@ -97,11 +104,10 @@ def make_program(
 
         def body(loop):
             done, state, rows = loop
-            state, row = one(state)
-            return done + 1, state, jax.tree.map(lambda column, x: column.at[done].set(x), rows, row)
+            state, row = generation(parts, slices, stream(seed, TRAIN), state)
+            return done + 1, state, {name: column.at[done].set(row[name]) for name, column in rows.items()}
 
-        _, row = jax.eval_shape(one, state)
-        rows = jax.tree.map(lambda x: jnp.zeros((CHUNK, *x.shape), x.dtype), row)
+        rows = {name: jnp.zeros(CHUNK, kind) for name, kind in METRICS.items()}
         done, state, rows = jax.lax.while_loop(go_on, body, (jnp.int32(0), state, rows))
         return state, rows, done, reached(state, stop)
 

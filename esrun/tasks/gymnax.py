@@ -32,8 +32,11 @@ def make_gymnax(*, env: str, env_params: dict, episodes: int, episode_length: in
     Observations become flat or image-like floats, discrete ones one-hot. A discrete action is the argmax of the output;
     a continuous one is clipped ("clip") or squashed by tanh ("squash") into the action space.
     """
-    environment, defaults = gymnax.make(env)
-    params = defaults.replace(**env_params, max_steps_in_episode=episode_length)
+    with jax.ensure_compile_time_eval():  # some environments branch on their own arrays as they are made
+        environment, defaults = gymnax.make(env)
+    arrays = {key: jnp.asarray(value) for key, value in env_params.items() if isinstance(value, list)}
+    limit = type(defaults.max_steps_in_episode)(episode_length)  # a float in BernoulliBandit-misc, which relies on it
+    params = defaults.replace(**env_params | arrays, max_steps_in_episode=limit)
     encode, input_shape = make_encoder(environment.observation_space(params))
     decode, output_size = make_decoder(environment.action_space(params), action)
 

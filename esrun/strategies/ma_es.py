@@ -1,0 +1,89 @@
+"""MA-ES: CMA-ES without the covariance matrix, its decomposition and the second evolution path.
+
+Beyer, Sendhoff: Simplify Your Covariance Matrix Adaptation Evolution Strategy, IEEE Transactions on Evolutionary
+Computation 21(5), 2017, https://doi.org/10.1109/TEVC.2017.2680320. (M1)-(M12) are the lines of the paper's figure 3,
+the constants those of the CMA-ES that it starts from.
+
+Line (M11) needs the sum of w z zᵀ and solutions give y = M z only. Sums of w y and w y yᵀ add over slices, and with
+sum w y yᵀ = M (sum w z zᵀ) Mᵀ one factorisation of M a generation turns them into the paper's own quantities: the
+update is exact. M never becomes singular: (M11) multiplies it by a positive definite matrix.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from esrun.strategies.cma_es import constants
+from esrun.strategies.shaping import by_rank
+from esrun.types import Strategy
+
+
+class State(NamedTuple):
+    """The search distribution N(mean, sigma^2 M Mᵀ) and its evolution path."""
+
+    mean: jax.Array  # [n]
+    sigma: jax.Array  # []
+    M: jax.Array  # [n, n]
+    p_sigma: jax.Array  # [n]
+
+
+class Sums(NamedTuple):
+    """What the update needs of a slice of the population."""
+
+    y_w: jax.Array  # [n] sum of w y over the parents
+    rank_mu: jax.Array  # [n, n] sum of w y yᵀ over the parents
+
+
+def make_ma_es(
+    *,
+    n: int,
+    population_size: int | str,
+    sigma: jax.Array | float,
+    parents: int | None,
+    c_m: jax.Array | float,
+) -> Strategy:
+    """MA-ES over n parameters.
+
+    `population_size` may be "auto", 4 + floor(3 ln n); `parents` None is half of it. Raises ValueError when there are
+    more parents than members.
+    """
+    p = 4 + int(3 * math.log(n)) if population_size == "auto" else int(population_size)
+    mu = p // 2 if parents is None else parents
+    if mu > p:
+        raise ValueError(f"strategy.parents must be at most the population size {p}, got {mu}")
+    w, mu_eff, c_sigma, d_sigma, _, c_1, c_mu, chi_n = constants(n, p, mu, active=False)
+
+    def init(mean):
+        return State(mean, jnp.asarray(sigma, mean.dtype), jnp.eye(n, dtype=mean.dtype), jnp.zeros_like(mean))  # M1
+
+    def ask(key, state, members):
+        def draw(member):
+            return jax.random.normal(jax.random.fold_in(key, member), (n,), state.mean.dtype)
+
+        z = jax.vmap(draw)(members)  # M4
+        y = jax.vmap(lambda z: state.M @ z)(z)  # M5
+        return state.mean + state.sigma * y  # M6
+
+    def weigh(state, fitness):
+        return by_rank(fitness, jnp.asarray(w, state.mean.dtype))  # M8
+
+    def recombine(state, solutions, weights):
+        y = (solutions - state.mean) / state.sigma
+        return Sums(weights @ y, (y.T * weights) @ y)
+
+    def update(state, sums):
+        mean, sigma, M, p_sigma = state
+        factors = jax.scipy.linalg.lu_factor(M)
+        z_w = jax.scipy.linalg.lu_solve(factors, sums.y_w)
+        rank_mu = jax.scipy.linalg.lu_solve(factors, sums.rank_mu).T  # M (sum w z zᵀ)
+
+        mean = mean + c_m * sigma * sums.y_w  # M9
+        p_sigma = (1 - c_sigma) * p_sigma + math.sqrt(mu_eff * c_sigma * (2 - c_sigma)) * z_w  # M10
+        rank_one = jnp.outer(M @ p_sigma, p_sigma)
+        M = (1 - c_1 / 2 - c_mu / 2) * M + c_1 / 2 * rank_one + c_mu / 2 * rank_mu  # M11
+        sigma = sigma * jnp.exp(c_sigma / d_sigma * (jnp.linalg.norm(p_sigma) / chi_n - 1))  # M12
+        return State(mean, sigma, M, p_sigma)
+
+    return Strategy(p, init, ask, weigh, recombine, update)

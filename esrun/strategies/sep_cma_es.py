@@ -1,0 +1,131 @@
+"""Separable CMA-ES: CMA-ES with a diagonal covariance matrix, linear in n in time and memory.
+
+Ros, Hansen: A Simple Modification in CMA-ES Achieving Linear Time and Space Complexity, PPSN 2008,
+https://doi.org/10.1007/978-3-540-87700-4_30. Equation numbers are those of CMA-ES' tutorial,
+https://arxiv.org/abs/1604.00772, whose equations the paper takes over with C diagonal.
+
+Two choices differ from the paper and agree with `SepCMA` of the package cmaes: the paper's single rate c_cov, raised
+by (n + 2) / 3, is kept for the rank-mu update alone, and the rank-one update has the tutorial's c_1. One is ours:
+c_mu is at most 1 - c_1, without which a large population in few dimensions makes variances negative.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from esrun.strategies.shaping import by_rank
+from esrun.types import Strategy
+
+
+class State(NamedTuple):
+    """The search distribution N(mean, sigma^2 diag(C)) and its evolution paths."""
+
+    mean: jax.Array  # [n]
+    sigma: jax.Array  # []
+    C: jax.Array  # [n] the diagonal
+    p_sigma: jax.Array  # [n]
+    p_c: jax.Array  # [n]
+    generation: jax.Array  # [] int32
+
+
+class Sums(NamedTuple):
+    """What the update needs of a slice of the population."""
+
+    y_w: jax.Array  # [n] sum of w y over the parents
+    rank_mu: jax.Array  # [n] sum of w y^2 over the parents
+
+
+class Constants(NamedTuple):
+    """The paper's default parameters. `weights` [p] are sorted, the best member's first."""
+
+    weights: np.ndarray
+    mu_eff: float
+    c_sigma: float
+    d_sigma: float
+    c_c: float
+    c_1: float
+    c_mu: float
+    chi_n: float
+
+
+def constants(n: int, population_size: int, parents: int) -> Constants:
+    """The default strategy parameters, with the positive weights on the first `parents` members."""
+    w = np.maximum(0, math.log(parents + 1) - np.log(np.arange(1, population_size + 1)))
+    w[parents:] = 0  # rank parents + 1 has ln 1 up to rounding
+    weights = w / w.sum()
+    mu_eff = 1 / (weights**2).sum()
+
+    c_1 = 2 / ((n + 1.3) ** 2 + mu_eff)  # 57
+    c_cov = 2 / (mu_eff * (n + math.sqrt(2)) ** 2) + (1 - 1 / mu_eff) * min(
+        1.0, (2 * mu_eff - 1) / ((n + 2) ** 2 + mu_eff)
+    )
+    c_sigma = (mu_eff + 2) / (n + mu_eff + 3)
+    return Constants(
+        weights=weights,
+        mu_eff=mu_eff,
+        c_sigma=c_sigma,
+        d_sigma=1 + 2 * max(0.0, math.sqrt((mu_eff - 1) / (n + 1)) - 1) + c_sigma,  # 55
+        c_c=4 / (n + 4),
+        c_1=c_1,
+        c_mu=min(1 - c_1, (n + 2) / 3 * c_cov),
+        chi_n=math.sqrt(n) * (1 - 1 / (4 * n) + 1 / (21 * n**2)),
+    )
+
+
+def make_sep_cma_es(
+    *,
+    n: int,
+    population_size: int | str,
+    sigma: jax.Array | float,
+    parents: int | None,
+    c_m: jax.Array | float,
+) -> Strategy:
+    """Separable CMA-ES over n parameters.
+
+    `population_size` may be "auto", 4 + floor(3 ln n); `parents` None is half of it. Raises ValueError when there are
+    more parents than members.
+    """
+    p = 4 + int(3 * math.log(n)) if population_size == "auto" else int(population_size)  # 48
+    mu = p // 2 if parents is None else parents
+    if mu > p:
+        raise ValueError(f"strategy.parents must be at most the population size {p}, got {mu}")
+    w, mu_eff, c_sigma, d_sigma, c_c, c_1, c_mu, chi_n = constants(n, p, mu)
+
+    def init(mean):
+        zero = jnp.zeros_like(mean)
+        return State(mean, jnp.asarray(sigma, mean.dtype), jnp.ones_like(mean), zero, zero, jnp.int32(0))
+
+    def ask(key, state, members):
+        def draw(member):
+            return jax.random.normal(jax.random.fold_in(key, member), (n,), state.mean.dtype)
+
+        y = jnp.sqrt(state.C) * jax.vmap(draw)(members)  # 39
+        return state.mean + state.sigma * y  # 40
+
+    def weigh(state, fitness):
+        return by_rank(fitness, jnp.asarray(w, state.mean.dtype))
+
+    def recombine(state, solutions, weights):
+        y = (solutions - state.mean) / state.sigma
+        return Sums(weights @ y, weights @ y**2)
+
+    def update(state, sums):
+        mean, sigma, C, p_sigma, p_c, generation = state
+        y_w = sums.y_w  # 41
+        mean = mean + c_m * sigma * y_w  # 42
+
+        p_sigma = (1 - c_sigma) * p_sigma + math.sqrt(c_sigma * (2 - c_sigma) * mu_eff) * y_w / jnp.sqrt(C)  # 43
+        length = jnp.linalg.norm(p_sigma)
+        sigma = sigma * jnp.exp(c_sigma / d_sigma * (length / chi_n - 1))  # 44
+
+        expected = jnp.sqrt(1 - (1 - c_sigma) ** (2.0 * (generation + 1))) * chi_n
+        h_sigma = (length < (1.4 + 2 / (n + 1)) * expected).astype(mean.dtype)
+        p_c = (1 - c_c) * p_c + h_sigma * math.sqrt(c_c * (2 - c_c) * mu_eff) * y_w  # 45
+        delta = (1 - h_sigma) * c_c * (2 - c_c)
+        C = (1 + c_1 * delta - c_1 - c_mu) * C + c_1 * p_c**2 + c_mu * sums.rank_mu  # 47
+        return State(mean, sigma, C, p_sigma, p_c, generation + 1)
+
+    return Strategy(p, init, ask, weigh, recombine, update)

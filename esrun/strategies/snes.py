@@ -1,0 +1,80 @@
+"""SNES: separable natural evolution strategy, a natural gradient on the mean and on every parameter's step size.
+
+Wierstra, Schaul, Glasmachers, Sun, Peters, Schmidhuber: Natural Evolution Strategies, JMLR 15, 2014,
+https://jmlr.org/papers/v15/wierstra14a.html, algorithm 6; utilities and learning rates of table 1.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from esrun.strategies.shaping import by_rank
+from esrun.types import Strategy
+
+
+class State(NamedTuple):
+    """The search distribution N(mean, diag(sigmas)^2)."""
+
+    mean: jax.Array  # [n]
+    sigma: jax.Array  # [] geometric mean of the sigmas
+    sigmas: jax.Array  # [n] step size of every parameter
+
+
+class Sums(NamedTuple):
+    """What the update needs of a slice of the population: the natural gradients."""
+
+    mean: jax.Array  # [n] sum of u z
+    sigmas: jax.Array  # [n] sum of u (z^2 - 1)
+
+
+def utilities(population_size: int) -> np.ndarray:
+    """-> utilities [p] by rank, the best member's first, with sum 0 (table 1)."""
+    u = np.maximum(0, math.log(population_size / 2 + 1) - np.log(np.arange(1, population_size + 1)))
+    return u / u.sum() - 1 / population_size
+
+
+def make_snes(
+    *,
+    n: int,
+    population_size: int | str,
+    sigma: jax.Array | float,
+    learning_rate: jax.Array | float,
+    learning_rate_sigma: jax.Array | float | None,
+) -> Strategy:
+    """SNES over n parameters.
+
+    `population_size` may be "auto", 4 + floor(3 ln n); `learning_rate` is the mean's, and `learning_rate_sigma` None is
+    (3 + ln n) / (5 sqrt(n)) (both table 1).
+    """
+    p = 4 + int(3 * math.log(n)) if population_size == "auto" else int(population_size)
+    eta_sigma = (3 + math.log(n)) / (5 * math.sqrt(n)) if learning_rate_sigma is None else learning_rate_sigma
+    u = utilities(p)
+
+    def init(mean):
+        return State(mean, jnp.asarray(sigma, mean.dtype), jnp.full(n, sigma, mean.dtype))
+
+    def ask(key, state, members):
+        def draw(member):
+            return jax.random.normal(jax.random.fold_in(key, member), (n,), state.mean.dtype)
+
+        return state.mean + state.sigmas * jax.vmap(draw)(members)
+
+    def weigh(state, fitness):
+        return by_rank(fitness, jnp.asarray(u, state.mean.dtype))
+
+    def recombine(state, solutions, weights):
+        z = (solutions - state.mean) / state.sigmas
+        return Sums(weights @ z, weights @ (z**2 - 1))
+
+    def update(state, gradients):
+        sigmas = state.sigmas * jnp.exp(eta_sigma / 2 * gradients.sigmas)
+        return State(
+            mean=state.mean + learning_rate * state.sigmas * gradients.mean,
+            sigma=jnp.exp(jnp.mean(jnp.log(sigmas))),
+            sigmas=sigmas,
+        )
+
+    return Strategy(p, init, ask, weigh, recombine, update)

@@ -1,0 +1,89 @@
+"""xNES: exponential natural evolution strategy, a natural gradient on the mean and on the whole covariance matrix.
+
+Wierstra, Schaul, Glasmachers, Sun, Peters, Schmidhuber: Natural Evolution Strategies, JMLR 15, 2014,
+https://jmlr.org/papers/v15/wierstra14a.html, algorithm 5; utilities and learning rates of table 1.
+
+The algorithm draws with Bᵀ and steps with B, which is one thing only while B is symmetric; here both are B, y = B z, as
+in Glasmachers, Schaul, Sun, Wierstra, Schmidhuber: Exponential Natural Evolution Strategies, GECCO 2010. Solutions give
+y: sums of u y and u y yᵀ add over slices, and B⁻¹ (sum u y yᵀ) B⁻ᵀ is the algorithm's sum of u z zᵀ.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from esrun.strategies.shaping import by_rank
+from esrun.strategies.snes import utilities
+from esrun.types import Strategy
+
+
+class State(NamedTuple):
+    """The search distribution N(mean, sigma^2 B Bᵀ)."""
+
+    mean: jax.Array  # [n]
+    sigma: jax.Array  # []
+    B: jax.Array  # [n, n], of determinant 1
+
+
+class Sums(NamedTuple):
+    """What the update needs of a slice of the population."""
+
+    y_w: jax.Array  # [n] sum of u y
+    y_squared_w: jax.Array  # [n, n] sum of u y yᵀ
+
+
+def make_xnes(
+    *,
+    n: int,
+    population_size: int | str,
+    sigma: jax.Array | float,
+    learning_rate: jax.Array | float,
+    learning_rate_sigma: jax.Array | float | None,
+    learning_rate_shape: jax.Array | float | None,
+) -> Strategy:
+    """xNES over n parameters.
+
+    `population_size` may be "auto", 4 + floor(3 ln n); `learning_rate` is the mean's, and None for one of the others is
+    (9 + 3 ln n) / (5 n sqrt(n)) (all table 1).
+    """
+    p = 4 + int(3 * math.log(n)) if population_size == "auto" else int(population_size)
+    default = (9 + 3 * math.log(n)) / (5 * n * math.sqrt(n))
+    eta_sigma = default if learning_rate_sigma is None else learning_rate_sigma
+    eta_B = default if learning_rate_shape is None else learning_rate_shape
+    u = utilities(p)
+
+    def init(mean):
+        return State(mean, jnp.asarray(sigma, mean.dtype), jnp.eye(n, dtype=mean.dtype))
+
+    def ask(key, state, members):
+        def draw(member):
+            return jax.random.normal(jax.random.fold_in(key, member), (n,), state.mean.dtype)
+
+        z = jax.vmap(draw)(members)
+        y = jax.vmap(lambda z: state.B @ z)(z)
+        return state.mean + state.sigma * y
+
+    def weigh(state, fitness):
+        return by_rank(fitness, jnp.asarray(u, state.mean.dtype))
+
+    def recombine(state, solutions, weights):
+        y = (solutions - state.mean) / state.sigma
+        return Sums(weights @ y, (y.T * weights) @ y)
+
+    def update(state, sums):
+        mean, sigma, B = state
+        factors = jax.scipy.linalg.lu_factor(B)
+        half = jax.scipy.linalg.lu_solve(factors, sums.y_squared_w)
+        gradient = jax.scipy.linalg.lu_solve(factors, half.T)  # sum of u (z zᵀ - I), for the utilities' sum is 0
+        gradient = (gradient + gradient.T) / 2
+        gradient_sigma = jnp.trace(gradient) / n
+        gradient_B = gradient - gradient_sigma * jnp.eye(n, dtype=mean.dtype)
+
+        mean = mean + learning_rate * sigma * sums.y_w  # sigma B times the sum of u z
+        sigma = sigma * jnp.exp(eta_sigma / 2 * gradient_sigma)
+        B = B @ jax.scipy.linalg.expm(eta_B / 2 * gradient_B)
+        return State(mean, sigma, B)
+
+    return Strategy(p, init, ask, weigh, recombine, update)

@@ -1,0 +1,95 @@
+"""(d) The whole command, from the start of its process to its end, cold and warm.
+
+`esrun` trains on pendulum for 200 generations, evaluates every 20 and writes its run folder; evosax is a script that
+imports, compiles and runs one scan of as many generations. Cold: an empty compile cache; warm: one that an earlier
+process filled. Both are JAX's own, set by JAX_COMPILATION_CACHE_DIR.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from measure import Options, Table, in_turn, ratio
+from worker import Failed, Worker
+
+from esrun.config import composed
+
+NOTES = [
+    "from process start to its end; cold: JAX_COMPILATION_CACHE_DIR is an empty folder, warm: one that an earlier "
+    "process filled (JAX keeps only programs that took it a second or more to compile)",
+    "evosax: a script of imports and one compiled scan, without held-out evaluation, metrics or run folder",
+    "esrun ×: how many times longer it takes than esrun's command",
+]
+
+
+def command(options: Options) -> Table:
+    """Pendulum, 100 members x 20 episodes x 200 steps, 48 hidden units."""
+    notes, rows = list(NOTES), []
+    generations = options.generations or options.size(200, 3)
+    size = options.size([], ["task.episodes=2", "strategy.population_size=10"])
+    for strategy in ("openai_es", "cma_es"):
+        overrides = ["task=pendulum", f"strategy={strategy}", "strategy.population_size=100", *size]
+        rows += compared([*overrides, f"generations={generations}"], generations, strategy, options, notes)
+    return Table("The whole command", notes, rows)
+
+
+def compared(overrides: list[str], generations: int, strategy: str, options: Options, notes: list[str]) -> list[dict]:
+    """-> cold and warm rows for esrun and evosax."""
+    spec = {"program": "evosax_program", "config": composed(overrides)[0]}
+    summaries: dict[str, dict] = {}
+
+    def esrun(cache: Path, name: str) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            words = [sys.executable, "-m", "esrun", *overrides, f"hydra.run.dir='{folder}'"]
+            done = subprocess.run(words, env=os.environ | cached(cache), capture_output=True, text=True)
+            if done.returncode:
+                raise Failed(done.stderr.strip().splitlines()[-1])
+            summaries[name] = json.loads((Path(folder) / "summary.json").read_text())
+
+    def evosax(cache: Path, name: str) -> None:
+        with Worker([spec], cached(cache)) as worker:
+            worker.turn(generations)(False)
+
+    def timed(program, name: str, kept: Path | None):
+        def run(first: bool) -> float:
+            with tempfile.TemporaryDirectory() as empty:
+                began = time.perf_counter()
+                program(kept or Path(empty), name)
+                return time.perf_counter() - began
+
+        return run
+
+    with tempfile.TemporaryDirectory() as kept:
+        programs = {"esrun": esrun}
+        try:
+            evosax(Path(kept), "evosax")
+            programs["evosax"] = evosax
+        except Failed as error:
+            notes.append(f"evosax left out: {error}")
+        sides = {
+            f"{name} {how}": timed(program, f"{name} {how}", None if how == "cold" else Path(kept))
+            for how in ("cold", "warm")
+            for name, program in programs.items()
+        }
+        timings = in_turn(sides, options)
+    return [
+        {
+            "strategy": strategy,
+            "generations": generations,
+            "side": name,
+            "seconds in all": timing.median,
+            "of them compiling": summaries.get(name, {}).get("compile_seconds"),
+            "esrun ×": None if name.startswith("esrun") else ratio(timing, timings[name.replace("evosax", "esrun")]),
+            "seconds": timing.seconds,
+        }
+        for name, timing in timings.items()
+    ]
+
+
+def cached(folder: Path) -> dict[str, str]:
+    """-> the environment variable that puts JAX's compile cache into `folder`."""
+    return {"JAX_COMPILATION_CACHE_DIR": str(folder)}

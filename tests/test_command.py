@@ -1,0 +1,143 @@
+"""The command as a user has it: the installed wheel, in an empty folder, by subprocess."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TINY = ["task=pendulum", "task.episodes=1", "task.episode_length=20", "strategy.population_size=8", "policy.hidden=[4]",
+        "eval.episodes=4"]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    """-> a folder with nothing but the installed wheel in it."""
+    built, target = tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("site")
+    python = [sys.executable, "-m"]
+    subprocess.run(
+        [*python, "build", "--wheel", "--no-isolation", "--outdir", built, ROOT], check=True, capture_output=True
+    )
+    pip = [*python, "pip", "install", "--no-deps", "--quiet", "--target", target, *built.glob("*.whl")]
+    subprocess.run(pip, check=True, capture_output=True)
+    return target
+
+
+@pytest.fixture
+def esrun(wheel, tmp_path):
+    """-> (arguments) -> the finished command, run in an empty folder with the wheel before the checkout."""
+
+    def run(*arguments, code="import sys; from esrun.cli import main; sys.exit(main())", **environment):
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(wheel), "JAX_PLATFORMS": "cpu"} | environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run
+
+
+def test_a_run_leaves_its_folder_as_documented(esrun, tmp_path):
+    done = esrun(*TINY, "generations=12", "eval.every=5", "log.every=4")
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "outputs").glob("*/*")
+    assert {path.name for path in folder.iterdir()} == {
+        ".hydra", "run.json", "metrics.jsonl", "policy.safetensors", "summary.json", "esrun.log"
+    }  # fmt: skip
+    summary = json.loads((folder / "summary.json").read_text())
+    assert set(summary) == {
+        "status", "stop_reason", "generations", "evaluations", "env_steps", "wall_seconds", "compile_seconds",
+        "best_fitness", "eval", "num_params", "task", "strategy", "policy", "seed", "devices",
+    }  # fmt: skip
+    assert set(summary["eval"]) == {"mean", "std", "ci95", "episodes"}
+    assert (summary["status"], summary["stop_reason"], summary["task"]) == ("done", "generations", "pendulum")
+    assert (summary["generations"], summary["evaluations"], summary["env_steps"]) == (12, 96, 96 * 20)
+    assert summary["num_params"] == 3 * 4 + 4 + 4 + 1
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["eval_mean"] == summary["eval"]["mean"]
+    record = json.loads((folder / "run.json").read_text())
+    assert record["config"]["strategy"]["population_size"] == 8
+    assert record["versions"]["jax"]
+    assert "\x1b" not in done.stdout  # no terminal: no control characters
+    log = (folder / "esrun.log").read_text()
+    for line in ("generation 12/12", f"run folder: {folder.relative_to(tmp_path)}", "8 members"):
+        assert line in done.stdout
+        assert line in log
+
+
+def test_a_sweep_runs_every_job_and_compiles_once(esrun, tmp_path):
+    done = esrun("-m", *TINY, "generations=2", "seed=range(2)", "strategy.sigma=0.2,0.4")
+    assert done.returncode == 0, done.stderr
+    summaries = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("multirun/*/*/*/summary.json"))]
+    assert len(summaries) == 4
+    assert [summary["seed"] for summary in summaries] == [0, 0, 1, 1]
+    assert [summary["compile_seconds"] > 0.2 for summary in summaries] == [True, False, False, False]
+    assert len({summary["eval"]["mean"] for summary in summaries}) == 4
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["strategy.sigma=-1"],
+        ["-m", "strategy.sigma=0.1,-1"],
+        ["task=nothing"],
+        ["strategy.sgma=1"],
+        ["resum", "x"],
+        ["policy=cnn"],
+    ],
+    ids=" ".join,
+)
+def test_bad_usage_answers_in_one_line_without_jax_or_a_folder(esrun, tmp_path, arguments):
+    code = "import sys; from esrun.cli import main; code = main(); assert 'jax' not in sys.modules; sys.exit(code)"
+    done = esrun(*arguments, code=code)
+    assert done.returncode == 2
+    assert done.stderr.startswith("esrun: ")
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_only_the_built_run_can_tell_leaves_no_folder_either(esrun, tmp_path):
+    done = esrun(*TINY, "strategy=openai_es", "+strategy.optimizer_options.b9=1")
+    assert done.returncode == 2
+    assert "strategy.optimizer_options do not fit optax.adam" in done.stderr
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_help_and_list_show_the_choices_without_jax(esrun):
+    code = "import sys; from esrun.cli import main; code = main(); assert 'jax' not in sys.modules; sys.exit(code)"
+    shown = esrun("--help", code=code)
+    assert shown.returncode == 0, shown.stderr
+    for part in ("Examples", "strategy: cma_es", "task: ackley", "population_size: 100"):
+        assert part in shown.stdout
+    listed = esrun("list", code=code)
+    assert listed.returncode == 0
+    for name in ("pendulum", "openai_es", "rnn", "sine_parallel"):
+        assert f"\n  {name} " in listed.stdout
+    assert "mlp" in esrun("list", "policies").stdout
+    assert esrun("list", "nothing").returncode == 2
+
+
+def test_tab_completion_knows_groups_and_keys(esrun):
+    for typed, offered in (("esrun task=pend", "task=pendulum"), ("esrun strategy.sig", "strategy.sigma=")):
+        done = esrun("-sc", "query=bash", COMP_LINE=typed, COMP_POINT=str(len(typed)))
+        assert done.stdout.split() == [offered]
+
+
+def test_cfg_prints_the_composed_configuration_and_runs_nothing(esrun, tmp_path):
+    done = esrun("--cfg", "job", "task=cartpole")
+    assert done.returncode == 0
+    assert "env: CartPole-v1" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_verbs_of_later_versions_say_so(esrun):
+    done = esrun("doctor")
+    assert done.returncode == 2
+    assert done.stderr == "esrun: `esrun doctor` is not there yet in this version\n"

@@ -1,0 +1,130 @@
+"""Configurations: what is wrong gets one line with a remedy; what is right is taken apart and put together again."""
+
+import pytest
+
+from esrun.config import CONF_DIR, ConfigError, checked, composed, joined, options, split, sweep_jobs
+from esrun.train import reserve
+
+
+def complaint(*overrides):
+    """-> the one line that a command line gets."""
+    with pytest.raises(ConfigError) as caught:
+        checked(composed(list(overrides))[0])
+    return str(caught.value)
+
+
+WRONG = {
+    "task=pendulm": ["task=pendulm is not a choice", "did you mean pendulum?", "write one of"],
+    "experiment=nothing": ["experiment=nothing is not a choice", "pendulum_blog"],
+    "logger=[nothing]": ["logger=nothing is not a choice", "tensorboard"],
+    "taks=pendulum": ["taks is not a key", "did you mean task"],
+    "strategy.sgma=0.1": ["strategy.sgma is not a key", "strategy.sigma"],
+    "+strategy.sgma=0.1": ["strategy.sgma is not a key of strategy=cma_es", "strategy.sigma"],
+    "strategy.sigma=wide": ["strategy.sigma must be a number", "got 'wide'", "strategy.sigma=0.3"],
+    "strategy.sigma=0": ["strategy.sigma must be greater than 0", "got 0", "write for example"],
+    "strategy.sigma=nan": ["strategy.sigma must be"],
+    "strategy.parents=101": ["strategy.parents must be at most strategy.population_size", "write strategy.parents=50"],
+    "strategy.population_size=many": ["strategy.population_size must be 'auto' or an integer"],
+    "policy.hidden=64": ["policy.hidden must be a list", "got 64"],
+    "policy.hidden=[8,x]": ["policy.hidden", "must be an integer", "got 'x'"],
+    "policy.activation=rel": ["policy.activation must be", "write policy.activation=relu"],
+    "policy.bias=1": ["policy.bias must be a boolean"],
+    "seed=-1": ["seed must be greater than or equal to 0", "got -1"],
+    "seed=4294967296": ["seed must be less than 4294967296"],
+    "generations=1.5": ["generations must be an integer", "got 1.5"],
+    "eval.episodes=1": ["eval.episodes must be greater than or equal to 2"],
+    "task.env=Pendulm-v1": ["task.env must be an environment of gymnax", "did you mean Pendulum-v1?"],
+    "task.env=CartPole-v1": ["task.env_params.max_speed is not a parameter of CartPole-v1", "write task=cartpole"],
+    "task.env_params.g=heavy": ["task.env_params.g must be", "got 'heavy'"],
+    "task.episode_length=0": ["task.episode_length must be greater than or equal to 1"],
+    "policy=cnn": ["policy=cnn needs an image-like input", "write policy=mlp"],
+    "policy=vector": ["needs policy=vector and nothing else does", "write policy=mlp"],
+    "runtime.devices=4096": ["runtime.devices must be at most", "write runtime.devices=auto"],
+    "runtime.devices=some": ["runtime.devices must be 'auto' or an integer"],
+    "policy.hidden=[64": ["cannot read the command line"],
+}
+
+
+@pytest.mark.parametrize("override", WRONG)
+def test_a_wrong_value_gets_one_line_with_the_remedy(override):
+    line = complaint(override)
+    assert "\n" not in line
+    for part in WRONG[override]:
+        assert part in line
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["strategy=openai_es", "strategy.population_size=101"], ["must be even", "strategy.population_size=102"]),
+        (["task=sphere", "policy=mlp"], ["needs policy=vector", "write policy=vector"]),
+        (["task=himmelblau", "task.dimension=3"], ["task.dimension must be 2", "write task.dimension=2"]),
+        (["task=sine", "policy=cnn"], ["image-like", "write policy=mlp"]),
+        (["task=gymnax"], ["env must be given"]),
+    ],
+)
+def test_two_settings_that_contradict_each_other_get_one_line(overrides, parts):
+    line = complaint(*overrides)
+    assert "\n" not in line
+    for part in parts:
+        assert part in line
+
+
+@pytest.mark.parametrize("experiment", options("experiment"))
+def test_every_experiment_composes(experiment):
+    checked(composed([f"experiment={experiment}"])[0])
+
+
+def test_a_task_may_choose_its_policy_and_the_command_line_may_choose_another():
+    assert composed(["task=breakout"])[0]["policy"]["name"] == "cnn"
+    assert composed(["task=breakout", "policy=mlp"])[0]["policy"]["name"] == "mlp"
+
+
+def test_a_task_may_set_the_generations_and_the_command_line_has_the_last_word():
+    assert composed(["task=sine"])[0]["generations"] == 2000
+    assert composed(["task=sine", "generations=7"])[0]["generations"] == 7
+
+
+def test_whole_numbers_serve_as_floats():
+    config = checked(composed(["strategy.sigma=1", "task.env_params.g=9"])[0])
+    assert type(config.strategy.sigma) is float
+    assert type(config.task.env_params["g"]) is float
+
+
+def test_floats_are_numbers_and_everything_else_is_structure():
+    tree = {"a": 1.5, "b": {"c": 2, "d": [1.0, 2.0], "e": [3], "f": True}, "g": None, "h": "x"}
+    structure, numbers = split(tree)
+    assert numbers == {"a": 1.5, "b": {"d": [1.0, 2.0]}}
+    assert structure == {"a": None, "b": {"c": 2, "d": None, "e": [3], "f": True}, "g": None, "h": "x"}
+    assert joined(structure, numbers) == tree
+
+
+def test_a_sweep_expands_as_hydra_does():
+    jobs = list(sweep_jobs(["task=cartpole,pendulum", "seed=range(2)", "generations=5"]))
+    assert jobs == [
+        ["task=cartpole", "seed=0", "generations=5"],
+        ["task=cartpole", "seed=1", "generations=5"],
+        ["task=pendulum", "seed=0", "generations=5"],
+        ["task=pendulum", "seed=1", "generations=5"],
+    ]
+
+
+def test_an_extra_directory_of_options_is_found(tmp_path):
+    from esrun.config import Source
+
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task" / "moon.yaml").write_text(
+        (CONF_DIR / "task" / "pendulum.yaml").read_text().replace("10.0 ", "1.62 ")
+    )
+    cfg, _ = composed(["task=moon"], Source(directory=str(tmp_path)))
+    assert checked(cfg).task.env_params["g"] == 1.62
+
+
+def test_two_runs_of_one_second_get_two_folders(tmp_path):
+    folder = tmp_path / "2026-01-02" / "03-04-05"
+    assert [reserve(folder).name for _ in range(3)] == ["03-04-05", "03-04-05-1", "03-04-05-2"]
+
+
+def test_an_empty_folder_of_the_users_own_is_taken(tmp_path):
+    (tmp_path / "mine").mkdir()
+    assert reserve(tmp_path / "mine") == tmp_path / "mine"

@@ -1,0 +1,79 @@
+"""The loop over chunks: every generation once, evaluations where they belong, limits."""
+
+import json
+
+import numpy as np
+import pytest
+
+from esrun.loop import train
+from esrun.metrics import Metrics
+
+TINY = ("task=rosenbrock", "task.dimension=4", "strategy.population_size=8", "generations=23", "eval.every=10")
+
+
+def trained(run, **options):
+    """-> (outcome, every progress report)."""
+    reports = []
+    outcome = train(run.program, run.hyper, run.config, reports.append, **options)
+    return outcome, reports
+
+
+def test_every_generation_is_reported_once_and_in_order(built):
+    outcome, reports = trained(built(*TINY))
+    rows = [row for report in reports for row in report.rows]
+    assert [row["generation"] for row in rows] == list(range(1, 24))
+    assert outcome.reason == "generations"
+    assert outcome.progress.env_steps == 23 * 8 == rows[-1]["env_steps"]
+    assert outcome.progress.best_fitness == max(row["fitness_best"] for row in rows)
+
+
+def test_the_mean_policy_is_evaluated_on_time_and_at_the_end(built):
+    outcome, reports = trained(built(*TINY))
+    assert [report.score.generation for report in reports if report.score] == [10, 20, 23]
+    assert outcome.score.generation == 23
+
+
+def test_the_score_is_of_the_mean_on_held_out_episodes(built):
+    run = built(*TINY)
+    outcome, _ = trained(run)
+    x = np.asarray(outcome.state.strategy.mean, np.float64)
+    f = np.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+    assert outcome.score.mean == pytest.approx(-f, rel=1e-4)
+    assert outcome.score.episodes == 128
+    assert outcome.score.std == pytest.approx(0, abs=1e-6)
+
+
+def test_fitness_ends_a_run_and_is_named(built):
+    run = built(*TINY, "stop.fitness=-50", "generations=500")
+    outcome, _ = trained(run)
+    assert outcome.reason == "fitness"
+    assert outcome.progress.best_fitness >= -50
+    assert outcome.score.generation == outcome.progress.generation < 500
+
+
+def test_the_held_out_mean_ends_a_run_at_the_evaluation_that_reaches_it(built):
+    outcome, reports = trained(built(*TINY, "stop.eval=-20", "generations=500"))
+    scores = [report.score.mean for report in reports if report.score]
+    assert outcome.reason == "eval"
+    assert scores[-1] >= -20
+    assert all(score < -20 for score in scores[:-1])
+    assert outcome.progress.generation % 10 == 0
+
+
+def test_seconds_end_a_run(built):
+    ticks = iter(np.arange(0.0, 1e6, 10.0))
+    outcome, _ = trained(built(*TINY, "stop.seconds=25", "generations=100000"), clock=lambda: next(ticks))
+    assert outcome.reason == "seconds"
+    assert outcome.progress.seconds >= 25
+
+
+def test_metrics_hold_one_line_a_generation_with_the_score_in_its_line(built, tmp_path):
+    run = built(*TINY)
+    with Metrics(tmp_path / "metrics.jsonl", 8) as metrics:
+        train(run.program, run.hyper, run.config, metrics.add)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["generation"] for line in lines] == list(range(1, 24))
+    assert [line["generation"] for line in lines if line["eval_mean"] is not None] == [10, 20, 23]
+    assert [line["evaluations"] for line in lines] == [8 * g for g in range(1, 24)]
+    seconds = [line["wall_seconds"] for line in lines]
+    assert seconds == sorted(seconds)

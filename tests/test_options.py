@@ -1,0 +1,81 @@
+"""Every option of `conf/` says all that its schema and its factory ask for, and nothing else."""
+
+import inspect
+
+import pytest
+import yaml
+
+from esrun import registry
+from esrun.config import CONF_DIR, KINDS, checked, composed, options
+
+FILES = [(kind, option) for kind in (*KINDS, "logger") for option in options(kind)]
+TRAINING = {"name", "generations", "normalize_input"}
+"""Keys that the run reads, not the option's factory."""
+
+
+def read(kind, option):
+    content = yaml.safe_load((CONF_DIR / kind / f"{option}.yaml").read_text())
+    content.pop("defaults", None)
+    return content
+
+
+@pytest.mark.parametrize(("kind", "option"), FILES)
+def test_yaml_has_the_keys_of_its_schema(kind, option):
+    content = read(kind, option)
+    fields = registry.find(kind, content["name"]).schema.model_fields
+    required = {name for name, field in fields.items() if field.is_required()}
+    assert required <= set(content) <= set(fields)
+
+
+@pytest.mark.parametrize(("kind", "option"), FILES)
+def test_yaml_has_the_arguments_of_its_factory(kind, option):
+    content = read(kind, option)
+    parameters = inspect.signature(registry.factory(kind, content["name"])).parameters.values()
+    assert {p.kind for p in parameters} <= {inspect.Parameter.KEYWORD_ONLY}
+    assert {p.default for p in parameters} <= {inspect.Parameter.empty}
+    given = registry.GIVEN | ({"folder"} if kind == "logger" else set())
+    assert set(content) - TRAINING == {p.name for p in parameters} - given
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "logger"])
+def test_every_registered_option_has_a_yaml(kind):
+    assert {read(kind, option)["name"] for option in options(kind)} == set(registry.OPTIONS[kind])
+
+
+@pytest.mark.parametrize("option", options("task"))
+def test_task_composes_and_passes_the_checks(option):
+    ids = ["task.env=CartPole-v1"] if option == "gymnax" else []
+    config = checked(composed([f"task={option}", *ids])[0])
+    assert config.task.model_dump().items() >= (read("task", option) | ({"env": "CartPole-v1"} if ids else {})).items()
+
+
+@pytest.mark.parametrize("option", options("strategy"))
+def test_strategy_composes_and_passes_the_checks(option):
+    assert checked(composed([f"strategy={option}"])[0]).strategy.model_dump() == read("strategy", option)
+
+
+@pytest.mark.parametrize("option", options("policy"))
+def test_policy_composes_with_a_task_it_fits_and_passes_the_checks(option):
+    fitting = {"cnn": "breakout", "vector": "sphere"}.get(option, "cartpole")
+    config = checked(composed([f"task={fitting}", f"policy={option}"])[0])
+    assert config.policy.model_dump() == read("policy", option)
+
+
+@pytest.mark.parametrize("option", options("logger"))
+def test_logger_composes_and_passes_the_checks(option):
+    config = checked(composed([f"logger=[{option}]"])[0])
+    assert config.logger[option].model_dump() == read("logger", option)
+
+
+@pytest.mark.parametrize("option", options("experiment"))
+def test_experiment_composes_sets_what_it_says_and_passes_the_checks(option):
+    config = checked(composed([f"experiment={option}"])[0])
+    said = read("experiment", option)
+    assert config.generations == said["generations"]
+    for kind in KINDS:
+        assert getattr(config, kind).model_dump().items() >= said.get(kind, {}).items()
+
+
+def test_a_task_may_set_its_own_generations():
+    assert checked(composed(["task=sine"])[0]).generations == read("task", "sine")["generations"]
+    assert checked(composed(["task=sine", "generations=7"])[0]).generations == 7

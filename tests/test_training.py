@@ -1,0 +1,138 @@
+"""The compiled program: devices, chunks, seeds, limits, what compiles and what does not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from esrun.compilation import Clock
+from esrun.loop import _stop
+from esrun.training import add_wide
+
+OPENAI = ("strategy=openai_es", "strategy.population_size=24")
+CMA = ("strategy=cma_es", "strategy.population_size=24")
+SINE = ("task=sine", "policy.hidden=[8]")
+ROSENBROCK = ("task=rosenbrock", "task.dimension=6")
+PENDULUM = ("task=pendulum", "task.episodes=2", "task.episode_length=50", "policy.hidden=[8]")
+
+
+def advanced(run, *generations):
+    """-> the state after each of the given generations, chunk by chunk."""
+    seed = jnp.uint32(run.config.seed)
+    state = run.program.init(run.hyper, seed)
+    for generation in generations:
+        state, rows, done, reached = run.program.advance(run.hyper, seed, state, _stop(run.config, generation))
+    return state, rows, done, reached
+
+
+def distance(a, b):
+    """-> the largest relative distance between two arrays of the strategies' states."""
+    a, b = (map(np.asarray, jax.tree.leaves(state.strategy)) for state in (a, b))
+    return max(float(np.linalg.norm(x - y) / (np.linalg.norm(x) + 1e-12)) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("strategy", [OPENAI, CMA], ids=["openai_es", "cma_es"])
+@pytest.mark.parametrize("task", [SINE, ROSENBROCK], ids=["sine", "rosenbrock"])
+def test_devices_and_population_chunks_change_nothing_but_the_order_of_sums(built, strategy, task):
+    alone, _, _, _ = advanced(built(*strategy, *task, "runtime.devices=1"), 20)
+    for spread in (["runtime.devices=2"], ["runtime.devices=2", "runtime.population_chunk=5"]):
+        together, _, _, _ = advanced(built(*strategy, *task, *spread), 20)
+        assert distance(alone, together) < 1e-4
+
+
+@pytest.mark.parametrize("strategy", [OPENAI, CMA], ids=["openai_es", "cma_es"])
+def test_one_generation_of_pendulum_agrees_on_one_and_two_devices(built, strategy):
+    run = [built(*strategy, *PENDULUM, "policy.normalize_input=true", f"runtime.devices={n}") for n in (1, 2)]
+    alone, together = (advanced(r, 1)[0] for r in run)
+    assert distance(alone, together) < 1e-5
+    for a, b in zip(alone.normalizer, together.normalizer, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+@pytest.mark.parametrize("spread", [["runtime.devices=2"], ["runtime.devices=2", "runtime.population_chunk=8"]])
+def test_a_population_that_does_not_divide_is_whole(built, spread):
+    options = [*PENDULUM, "strategy=openai_es", "strategy.antithetic=false", "strategy.population_size=101"]
+    alone, _, _, _ = advanced(built(*options, "runtime.devices=1"), 1)
+    together, rows, _, _ = advanced(built(*options, *spread), 1)
+    assert distance(alone, together) < 1e-5
+    assert int(rows["env_steps"][0]) == 101 * 2 * 50
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(built):
+    states = [advanced(built(*OPENAI, *PENDULUM, f"seed={seed}"), 3)[0] for seed in (1, 1, 2)]
+    same = [bool(jnp.array_equal(states[0].strategy.mean, state.strategy.mean)) for state in states[1:]]
+    assert same == [True, False]
+
+
+@pytest.mark.parametrize("strategy", [OPENAI, CMA], ids=["openai_es", "cma_es"])
+def test_the_length_of_chunks_changes_no_bit(built, strategy):
+    run = built(*strategy, *PENDULUM)
+    whole, pieces = advanced(run, 6)[0], advanced(run, 1, 3, 6)[0]
+    assert all(map(jnp.array_equal, jax.tree.leaves(whole), jax.tree.leaves(pieces)))
+
+
+def test_only_the_first_chunk_compiles(built):
+    run = built(*OPENAI, *SINE, "policy.hidden=[9]")
+    state, _, _, _ = advanced(run, 1)
+    with Clock() as clock:
+        for generation in (4, 5, 9):
+            state, _, _, _ = run.program.advance(run.hyper, jnp.uint32(0), state, _stop(run.config, generation))
+    assert int(state.generation) == 9
+    assert clock.compilations == 0
+
+
+def test_a_sweep_over_numbers_and_seeds_compiles_once(built):
+    advanced(built(*OPENAI, *PENDULUM, "policy.hidden=[7]"), 1)
+    means = []
+    with Clock() as clock:
+        for override in ("strategy.sigma=0.2", "strategy.learning_rate=0.3", "task.env_params.g=5", "seed=9"):
+            means.append(
+                np.asarray(advanced(built(*OPENAI, *PENDULUM, "policy.hidden=[7]", override), 1)[0].strategy.mean)
+            )
+    assert clock.compilations == 0
+    assert len({mean.tobytes() for mean in means}) == 4
+
+
+def test_the_compilation_counter_counts(built):
+    with Clock() as clock:
+        advanced(built(*OPENAI, *SINE, "policy.hidden=[11]"), 1)
+    assert clock.compilations >= 2  # init and advance
+    assert clock.seconds > 0
+
+
+def test_best_fitness_ends_the_chunk_in_the_generation_that_reaches_it(built):
+    free = built(*CMA, *ROSENBROCK)
+    _, rows, _, _ = advanced(free, 30)
+    best = np.asarray(rows["fitness_best"][:30])
+    target = float(np.maximum.accumulate(best)[17])
+    first = int(np.argmax(best >= target)) + 1
+    state, _, done, reached = advanced(built(*CMA, *ROSENBROCK, f"stop.fitness={target!r}"), 30)
+    assert int(done) == first == int(state.generation)
+    assert bool(reached["fitness"])
+
+
+def test_env_steps_end_the_chunk_in_the_generation_that_reaches_them(built):
+    state, _, done, reached = advanced(built(*OPENAI, *PENDULUM, f"stop.env_steps={24 * 100 * 3 + 1}"), 10)
+    assert int(done) == 4
+    assert [int(x) for x in state.env_steps] == [0, 24 * 100 * 4]
+    assert bool(reached["env_steps"])
+
+
+def test_a_reached_limit_leaves_later_chunks_nothing_to_do(built):
+    run = built(*OPENAI, *PENDULUM, "stop.env_steps=1")
+    assert int(advanced(run, 5, 9)[2]) == 0
+
+
+def test_wide_numbers_carry():
+    wide = add_wide(jnp.asarray([3, 2**32 - 2], jnp.uint32), jnp.uint32(5))
+    assert [int(x) for x in wide] == [4, 3]
+
+
+def test_held_out_episodes_do_not_depend_on_the_number_of_devices(built):
+    scores = []
+    for devices in (1, 2):
+        run = built(*OPENAI, *PENDULUM, "eval.episodes=5", f"runtime.devices={devices}")
+        state = run.program.init(run.hyper, jnp.uint32(4))
+        scores.append(np.asarray(run.program.evaluate(run.hyper, jnp.uint32(4), state)[1]))
+    assert scores[0].shape == (5,)
+    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-4)
