@@ -57,6 +57,7 @@ def composed(overrides: list[str], source: Source = PRIMARY) -> tuple[dict, Any]
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
             cfg = compose(source.name, overrides=[*overrides, *search], return_hydra_config=True)
         hydra = cfg.hydra
+        _refuse_foreign_code(hydra)
         OmegaConf.set_struct(cfg, False)
         del cfg["hydra"]
         return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True), hydra  # type: ignore[return-value]
@@ -85,6 +86,17 @@ def _explain(error: Exception, overrides: list[str], source: Source) -> str:
     return f"cannot read the command line: {lines[0] if lines else type(error).__name__} (in {' '.join(overrides)})"
 
 
+TRUSTED = ("hydra._internal.core_plugins.", "hydra._internal.grammar", "hydra_plugins.", "logging.")
+
+
+def _refuse_foreign_code(hydra: Any) -> None:
+    """Hydra instantiates what its own section names: only parts of Hydra and of installed plug-ins may stand there."""
+    for key, value in flat(OmegaConf.to_container(hydra, resolve=False)).items():
+        names_code = key.rpartition(".")[2] in ("_target_", "()", "class", "_convert_")
+        if names_code and isinstance(value, str) and not value.startswith(TRUSTED):
+            raise ConfigError(f"hydra.{key} must name a part of Hydra or of an installed plug-in, got {value}")
+
+
 def groups() -> list[str]:
     """-> the names of the configuration groups."""
     return sorted(path.name for path in CONF_DIR.iterdir() if path.is_dir() and path.name != "hydra")
@@ -105,6 +117,13 @@ def _keys(tree: dict, prefix: str = "") -> Iterator[str]:
 def _nearest(given: str, names) -> str:
     near = get_close_matches(given, {str(name) for name in names}, n=2, cutoff=0.6)
     return f" (did you mean {' or '.join(near)}?)" if near else ""
+
+
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """-> the leaves of nested dictionaries by their dotted key."""
+    if isinstance(tree, dict) and tree:
+        return {name: x for key, value in tree.items() for name, x in flat(value, f"{prefix}{key}.").items()}
+    return {prefix[:-1]: tree}
 
 
 def sweep_jobs(overrides: list[str]) -> Iterator[list[str]]:

@@ -46,23 +46,36 @@ class Progress(NamedTuple):
     """The evaluation at the chunk's end, if there was one."""
 
 
+class Start(NamedTuple):
+    """Where a resumed run goes on."""
+
+    state: TrainState
+    progress: Progress
+
+
 class Outcome(NamedTuple):
     """How a run ended."""
 
     state: TrainState
     reason: str
-    """generations | eval | fitness | seconds | env_steps"""
+    """generations | eval | fitness | seconds | env_steps | signal, or one of FAILURES or sigma_collapsed"""
     progress: Progress
-    score: Score
+    score: Score | None
+    """Of the final state; None after a signal or a failure."""
 
 
 class Chunk(NamedTuple):
     """A dispatched chunk, its results perhaps not there yet."""
 
+    state: TrainState
     rows: dict
     count: jax.Array
     reached: dict
     score: tuple | None
+
+
+FAILURES = ("non_finite_fitness", "non_finite_state", "sigma_exploded")
+"""Ends after which the state is worth nothing: it is neither evaluated nor saved."""
 
 
 def train(
@@ -70,25 +83,36 @@ def train(
     hyper: Any,
     config: Config,
     report: Callable[[Progress], None],
+    *,
+    start: Start | None = None,
+    save: Callable[[TrainState, Progress, bool], None] = lambda state, progress, final: None,
+    interrupted: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:
-    """Train from scratch until a limit is reached; `report` is called after every chunk.
+    """Train until a limit is reached, from `start` or from scratch.
 
-    `stop.seconds` counts from the first chunk's end, so that compiling does not shorten a run.
+    After every chunk `report` is called, then `save` with the state that belongs to it (on the devices, perhaps still
+    being used; to be read, not changed). `interrupted` is asked between chunks. `stop.seconds` counts from the first
+    chunk's end, so that compiling does not shorten a run.
     """
     seed = jnp.uint32(config.seed)
-    state = program.init(hyper, seed)
-    progress, score, reason = Progress(0, 0, 0.0, -np.inf, [], None), None, None
-    until, length = 0, 1
-    started = arrived = None
+    if start is None:
+        state, progress = program.init(hyper, seed), Progress(0, 0, 0.0, -np.inf, [], None)
+    else:
+        state, progress = start
+    score, reason, length = progress.score, None, 1
+    until = progress.generation
+    earlier, started, arrived = progress.seconds, None, None
     last: Chunk | None = None
 
     while True:
         chunk = None
+        if reason is None and interrupted():
+            reason = "signal"
         if reason is None and until < config.generations:
             until = min(until + length, config.generations, _next_multiple(until, config.eval.every))
             state, rows, count, reached = program.advance(hyper, seed, state, _stop(config, until))
-            chunk = Chunk(rows, count, reached, None)
+            chunk = Chunk(state, rows, count, reached, None)
         if last is not None:
             done = int(last.count)  # waits for the devices, which by now have the next chunk
             now = clock()
@@ -96,24 +120,31 @@ def train(
             if arrived is not None and done:
                 length = _chunk_length(length, done, now - arrived)
             arrived = now
+            ended = _reason(config, progress.generation + done, earlier + now - started, last.reached)
             if done or (last.score and (score is None or score.generation != progress.generation)):
-                progress = _progress(progress, last, done, now - started)
+                progress = _progress(progress, last, done, earlier + now - started)
                 score = progress.score or score
                 report(progress)
-            reason = reason or _reason(config, progress, last.reached)
+                if ended not in FAILURES:
+                    save(last.state, progress, False)
+            reason = ended if ended in FAILURES else reason or ended
         if chunk is None:
             break
         if until % config.eval.every == 0 or until == config.generations:
             state, returns, measures = program.evaluate(hyper, seed, state)
-            chunk = chunk._replace(score=(returns, measures))
+            chunk = chunk._replace(state=state, score=(returns, measures))
         last = chunk
 
-    if score is None or score.generation != progress.generation:
+    reason = reason or "generations"
+    if reason in FAILURES:
+        return Outcome(state, reason, progress, None)
+    if reason != "signal" and (score is None or score.generation != progress.generation):
         state, returns, measures = program.evaluate(hyper, seed, state)
         score = _score(progress.generation, returns, measures)
         progress = progress._replace(rows=[], score=score)
         report(progress)
-    return Outcome(state, reason or "generations", progress, score)
+    save(state, progress._replace(score=score), True)
+    return Outcome(state, reason, progress, None if reason == "signal" else score)
 
 
 def _stop(config: Config, generation: int) -> Stop:
@@ -164,9 +195,10 @@ def _score(generation: int, returns: jax.Array, measures: dict) -> Score:
     )
 
 
-def _reason(config: Config, progress: Progress, reached: dict) -> str | None:
+def _reason(config: Config, generation: int, seconds: float, reached: dict) -> str | None:
     """-> the limit that the run has reached, if any: `reached` is the program's own word for its stop rules."""
     limits = {name: bool(yes) for name, yes in reached.items()}
-    limits["seconds"] = config.stop.seconds is not None and progress.seconds >= config.stop.seconds
-    limits["generations"] = progress.generation >= config.generations
-    return next((name for name, yes in limits.items() if yes), None)
+    limits["seconds"] = config.stop.seconds is not None and seconds >= config.stop.seconds
+    limits["generations"] = generation >= config.generations
+    names = [name for name, yes in limits.items() if yes]
+    return next((name for name in names if name in FAILURES), names[0] if names else None)

@@ -1,6 +1,9 @@
 """`metrics.jsonl`: one line a generation."""
 
+import contextlib
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 from esrun.loop import Progress
@@ -10,24 +13,33 @@ from esrun.rundir import plain
 class Metrics:
     """Writes the generations of a run as they come; a context manager.
 
-    The newest line is held back until the next chunk, because the evaluation of its generation may come with that one.
+    While the disk refuses, lines wait in memory; no torn line is left.
     """
 
-    def __init__(self, path: Path, population_size: int):
-        """`population_size` members are evaluated in a generation."""
-        self._file = path.open("a", encoding="utf-8")
-        self._population_size = population_size
-        self._held: dict | None = None
-        self._seconds = 0.0
+    def __init__(self, path: Path, population_size: int, generation: int, warn: Callable[[str], None]):
+        """`population_size` members are evaluated in a generation. Lines behind `generation` are removed first."""
+        kept = _lines_until(path, generation) if path.exists() else []
+        if len(kept) < generation:
+            warn(f"{path.name} lacks {generation - len(kept)} of the first {generation} generations")
+        self._file = path.open("r+b" if path.exists() else "w+b")
+        self._population_size, self._warn = population_size, warn
+        self._end = sum(map(len, kept))
+        self._file.truncate(self._end)
+        self._last: dict | None = json.loads(kept[-1]) if kept else None
+        self._last_size = len(kept[-1]) if kept else 0
+        self._seconds = self._last["wall_seconds"] if self._last else 0.0
+        self._waiting: list[dict] = []
+        self._refused = False
 
     def __enter__(self):
         """-> itself."""
         return self
 
     def __exit__(self, *error):
-        """Write what is held back."""
-        self._write_held()
-        self._file.close()
+        """Close the file; OSError when lines are still waiting."""
+        with self._file:
+            if self._waiting:
+                raise OSError(f"{len(self._waiting)} lines of {self._file.name} could not be written")
 
     def add(self, progress: Progress) -> list[dict]:
         """Write a chunk -> its lines. Within a chunk `wall_seconds` is interpolated: the host sees only its end."""
@@ -44,17 +56,58 @@ class Metrics:
             | {name: x for name, x in row.items() if name not in ("generation", "env_steps")}
             for i, row in enumerate(progress.rows)
         ]
-        for line in lines:
-            self._write_held()
-            self._held = line
-        if progress.score and self._held:
-            self._held |= {"eval_mean": progress.score.mean, "eval_std": progress.score.std}
-            self._held |= {f"eval_{name}": x for name, x in progress.score.measures.items()}
+        if progress.score:
+            scored = lines[-1] if lines else self._last
+            if scored is not None:
+                scored |= {"eval_mean": progress.score.mean, "eval_std": progress.score.std}
+                scored |= {f"eval_{name}": x for name, x in progress.score.measures.items()}
+                if not lines:
+                    self._take_back()
+                    lines = [scored]
         self._seconds = progress.seconds
-        self._file.flush()
+        self._waiting += lines
+        self._write()
         return lines
 
-    def _write_held(self) -> None:
-        if self._held is not None:
-            self._file.write(json.dumps(plain(self._held)) + "\n")
-            self._held = None
+    def sync(self) -> None:
+        """Wait until what was written is on the disk."""
+        os.fsync(self._file.fileno())
+
+    def _take_back(self) -> None:
+        """Remove the last line, which gets its score only now."""
+        if self._waiting:
+            self._waiting.pop()
+        elif self._last is not None:
+            self._end -= self._last_size
+
+    def _write(self) -> None:
+        content = b"".join(map(_encoded, self._waiting))
+        try:
+            self._file.seek(self._end)
+            self._file.truncate()
+            self._file.write(content)
+            self._file.flush()
+        except OSError as error:
+            if not self._refused:
+                self._warn(f"metrics wait in memory: {error}")
+            self._refused = True
+            return
+        self._refused = False
+        self._end += len(content)
+        if self._waiting:
+            self._last, self._last_size = self._waiting[-1], len(_encoded(self._waiting[-1]))
+        self._waiting = []
+
+
+def _encoded(line: dict) -> bytes:
+    return (json.dumps(plain(line)) + "\n").encode()
+
+
+def _lines_until(path: Path, generation: int) -> list[bytes]:
+    """-> the whole lines of the first `generation` generations."""
+    kept = []
+    for line in path.read_bytes().splitlines(keepends=True)[:generation]:
+        with contextlib.suppress(ValueError):
+            if line.endswith(b"\n") and json.loads(line).get("generation") == len(kept) + 1:
+                kept.append(line)
+    return kept

@@ -1,129 +1,224 @@
-"""One run from its configuration to its summary."""
+"""One run in its folder: started or resumed, trained, saved, summed up."""
 
 import os
 import shutil
+import sys
 import time
 import traceback
 from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from esrun import console, registry, rundir
 from esrun.config import KINDS, ConfigError, Run, build, checked
-from esrun.metrics import Metrics
+from esrun.interrupts import Interrupts
+from esrun.resume import Record, read_record, refuse_changes
 
-DONE, FAILED, USAGE = 0, 1, 2
+DONE, FAILED, USAGE, SAVED = 0, 1, 2, 75
 
 
-def run(cfg: dict, folder: Path, choices: dict[str, str]) -> int:
-    """Train in `folder`, which is empty but for Hydra's record -> the exit code.
+def run(
+    cfg: dict,
+    folder: Path,
+    choices: dict[str, str],
+    *,
+    going_on: bool = False,
+    force: bool = False,
+    secret: frozenset[str] = frozenset(),
+) -> int:
+    """Train in `folder` -> the exit code.
 
-    A configuration that turns out wrong takes the folder with it; any other failure is told in its `summary.json` and
-    log.
+    A folder that holds a run already is gone on with if `going_on`, as far as the configuration allows (`force`: as
+    far as the shapes do). The keys in `secret` are masked in what is written. A configuration that turns out wrong
+    takes a fresh folder with it; any other failure is told in the folder's `summary.json` and log.
     """
     began = time.monotonic()
+    earlier = None
     try:
         config = checked(cfg)
+        earlier = read_record(folder)
+        if earlier is not None:
+            if not going_on:
+                raise ConfigError(f"{shown(folder)} holds a run already: write resume={shown(folder)} to go on with it")
+            refuse_changes(earlier.config, cfg, force)
+            if earlier.done and earlier.generations >= config.generations:
+                print(f"{shown(folder)} is done already ({earlier.stop_reason})")
+                return DONE
         built = build(config)
         loggers = [
-            registry.factory("logger", name)(folder=folder, **options.model_dump(exclude={"name"}))
-            for name, options in config.logger.items()
+            registry.factory("logger", options.name)(folder=folder, **options.model_dump(exclude={"name"}))
+            for options in config.logger.values()
         ]
-    except (ConfigError, ValueError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
+    except ValueError as error:
+        if earlier is None and not (folder / "run.json").exists():
+            shutil.rmtree(folder, ignore_errors=True)
         print_error(str(error))
         return USAGE
 
-    rundir.write_json(folder / "run.json", rundir.describe(cfg, choices, rundir.command_line(), built.local_devices))
-    names = {kind: choices.get(kind) or getattr(config, kind).name for kind in KINDS}
-    with console.Show(folder / "esrun.log", config.log.every, config.generations) as show:
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print_error(f"{shown(folder)} is in use by another process: wait for it, or stop it first")
+        return USAGE
+    try:
+        written = rundir.masked(cfg, secret)
+        return _locked(written, folder, choices, built, loggers, earlier, began)
+    finally:
+        lock.release()
+
+
+def _locked(cfg: dict, folder: Path, choices, built: Run, loggers: list, earlier: Record | None, began: float) -> int:
+    names = {kind: choices.get(kind) or getattr(built.config, kind).name for kind in KINDS}
+    with (
+        Interrupts() as interrupts,
+        console.Show(folder / "esrun.log", built.config.log.every, built.config.generations) as show,
+    ):
         try:
-            summary = _train(built, cfg, folder, names, show, loggers, began)
+            record = rundir.describe(cfg, choices, rundir.command_line(), built.local_devices)
+            rundir.write_json(folder / "run.json", record)
+            while True:
+                try:
+                    summary = _train(built, cfg, folder, names, show, loggers, interrupts, earlier is not None, began)
+                    break
+                except RuntimeError as error:  # XLA's errors are RuntimeErrors with a code in the text
+                    if "RESOURCE_EXHAUSTED" not in str(error):
+                        raise
+                    built = _with_less_memory(built, show)
         except Exception as error:
             show.say(traceback.format_exc())
-            rundir.write_json(folder / "summary.json", {"status": "failed", "stop_reason": repr(error)} | names)
-            print_error(f"the run failed: {error!r}; {folder / 'esrun.log'} has the traceback")
+            failed = {"status": "failed", "stop_reason": f"{type(error).__name__}: {error}"} | names
+            _try_to_write(folder / "summary.json", failed)
+            print_error(f"the run failed: {error!r}; {shown(folder / 'esrun.log')} has the traceback")
             return FAILED
-        show.panel("done", _closing_rows(summary), below={"run folder": shown(folder)})
-    return DONE
+        show.panel(summary["status"], _closing_rows(summary), below=_next_step(summary, folder))
+    return {"done": DONE, "interrupted": SAVED}.get(summary["status"], FAILED)
 
 
-def _train(built: Run, cfg: dict, folder: Path, names: dict, show: console.Show, loggers: list, began: float) -> dict:
+def _with_less_memory(built: Run, show: console.Show) -> Run:
+    """The same run with half the population chunk. Raises MemoryError when there is nothing left to halve."""
+    from esrun.training import plan_slices
+
+    chunk = built.config.runtime.population_chunk
+    _, members = plan_slices(built.program.parts(built.hyper), len(built.local_devices), chunk)
+    if members == 1:
+        raise MemoryError("the device has no room for one member: make task.episodes or policy.hidden smaller")
+    built.config.runtime.population_chunk = members // 2
+    show.say(f"out of memory with {members} members at a time: going on with runtime.population_chunk={members // 2}")
+    return build(built.config)
+
+
+def _train(
+    built: Run, cfg, folder: Path, names, show, loggers, interrupts, resuming: bool, began: float
+) -> dict[str, Any]:
     from esrun.compilation import Clock
-    from esrun.loop import train
+    from esrun.loop import FAILURES, train
+    from esrun.metrics import Metrics
+    from esrun.saving import Saver
 
     parts = built.program.parts(built.hyper)
     p = parts.strategy.population_size
     devices = [f"{device.platform}:{device.id}" for device in built.local_devices]
-    show.panel(
-        "esrun",
-        {
-            "task": f"{names['task']}, {parts.task.episodes} episode{'s' * (parts.task.episodes > 1)} a member",
-            "policy": f"{names['policy']}, {parts.n} parameters",
-            "strategy": f"{names['strategy']}, {p} members",
-            "devices": f"{' '.join(devices)} ({built.local_devices[0].device_kind})",
-        },
-        below={"run folder": shown(folder)},
-    )
-    with Clock() as compiling, Metrics(folder / "metrics.jsonl", p) as metrics:
+    with Clock() as compiling, Saver(folder / "checkpoints", built.config.checkpoint, show.say) as saver:
+        start = saver.restore(built) if resuming or saver.any() else None
+        generation = start.progress.generation if start else 0
+        show.panel(
+            "esrun",
+            {
+                "task": f"{names['task']}, {parts.task.episodes} episode{'s' * (parts.task.episodes > 1)} a member",
+                "policy": f"{names['policy']}, {parts.n} parameters",
+                "strategy": f"{names['strategy']}, {p} members",
+                "devices": f"{' '.join(devices)} ({built.local_devices[0].device_kind})",
+            }
+            | ({"resumed": f"behind generation {generation}"} if start else {}),
+            below={"run folder": shown(folder)},
+        )
+        with Metrics(folder / "metrics.jsonl", p, generation, show.say) as metrics:
 
-        def report(progress):
-            for line in metrics.add(progress):
-                for log in loggers:
-                    log(line)
-            show.progress(progress)
+            def report(progress):
+                for line in metrics.add(progress):
+                    for log in loggers:
+                        log(line)
+                show.progress(progress)
 
-        outcome = train(built.program, built.hyper, built.config, report)
+            outcome = train(
+                built.program,
+                built.hyper,
+                built.config,
+                report,
+                start=start,
+                save=lambda state, progress, final: saver.save(state, progress, final, metrics.sync),
+                interrupted=lambda: interrupts.name is not None,
+            )
 
-    rundir.save_policy(
-        folder / "policy.safetensors",
-        parts.unravel(outcome.state.strategy.mean),
-        outcome.state.normalizer,
-        {
-            "policy": cfg["policy"],
-            "task": cfg["task"],
-            "input_shape": parts.task.input_shape,
-            "output_size": parts.task.output_size,
-        },
-    )
-    score = outcome.score
+    failed = outcome.reason in FAILURES
+    if not failed:
+        rundir.save_policy(
+            folder / "policy.safetensors",
+            parts.unravel(outcome.state.strategy.mean),
+            outcome.state.normalizer,
+            {
+                "policy": cfg["policy"],
+                "task": cfg["task"],
+                "input_shape": parts.task.input_shape,
+                "output_size": parts.task.output_size,
+            },
+        )
+    score, progress = outcome.score, outcome.progress
+    held_out = None
+    if score:
+        held_out = {"mean": score.mean, "std": score.std, "ci95": score.ci95, "episodes": score.episodes}
+        held_out |= score.measures
     summary = {
-        "status": "done",
-        "stop_reason": outcome.reason,
-        "generations": outcome.progress.generation,
-        "evaluations": outcome.progress.generation * p,
-        "env_steps": outcome.progress.env_steps,
+        "status": "failed" if failed else "interrupted" if outcome.reason == "signal" else "done",
+        "stop_reason": interrupts.name if outcome.reason == "signal" else outcome.reason,
+        "generations": progress.generation,
+        "evaluations": progress.generation * p,
+        "env_steps": progress.env_steps,
         "wall_seconds": round(time.monotonic() - began, 3),
         "compile_seconds": round(compiling.seconds, 3),
-        "best_fitness": outcome.progress.best_fitness,
-        "eval": {"mean": score.mean, "std": score.std, "ci95": score.ci95, "episodes": score.episodes} | score.measures,
+        "best_fitness": progress.best_fitness,
+        "eval": held_out,
         "num_params": parts.n,
         **names,
         "seed": built.config.seed,
         "devices": devices,
     }
     rundir.write_json(folder / "summary.json", summary)
-    training = max(outcome.progress.seconds, 1e-9)
-    summary["env_steps_per_second"] = outcome.progress.env_steps / training
-    summary["held_out"] = console.held_out(score)
+    summary["training_seconds"] = progress.seconds
+    summary["held_out"] = console.held_out(score) if score else "-"
     return summary
 
 
 def _closing_rows(summary: dict) -> dict[str, str]:
+    rate = summary["env_steps"] / max(summary["training_seconds"], 1e-9)
     return {
         "held-out": summary["held_out"],
         "best fitness": f"{summary['best_fitness']:.4g} (one member, one generation's episodes)",
         "stopped by": f"{summary['stop_reason']}, after {summary['generations']} generations",
-        "work": f"{summary['env_steps']:.3g} env steps, {summary['env_steps_per_second']:.3g} a second",
+        "work": f"{summary['env_steps']:.3g} env steps, {rate:.3g} a second",
         "time": f"{summary['wall_seconds']:.1f} s, {summary['compile_seconds']:.1f} s of it compiling",
     }
 
 
-def shown(folder: Path) -> str:
+def _next_step(summary: dict, folder: Path) -> dict[str, str]:
+    more = "" if summary["status"] == "interrupted" else f" generations={2 * summary['generations']}"
+    return {"run folder": shown(folder), "to go on": f"esrun resume {shown(folder)}{more}"}
+
+
+def _try_to_write(path: Path, content: dict) -> None:
+    try:
+        rundir.write_json(path, content)
+    except OSError as error:
+        print_error(f"{path.name} could not be written: {error}")
+
+
+def shown(path: Path) -> str:
     """-> a path as a user would type it: relative where that is shorter."""
-    return min(str(folder), os.path.relpath(folder), key=len)
+    return min(str(path), os.path.relpath(path), key=len)
 
 
 def print_error(line: str) -> None:
     """One line for the user on standard error."""
-    import sys
-
-    print(f"esrun: {line}", file=sys.stderr)
+    print(f"esrun: {' '.join(line.split())}", file=sys.stderr)

@@ -15,6 +15,7 @@ import numpy as np
 from safetensors.numpy import save
 
 SECRET = re.compile(r"(token|secret|password|passwd|api_?key|credential)", re.IGNORECASE)
+HIDDEN = "***"
 PACKAGES = ("jax", "jaxlib", "dm-haiku", "optax", "gymnax", "numpy")
 
 
@@ -46,24 +47,27 @@ def plain(value: Any) -> Any:
     return value
 
 
-def masked(value: Any, key: str = "") -> Any:
-    """-> the same tree, with the values of keys that look like secrets hidden."""
+def masked(value: Any, secret: frozenset[str] = frozenset(), key: str = "") -> Any:
+    """-> the same tree with secrets hidden: the dotted keys in `secret`, and all whose name looks like one."""
     if isinstance(value, dict):
-        return {name: masked(x, str(name)) for name, x in value.items()}
-    return "***" if value is not None and SECRET.search(key) else value
+        return {name: masked(x, secret, f"{key}.{name}".lstrip(".")) for name, x in value.items()}
+    if isinstance(value, list):
+        return [masked_word(x) if isinstance(x, str) else masked(x, secret, key) for x in value]
+    return HIDDEN if value is not None and (key in secret or SECRET.search(key.rpartition(".")[2])) else value
 
 
-def masked_command(arguments: list[str]) -> list[str]:
-    """-> a command line without the values of keys that look like secrets."""
-    return [re.sub(r"=.*", "=***", word) if SECRET.search(word.partition("=")[0]) else word for word in arguments]
+def masked_word(word: str) -> str:
+    """-> one KEY=VALUE of a command line, the value hidden if the key looks like a secret's."""
+    key, equals, _ = word.partition("=")
+    return key + equals + HIDDEN if equals and SECRET.search(key) else word
 
 
 def describe(config: dict, choices: dict[str, str], arguments: list[str], local_devices: tuple) -> dict:
-    """-> what `run.json` holds: all that is needed to know what ran, and where."""
+    """-> what `run.json` holds: all that is needed to know what ran, and where; `config` has its secrets masked."""
     return {
-        "config": masked(config),
+        "config": config,
         "choices": choices,
-        "command": masked_command(arguments),
+        "command": [masked_word(word) for word in arguments],
         "versions": {"python": platform.python_version(), "esrun": version("esrun")} | _versions(),
         "devices": [f"{device.platform}:{device.id} {device.device_kind}" for device in local_devices],
         "platform": platform.platform(),

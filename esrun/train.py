@@ -5,30 +5,36 @@ import nor a run folder; what Hydra would print over many lines is one.
 """
 
 import contextlib
+import itertools
+import json
+import re
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import hydra
 from hydra._internal.utils import get_args_parser  # the very parser that hydra.main uses
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
 
-from esrun.config import CONF_DIR, ConfigError, Source, checked, composed, sweep_jobs
+from esrun.config import CONF_DIR, ConfigError, Source, checked, composed, flat, sweep_jobs
+from esrun.resume import unfinished
+from esrun.rundir import masked
 
+USAGE, SAVED = 2, 75
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
 def train(arguments: list[str]) -> int:
     """Train -> the exit code: of a sweep's jobs the worst."""
-    parser = get_args_parser()
-    parsed = parser.parse_args(arguments)
+    parsed = get_args_parser().parse_args(arguments)
     information = parsed.help or parsed.hydra_help or parsed.shell_completion
-    reserved = None
+    folder = None
     try:
         if parsed.experimental_rerun:
-            raise ConfigError(
-                "--experimental-rerun reads pickles, which esrun does not: repeat .hydra/overrides.yaml instead"
-            )
+            raise ConfigError("--experimental-rerun reads pickles, which esrun does not: write esrun resume RUN")
         if not information:
             source = Source(parsed.config_name or "esrun", parsed.config_dir)
             if parsed.multirun:
@@ -37,35 +43,86 @@ def train(arguments: list[str]) -> int:
                 cfg, hydra_cfg = composed(parsed.overrides, source)
                 if not parsed.cfg and not parsed.info:
                     checked(cfg)
-                    reserved = reserve(Path(hydra_cfg.run.dir))
+                    folder = _folder(cfg, Path(hydra_cfg.run.dir))
     except ConfigError as error:
         print(f"esrun: {error}", file=sys.stderr)
         return 2
 
-    codes: list[int] = []
+    jobs: list[Job] = []
 
     @hydra.main(config_path=str(CONF_DIR), config_name="esrun", version_base="1.3")
     def job(cfg: DictConfig) -> None:
-        codes.append(_job(cfg))
+        if jobs and jobs[-1].code == SAVED:  # a signal ends a sweep; the same command goes on with it
+            return
+        jobs.append(_job(cfg, parsed.multirun))
 
-    extra = [f"hydra.run.dir={_quoted(reserved)}"] if reserved else []
+    extra = [f"hydra.run.dir={_quoted(folder)}"] if folder else []
     sys.argv = [sys.argv[0], *arguments, *extra]
     job()
-    return max(codes, default=0)
+    if parsed.multirun and jobs:
+        _show_sweep(jobs)
+    return max((job.code for job in jobs), default=0)
 
 
-def _job(cfg: DictConfig) -> int:
+class Job(NamedTuple):
+    """How one job went."""
+
+    folder: Path
+    overrides: str
+    code: int
+
+
+def _job(cfg: DictConfig, sweep: bool) -> Job:
     from esrun.run import run
 
     hydra_cfg = HydraConfig.get()
-    choices = {group: choice for group, choice in hydra_cfg.runtime.choices.items() if "/" not in group and choice}
     folder = Path(hydra_cfg.runtime.output_dir)
-    code = run(OmegaConf.to_container(cfg, resolve=True), folder, {k: str(v) for k, v in choices.items()})  # type: ignore
-    if code == 2:
+    choices = {group: str(x) for group, x in hydra_cfg.runtime.choices.items() if "/" not in group and x}
+    raw = flat(OmegaConf.to_container(cfg, resolve=False))
+    secret = frozenset(key for key, value in raw.items() if isinstance(value, str) and "oc.env" in value)
+    _mask_hydras_record(folder / ".hydra")
+    resolved: dict = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    code = run(resolved, folder, choices, going_on=sweep or resolved["resume"] is not None, secret=secret)
+    if code == USAGE and not folder.exists():
         with contextlib.suppress(OSError):  # the folders that were made for it, if they are empty now
             folder.parent.rmdir()
             folder.parent.parent.rmdir()
-    return code
+    return Job(folder, " ".join(hydra_cfg.overrides.task), code)
+
+
+def _mask_hydras_record(record: Path) -> None:
+    for file in record.glob("*.yaml"):
+        written = OmegaConf.to_container(OmegaConf.load(file))
+        hidden = masked(written)
+        if hidden != written:
+            OmegaConf.save(OmegaConf.create(hidden), file)  # type: ignore[arg-type]
+
+
+def _show_sweep(jobs: list[Job]) -> None:
+    """The closing table of a sweep."""
+    table = Table("job", "overrides", "status", "held-out", box=None)
+    for job in jobs:
+        summary = job.folder / "summary.json"
+        found = json.loads(summary.read_text()) if summary.is_file() else {}
+        score = (found.get("eval") or {}).get("mean")
+        status = found.get("status", "refused") + ("" if job.code in (0, SAVED) else f" ({found.get('stop_reason')})")
+        table.add_row(job.folder.name, job.overrides, status, "-" if score is None else f"{score:.4g}")
+    Console(highlight=False).print(table)
+    print(f"sweep folder: {jobs[0].folder.parent}")
+
+
+def _folder(cfg: dict, target: Path) -> Path:
+    """-> the run folder: a new one, or with `resume` the one to go on in."""
+    if cfg["resume"] is None:
+        return reserve(target)
+    if cfg["resume"] != "auto":
+        folder = Path(cfg["resume"])
+        if not (folder / "run.json").is_file():
+            raise ConfigError(f"resume must be null, auto or a run folder, got {folder}, which has no run.json")
+        return folder
+    if (target / "run.json").is_file():
+        return target
+    return unfinished(cfg, target.parent.parent) or reserve(target)
 
 
 def _check_sweep(overrides: list[str], source: Source) -> None:
@@ -78,25 +135,20 @@ def _check_sweep(overrides: list[str], source: Source) -> None:
 
 
 def reserve(folder: Path) -> Path:
-    """Make `folder`, or the first free one of `folder`-1, -2, ... -> what was made.
+    """Make `folder` or, where that is a time of day and taken, the first free of `folder`-1, -2, ... -> what was made.
 
-    Hydra names folders by the second, and would put two runs of one second into the same. A folder that exists and is
-    empty is taken as it is.
+    Hydra names folders by the second, and would put two runs of one second into the same.
     """
-    number, candidate = 0, folder
-    while True:
+    by_the_clock = re.fullmatch(r"\d\d-\d\d-\d\d", folder.name) is not None
+    candidates = itertools.chain([folder], (folder.with_name(f"{folder.name}-{i}") for i in itertools.count(1)))
+    for candidate in candidates:
         try:
             candidate.mkdir(parents=True)
-            return candidate
+            break
         except FileExistsError:
-            if candidate.is_dir() and not any(candidate.iterdir()) and number == 0 and not _by_the_clock(folder):
-                return candidate
-            number += 1
-            candidate = folder.with_name(f"{folder.name}-{number}")
-
-
-def _by_the_clock(folder: Path) -> bool:
-    return folder.name.count("-") == 2 and folder.name.replace("-", "").isdigit()
+            if not by_the_clock:
+                break
+    return candidate
 
 
 def _quoted(path: Path) -> str:

@@ -22,6 +22,9 @@ from esrun.types import Policy, PyTree, Strategy, Task, TrainState
 CHUNK = 1024
 """Most generations in a chunk: the length of the buffer for their metrics."""
 
+BARREN_LIMIT = 10
+"""Generations on end without one finite fitness after which a run gives up."""
+
 MEMORY_OF_CHUNK = 2**28
 """Bytes of solutions that `population_chunk: auto` holds on a device at a time."""
 
@@ -91,6 +94,7 @@ def make_program(
             env_steps=jnp.zeros(2, jnp.uint32),
             best_fitness=worst,
             held_out=worst,
+            barren=jnp.int32(0),
         )
 
     def advance(hyper, seed, state, stop):
@@ -208,6 +212,7 @@ def generation(
             env_steps=add_wide(state.env_steps, steps),
             best_fitness=jnp.maximum(state.best_fitness, row["fitness_best"]),
             held_out=state.held_out,
+            barren=jnp.where(jnp.any(finite), 0, state.barren + 1),
         ),
         row,
     )
@@ -220,10 +225,15 @@ def add_wide(wide: jax.Array, x: jax.Array) -> jax.Array:
 
 
 def reached(state: TrainState, stop: Stop) -> dict[str, jax.Array]:
-    """-> which of the stop rules hold, each [] bool."""
+    """-> which of the stop rules hold, each [] bool. Besides what the user set: whether going on makes sense at all."""
+    mean, sigma = state.strategy.mean, state.strategy.sigma
     steps, limit = state.env_steps, stop.env_steps
     return {
         "fitness": state.best_fitness >= stop.fitness,
         "eval": state.held_out >= stop.held_out,
         "env_steps": (steps[0] > limit[0]) | ((steps[0] == limit[0]) & (steps[1] >= limit[1])),
+        "sigma_collapsed": sigma < jnp.finfo(sigma.dtype).eps * jnp.max(jnp.abs(mean)) / 16,
+        "sigma_exploded": sigma > 1e15,
+        "non_finite_fitness": state.barren >= BARREN_LIMIT,
+        "non_finite_state": ~(jnp.isfinite(sigma) & jnp.all(jnp.isfinite(mean))),
     }

@@ -88,3 +88,4 @@ class TrainState(NamedTuple):
     env_steps: jax.Array  # [2] uint32, high and low word: 2^32 steps are a minute's work on a GPU
     best_fitness: jax.Array  # [] best raw fitness of any member so far
     held_out: jax.Array  # [] latest held-out mean, -inf before the first
+    barren: jax.Array  # [] int32, generations on end without a single finite fitness

@@ -2,17 +2,14 @@
 
 import os
 
-os.environ["OPENBLAS_NUM_THREADS"] = "1"
-os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ |= {"OPENBLAS_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"}
 
 import jax
-
-jax.config.update("jax_num_cpu_devices", 2)
-jax.devices()  # from here on the number of devices stays, whatever this machine has
-
 import pytest
 
 from esrun.config import build, checked, composed
+
+jax.devices()  # from here on the number of devices stays, whatever this machine has
 
 
 @pytest.fixture
@@ -25,3 +22,11 @@ def built():
 def keys():
     """-> (n, seed=0) -> [n] episode keys."""
     return lambda n, seed=0: jax.random.split(jax.random.key(seed), n)
+
+
+@pytest.fixture
+def quick_to_compile():
+    """A few steps are not worth an optimiser's time."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

@@ -11,6 +11,8 @@ from esrun.loop import train
 from esrun.policies.mlp import make_mlp
 from esrun.tasks.gymnax import make_gymnax
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
 NAMED = environments()
 ENDS_ITSELF = {"Catch-bsuite": 9, "MemoryChain-bsuite": 6, "SimpleBandit-bsuite": 1, "UmbrellaChain-bsuite": 10}
 """Steps after which an environment ends by itself, long before gymnax's limit."""
@@ -64,15 +66,6 @@ def test_image_like_are_those_with_a_height_and_a_width(env):
     assert image_like(env) == (len(shape) >= 2 and min(shape[:2]) > 1)
 
 
-@pytest.fixture
-def _quick_to_compile():
-    """Three generations are not worth an optimiser's time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
-@pytest.mark.usefixtures("_quick_to_compile")
 @pytest.mark.parametrize("env", NAMED)
 def test_trains(env, built):
     """Three generations of four members, one short episode each, by the environment's own option and its policy."""

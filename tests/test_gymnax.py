@@ -9,11 +9,12 @@ from flax import struct
 from gymnax.environments import environment, spaces
 
 from esrun import normalizer
-from esrun.policies.cnn import make_cnn
 from esrun.policies.mlp import make_mlp
 from esrun.policies.rnn import make_rnn
 from esrun.tasks.gymnax import make_gymnax
 from esrun.types import Policy
+
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
 # ---- environments whose returns are known by hand --------------------------------------------------------------------
 
@@ -142,12 +143,6 @@ def mlp(task, **changes):
     return make_mlp(input_shape=task.input_shape, output_size=task.output_size, **options | changes)
 
 
-def cnn(task):
-    options = {"channels": [2], "kernel": 3, "stride": 1, "hidden": [], "activation": "relu"}
-    sizes = {"input_shape": task.input_shape, "output_size": task.output_size}
-    return make_cnn(**sizes, **options, init="normal", init_scale=1.0, bias=True)
-
-
 def rnn(task):
     return make_rnn(
         input_shape=task.input_shape, output_size=task.output_size, cell="gru", hidden=[4], activation="identity"
@@ -158,11 +153,8 @@ ROLLOUTS = {
     "Pendulum-v1": (mlp, {}, 40, lambda y: jnp.clip(y, -2, 2), None),
     "CartPole-v1": (mlp, {"gravity": 20.0}, 60, jnp.argmax, None),
     "Catch-bsuite": (mlp, {}, 30, jnp.argmax, None),
-    "Freeway-MinAtar": (cnn, {}, 30, jnp.argmax, None),
-    "FourRooms-misc": (mlp, {"fail_prob": 0.5, "resample_goal_pos": True}, 30, jnp.argmax, None),
     "FrozenLake-misc": (mlp, {}, 30, jnp.argmax, lambda x: jax.nn.one_hot(x, 16)),
     "BernoulliBandit-misc": (rnn, {}, 20, jnp.argmax, None),
-    "PointRobot-misc": (rnn, {"dense_reward": True}, 20, lambda y: jnp.clip(y, -0.1, 0.1), None),
 }
 
 
@@ -236,9 +228,8 @@ def test_gravity_changes_a_pendulum(keys):
         return evaluate(subject, keys(6), ANSWER, jnp.zeros((1, 1))).returns, task("Pendulum-v1", 2, {"g": g})
 
     (first_earth, earth), (first_moon, moon) = cost(10.0), cost(1.6)
-    np.testing.assert_array_equal(
-        first_earth, first_moon
-    )  # the first cost is of the start, where nothing has fallen yet
+    # the first cost is of the start, where nothing has fallen yet
+    np.testing.assert_array_equal(first_earth, first_moon)
     returns = [evaluate(subject, keys(6), ANSWER, jnp.zeros((1, 1))).returns for subject in (earth, moon)]
     assert np.all(np.abs(returns[0] - returns[1]) > 1e-4)
 
@@ -257,7 +248,7 @@ def test_categories_become_one_hot(keys):
     values = jnp.array([0.5, -1.0, 0.25, 1.0, -2.0, 0.75])
     policy = Policy(lambda key: None, lambda: (), lambda w, carry, x: (jnp.stack([w @ x, 0.0]), carry))
     partial = [evaluate(task("EchoCategory-test", t), keys(1), policy, values[None]).returns[0, 0] for t in (1, 2, 6)]
-    assert partial == [0.5, -0.5, -0.5]  # 0.5, 0.5 - 1, and the sum of all six
+    assert partial == [0.5, -0.5, -0.5]  # 0.5 - 1 after two, and after all six
 
 
 def test_integer_observations_become_floats(keys):
@@ -267,8 +258,7 @@ def test_integer_observations_become_floats(keys):
         kinds.append(x.dtype)
         return jnp.stack([w * x[0], 0.0]), carry
 
-    subject = task("EchoBox-test", 4)
-    seen = evaluate(subject, keys(1), Policy(lambda key: None, lambda: (), apply), jnp.array([0.25]))
+    seen = evaluate(task("EchoBox-test", 4), keys(1), Policy(lambda key: None, lambda: (), apply), jnp.array([0.25]))
     assert set(kinds) == {jnp.zeros(()).dtype}
     assert seen.returns[0, 0] == 0.25 * (0 + 1 + 2 + 3)
 
@@ -299,7 +289,7 @@ def test_actions_never_leave_their_space(mode, keys):
     actions = np.asarray(evaluate(task("EchoBox-test", 1, action=mode), keys(1), ANSWER, outputs).returns)
     assert actions.min() >= -2
     assert actions.max() <= 1
-    assert np.all(np.diff(actions[:, 0]) >= 0)
+    assert np.all(np.diff(actions[:, 0]) > -1e-6)  # up to tanh's rounding
 
 
 def test_discrete_action_is_the_largest_output(keys):

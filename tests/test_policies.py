@@ -1,5 +1,7 @@
 """Policies: forward passes against NumPy by hand, first weights, memory, parameter counts."""
 
+from itertools import pairwise
+
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,8 @@ from esrun.policies.layers import ACTIVATIONS
 from esrun.policies.mlp import make_mlp
 from esrun.policies.rnn import make_rnn
 from esrun.policies.vector import make_vector
+
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
 KEY = jax.random.key(0)
 
@@ -125,7 +129,7 @@ def test_mlp_without_bias_has_none_and_maps_zero_to_zero():
 @pytest.mark.parametrize(("hidden", "bias"), [([], True), ([48], True), ([5, 4], True), ([5, 4], False)])
 def test_mlp_has_a_weight_for_every_pair_and_a_bias_for_every_unit(hidden, bias):
     widths = [3, *hidden, 2]
-    expected = sum(a * b + b * bias for a, b in zip(widths[:-1], widths[1:], strict=True))
+    expected = sum(a * b + b * bias for a, b in pairwise(widths))
     assert count(mlp(hidden=hidden, bias=bias).init(KEY)) == expected
 
 

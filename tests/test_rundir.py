@@ -6,7 +6,7 @@ import numpy as np
 from safetensors import safe_open
 
 from esrun.loop import train
-from esrun.rundir import masked, masked_command, plain, save_policy, write_json
+from esrun.rundir import masked, masked_word, plain, save_policy, write_json
 
 
 def test_numbers_that_json_does_not_have_become_null(tmp_path):
@@ -21,8 +21,8 @@ def test_secrets_are_masked_and_nothing_else():
         "logger": {"wandb": {"api_key": "***", "project": "p", "token": None}},
         "seed": 1,
         "Password": "***",
-    }
-    assert masked_command(["esrun", "+logger.x.api_key=abc", "seed=1"]) == ["esrun", "+logger.x.api_key=***", "seed=1"]
+    } assert [masked_word(word) for word in ("esrun", "+logger.x.api_key=abc", "seed=1")] == ["esrun",
+    "+logger.x.api_key=***", "seed=1"]
 
 
 def test_plain_leaves_plain_things_alone():

@@ -25,7 +25,8 @@ def tied_ranks(fitness: jax.Array) -> tuple[jax.Array, jax.Array]:
 def centered_ranks(fitness: jax.Array) -> jax.Array:
     """-> weights [p] in [-1/2, 1/2], best highest, sum 0 (Salimans et al. 2017, section 2.1, with averaged ties)."""
     first, last = tied_ranks(fitness)
-    return 0.5 - (first + last) / (2 * (len(fitness) - 1))
+    # subtracted as integers: compiled division by a constant is inexact, and 1/2 - 1/2 of a plateau would not be 0
+    return (len(fitness) - 1 - first - last).astype(fitness.dtype) / (2 * (len(fitness) - 1))
 
 
 def z_score(fitness: jax.Array) -> jax.Array:

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rollout import rollout, throughput
 from scaling import scaling
-from worker import Failed, Worker
+from worker import Worker, WorkerError
 
 from esrun.config import composed
 
@@ -44,7 +44,7 @@ def main() -> int:
     """Run the named cases."""
     options, arguments = parse()
     names = list(dict.fromkeys([*(arguments.cases or CASES), *(["throughput"] if arguments.figure else [])]))
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = Console(width=None if sys.stdout.isatty() else 190)
     about = describe()
     console.print(f"{', '.join(about['devices'])}; {', '.join(f'{k} {v}' for k, v in about['versions'].items())}")
     results, failed = {}, []
@@ -52,7 +52,7 @@ def main() -> int:
         try:
             results[name] = CASES[name][0](options)
             show(console, results[name])
-        except Failed as error:
+        except WorkerError as error:
             failed.append(name)
             console.print(f"{name} failed: {error}", style="red", markup=False)
         if arguments.json:  # after every case, so that what is measured is kept
@@ -119,7 +119,7 @@ def show(console: Console, table: Table) -> None:
     rich = RichTable(title=table.title, title_justify="left", box=None, pad_edge=False)
     columns = [name for name, value in table.rows[0].items() if not isinstance(value, list)]
     for name in columns:
-        rich.add_column(name, justify="left" if isinstance(table.rows[0][name], str) else "right")
+        rich.add_column(name, justify="left" if isinstance(table.rows[0][name], str) else "right", no_wrap=True)
     for row in table.rows:
         rich.add_row(*(cell(row[name]) for name in columns))
     console.print()

@@ -35,8 +35,15 @@ def asktell(options: Options) -> Table:
 def compared(strategy: str, n: int, p: int, options: Options, notes: list[str]) -> list[dict]:
     """-> a row for each package."""
     config = composed(
-        ["task=sphere", f"task.dimension={n}", f"strategy={strategy}", f"strategy.population_size={p}"]
-        + [f"strategy.sigma={SIGMA}", "policy.low=0.5", "policy.high=1.5"]
+        [
+            "task=sphere",
+            f"task.dimension={n}",
+            f"strategy={strategy}",
+            f"strategy.population_size={p}",
+            f"strategy.sigma={SIGMA}",
+            "policy.low=0.5",
+            "policy.high=1.5",
+        ]
     )[0]
     specs = {name: {"program": f"{name}_program", "config": config} for name in ("esrun", "evosax")}
     if strategy == "cma_es":

@@ -13,8 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from measure import Options, Table, in_turn, ratio
-from worker import Failed, Worker
+from measure import Options, Table, Timing, counted, ratio
+from worker import Worker, WorkerError
 
 from esrun.config import composed
 
@@ -47,7 +47,7 @@ def compared(overrides: list[str], generations: int, strategy: str, options: Opt
             words = [sys.executable, "-m", "esrun", *overrides, f"hydra.run.dir='{folder}'"]
             done = subprocess.run(words, env=os.environ | cached(cache), capture_output=True, text=True)
             if done.returncode:
-                raise Failed(done.stderr.strip().splitlines()[-1])
+                raise WorkerError(done.stderr.strip().splitlines()[-1])
             summaries[name] = json.loads((Path(folder) / "summary.json").read_text())
 
     def evosax(cache: Path, name: str) -> None:
@@ -65,17 +65,18 @@ def compared(overrides: list[str], generations: int, strategy: str, options: Opt
 
     with tempfile.TemporaryDirectory() as kept:
         programs = {"esrun": esrun}
+        esrun(Path(kept), "esrun")  # fills the cache, as the next one does
         try:
             evosax(Path(kept), "evosax")
             programs["evosax"] = evosax
-        except Failed as error:
+        except WorkerError as error:
             notes.append(f"evosax left out: {error}")
         sides = {
             f"{name} {how}": timed(program, f"{name} {how}", None if how == "cold" else Path(kept))
             for how in ("cold", "warm")
             for name, program in programs.items()
         }
-        timings = in_turn(sides, options)
+        timings = {name: Timing(seconds[0], seconds) for name, seconds in counted(sides, options).items()}
     return [
         {
             "strategy": strategy,

@@ -48,7 +48,8 @@ class Program:
         """`config` is what Hydra composes for esrun."""
         first, self.evaluate = (on_gymnax if config["task"]["name"] == "gymnax" else on_task)(config)
         self.strategy, self.params = make_strategy(config["strategy"], first)
-        self.start = self.strategy.init(jax.random.key(1), first, self.params)
+        start = self.strategy.init(jax.random.key(1), first, self.params)
+        self.start = jax.tree.map(lambda x: jnp.asarray(x, x.dtype), start)  # else the second call compiles again
         self.scan = jax.jit(self._scan, static_argnums=(1, 2))
         self.last = self.start, 1
 
@@ -83,7 +84,7 @@ def make_strategy(options: dict, solution):
         strategy = CMA_ES(p, solution)
         return strategy, strategy.default_params.replace(std_init=jnp.asarray(sigma))
     adam = optax.adam(options["learning_rate"])
-    strategy = Open_ES(p, solution, optimizer=adam, std_schedule=optax.constant_schedule(sigma))
+    strategy = Open_ES(p, solution, optimizer=adam, std_schedule=lambda _: jnp.float32(sigma))
     return strategy, strategy.default_params
 
 
@@ -91,7 +92,8 @@ def on_gymnax(config: dict):
     """-> (a first solution, (key, population) -> (fitness to minimise [p], steps that counted))."""
     task = config["task"]
     environment, defaults = gymnax.make(task["env"])
-    changes = task["env_params"] | {"max_steps_in_episode": task["episode_length"]}
+    changes = {key: jnp.asarray(x) if isinstance(x, list) else x for key, x in task["env_params"].items()}
+    changes["max_steps_in_episode"] = task["episode_length"]
     decode, output_size = make_decoder(environment.action_space(defaults.replace(**changes)), task["action"])
     problem = (RecurrentProblem if config["policy"]["name"] == "rnn" else GymnaxProblem)(
         task["env"],

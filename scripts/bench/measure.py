@@ -7,8 +7,7 @@ single rounds.
 
 import statistics
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 PAUSE = 0.05
 """Seconds between two turns, in which the threads of the last one fall asleep."""
@@ -54,18 +53,23 @@ class Timing(NamedTuple):
         return statistics.median(self.seconds)
 
 
-def in_turn(sides: dict[str, Callable[[bool], float]], options: Options) -> dict[str, Timing]:
+def in_turn(sides: dict, options: Options) -> dict[Any, Timing]:
     """-> the timing of every side, each a function (first?) -> the seconds that it took."""
     firsts = {name: side(True) for name, side in sides.items()}
     warm = {name: side(False) for name, side in sides.items()}
     slow = {name for name, seconds in warm.items() if seconds > options.limit}
-    seconds = {name: [warm[name]] if name in slow else [] for name in sides}
+    rounds = counted({name: side for name, side in sides.items() if name not in slow}, options)
+    return {name: Timing(firsts[name], rounds.get(name, [warm[name]])) for name in sides}
+
+
+def counted(sides: dict, options: Options) -> dict[Any, list[float]]:
+    """-> the seconds of every side's rounds, without a first call."""
+    seconds = {name: [] for name in sides}
     for _ in range(options.rounds):
         for name, side in sides.items():
-            if name not in slow:
-                time.sleep(PAUSE)
-                seconds[name].append(side(False))
-    return {name: Timing(firsts[name], seconds[name]) for name in sides}
+            time.sleep(PAUSE)
+            seconds[name].append(side(False))
+    return seconds
 
 
 def ratio(slower: Timing, faster: Timing, scale: float = 1.0) -> dict[str, float]:

@@ -13,7 +13,8 @@ NOTES = [
     "evosax: its strategy and GymnaxProblem in one compiled scan, on one device as it ships; no input normalisation on "
     "either side",
     "env steps count up to an episode's first end; 'lived' is their share of members x episodes x episode length",
-    "first: tracing, compiling and running the first round; esrun ×: how many times more env steps a second esrun makes",
+    "first: tracing, compiling and running the first round; esrun ×: how many times more env steps a second esrun "
+    "makes",
 ]
 
 RUNS = [

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-class Failed(Exception):
+class WorkerError(Exception):
     """A worker ended; the message is the last line that it said."""
 
 
@@ -27,7 +27,7 @@ class Worker:
         environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | (environment or {})
         if specs[0]["program"] != "esrun_program":
             environment.setdefault("OPENBLAS_NUM_THREADS", str(os.cpu_count()))
-        self.said = tempfile.TemporaryFile("w+")
+        self.said = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed with the worker)
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).resolve())],
             env=environment,
@@ -49,7 +49,7 @@ class Worker:
         self.said.close()
 
     def ask(self, request: dict) -> dict:
-        """Send a request and wait for its answer. Raises Failed if the process has ended."""
+        """Send a request and wait for its answer. Raises WorkerError if the process has ended."""
         with contextlib.suppress(BrokenPipeError):
             print(json.dumps(request), file=self.process.stdin, flush=True)
         answer = self.process.stdout.readline()
@@ -59,7 +59,7 @@ class Worker:
         self.said.seek(0)
         lines = self.said.read().strip().splitlines() or [f"exit code {self.process.returncode}"]
         self.__exit__()
-        raise Failed(lines[-1])
+        raise WorkerError(lines[-1])
 
     def turn(self, generations: int, number: int = 0) -> Callable[[bool], float]:
         """-> a side for `measure.in_turn`: runs a program for some generations; the first time it stays there."""
@@ -78,7 +78,7 @@ def open_all(specs: dict[str, dict], say: Callable[[str], None]):
         for name, spec in specs.items():
             try:
                 workers[name] = stack.enter_context(Worker([spec]))
-            except Failed as error:
+            except WorkerError as error:
                 say(f"{name} left out: {error}")
         yield workers
 
@@ -135,4 +135,7 @@ def peak_memory() -> dict:
 
 
 if __name__ == "__main__":
-    serve()
+    try:
+        serve()
+    except Exception as error:
+        sys.exit(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")

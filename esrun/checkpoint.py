@@ -1,0 +1,119 @@
+"""Checkpoints: the whole training state in one safetensors file, verified before it counts.
+
+`checkpoints/GENERATION-DIGEST.safetensors`: the digest is the first 16 hexadecimal digits of the file's SHA-256, so a
+shell can check one too. A file is written under a temporary name, flushed to the disk, renamed and read back before
+an older one is removed: whatever happens, the newest valid checkpoint stays. Nothing in it is code, and no size in it
+is believed.
+"""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as parse
+from safetensors.numpy import save as serialise
+
+from esrun.rundir import plain, write_bytes
+
+NAME = re.compile(r"(\d{10})-([0-9a-f]{16})\.safetensors")
+HEADER_LIMIT = 2**20
+"""Bytes that names and metadata may take."""
+
+
+class DamagedError(ValueError):
+    """A checkpoint that cannot be used; the message says why."""
+
+
+class Checkpoint(NamedTuple):
+    """What a run goes on from."""
+
+    state: Any
+    """The training state, leaves as NumPy arrays."""
+    progress: dict
+    """What the host keeps count of: generation, env_steps, seconds, best_fitness, score."""
+
+
+def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
+    """Write and verify a checkpoint, then remove all but the newest `keep` -> its path.
+
+    Raises OSError when the disk refuses; older checkpoints are then untouched.
+    """
+    folder.mkdir(exist_ok=True)
+    tensors = {name: np.ascontiguousarray(x).reshape(np.shape(x)) for name, x in named(checkpoint.state).items()}
+    content = serialise(tensors, {"format": "esrun checkpoint 1", "progress": json.dumps(plain(checkpoint.progress))})
+    path = folder / f"{checkpoint.progress['generation']:010d}-{digest(content)}.safetensors"
+    write_bytes(path, content)
+    if digest(path.read_bytes()) != digest(content):
+        path.unlink()
+        raise OSError(f"{path} reads back otherwise than it was written")
+    for old in found(folder)[keep:]:
+        old.unlink(missing_ok=True)
+    for partial in folder.glob("*.partial"):
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def digest(content: bytes) -> str:
+    """-> the first 16 hexadecimal digits of the SHA-256."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def found(folder: Path) -> list[Path]:
+    """-> the checkpoint files by name, newest first; whether they are valid is not looked at."""
+    names = [path for path in folder.glob("*.safetensors") if NAME.fullmatch(path.name)] if folder.is_dir() else []
+    return sorted(names, reverse=True)
+
+
+def load(path: Path, template: Any) -> Checkpoint:
+    """Read a checkpoint of the structure of `template`, a tree of arrays or shapes. Raises DamagedError for any other.
+
+    The file's size is held against the template's before it is read, its digest before it is parsed.
+    """
+    expected = named(template)
+    limit = sum(x.size * x.dtype.itemsize for x in expected.values()) + HEADER_LIMIT
+    try:
+        if path.stat().st_size > limit:
+            raise DamagedError(
+                f"it has {path.stat().st_size} bytes, more than the {limit} that this run's state can have"
+            )
+        content = path.read_bytes()
+        match = NAME.fullmatch(path.name)
+        if match is None or digest(content) != match[2]:
+            raise DamagedError("its content does not have the digest in its name")
+        tensors = parse(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        progress = json.loads(header["__metadata__"]["progress"])
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise error if isinstance(error, DamagedError) else DamagedError(f"it cannot be read: {error}") from error
+    shapes = {name: (x.shape, np.dtype(x.dtype)) for name, x in tensors.items()}
+    if shapes != {name: (x.shape, np.dtype(x.dtype)) for name, x in expected.items()}:
+        raise DamagedError("it holds another state than this configuration has")
+    leaves = [tensors[name] for name in expected]
+    return Checkpoint(jax.tree.unflatten(jax.tree.structure(template), leaves), progress)
+
+
+def named(tree: Any) -> dict[str, Any]:
+    """-> the leaves of a tree by their path, in the order of the tree."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): x for path, x in leaves}
+
+
+def newest(folder: Path, template: Any, warn) -> Checkpoint | None:
+    """-> the newest valid checkpoint, None where there never was one; `warn` is told of each one passed over.
+
+    Raises DamagedError when there are some and none is valid.
+    """
+    paths = found(folder)
+    for path in paths:
+        try:
+            return load(path, template)
+        except DamagedError as error:
+            warn(f"checkpoint {path.name} is passed over: {error}")
+    if paths:
+        raise DamagedError(f"none of the {len(paths)} checkpoints in {folder} can be used")
+    return None

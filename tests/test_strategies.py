@@ -1,0 +1,140 @@
+"""What holds for every strategy: slices, weights of zero, ranks, translation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from esrun import registry
+from esrun.config import CONF_DIR
+
+STRATEGIES = [
+    pytest.param("openai_es", {}, id="openai_es"),
+    pytest.param("openai_es", {"antithetic": False}, id="openai_es-plain"),
+    pytest.param("cma_es", {}, id="cma_es"),
+]
+every_strategy = pytest.mark.parametrize(("name", "changes"), STRATEGIES)
+
+
+@pytest.fixture
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def make(name, changes, n, population_size):
+    """-> the strategy with the numbers of its yaml."""
+    options = OmegaConf.to_container(OmegaConf.load(CONF_DIR / "strategy" / f"{name}.yaml"))
+    del options["name"]
+    return registry.factory("strategy", name)(n=n, **(options | {"population_size": population_size} | changes))
+
+
+def generation(strategy, state, key, fitness_of):
+    solutions = strategy.ask(key, state, jnp.arange(strategy.population_size))
+    weights = strategy.weigh(state, fitness_of(solutions))
+    return strategy.update(state, strategy.recombine(state, solutions, weights))
+
+
+def after(strategy, mean, fitness_of, generations):
+    """-> the state after some generations, its shape no longer the first one."""
+    step = jax.jit(lambda state, key: generation(strategy, state, key, fitness_of))
+    state = strategy.init(mean)
+    for g in range(generations):
+        state = step(state, jax.random.key(g))
+    return state
+
+
+def disturbed(state):
+    """-> a state whose arrays of numbers have no structure left."""
+    random = np.random.default_rng(0)
+
+    def disturb(x):
+        return x + jnp.asarray(0.1 * random.random(x.shape), x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+    return jax.tree.map(disturb, state)
+
+
+def ellipsoid(x):
+    return -jnp.sum((x - 1) ** 2 * 10 ** jnp.linspace(0, 2, x.shape[1]), axis=1)
+
+
+def assert_near(one, other, tolerance):
+    """Every array agrees to `tolerance` of its largest entry."""
+
+    def near(a, b):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1.0, float(np.abs(b).max())))
+
+    jax.tree.map(near, one, other)
+
+
+@every_strategy
+@pytest.mark.usefixtures("float64")
+def test_sums_of_slices_add_to_the_sum_of_the_whole(name, changes):
+    strategy = make(name, changes, 7, 20)
+    state = after(strategy, jnp.zeros(7), ellipsoid, 3)
+    solutions = strategy.ask(jax.random.key(9), state, jnp.arange(20))
+    weights = strategy.weigh(state, ellipsoid(solutions))
+    slices = [slice(0, 1), slice(1, 4), slice(4, 17), slice(17, 20)]
+    parts = [strategy.recombine(state, solutions[s], weights[s]) for s in slices]
+    assert_near(jax.tree.map(lambda *x: sum(x), *parts), strategy.recombine(state, solutions, weights), 1e-12)
+
+
+@every_strategy
+@pytest.mark.parametrize(
+    ("n", "x64"),
+    [(3, False), (5, True), (33, False), (241, False), (241, True)],  # with 3 and 5 XLA fuses some rows in another way
+    ids=["3-float32", "5-float64", "33-float32", "241-float32", "241-float64"],
+)
+def test_a_member_has_the_same_bits_in_any_company(name, changes, n, x64):
+    with jax.enable_x64(x64):
+        strategy = make(name, changes, n, 50)
+        state = disturbed(strategy.init(jnp.zeros(n)))
+        ask, key = jax.jit(strategy.ask), jax.random.key(9)
+        whole = np.asarray(ask(key, state, jnp.arange(50)))
+        for m in (1, 3, 7, 50):
+            for first in range(0, 50, 4):
+                members = (first + np.arange(m)) % 50
+                np.testing.assert_array_equal(ask(key, state, jnp.asarray(members)), whole[members])
+
+
+@every_strategy
+@pytest.mark.usefixtures("float64")
+def test_a_member_of_weight_zero_is_not_there(name, changes):
+    strategy = make(name, changes, 7, 20)
+    state = after(strategy, jnp.zeros(7), ellipsoid, 3)
+    solutions = strategy.ask(jax.random.key(9), state, jnp.arange(20))
+    weights = strategy.weigh(state, ellipsoid(solutions)).at[12:].set(0)
+    sums = strategy.recombine(state, solutions, weights)
+    others = strategy.recombine(state, solutions.at[12:].set(1e3), weights)
+    jax.tree.map(np.testing.assert_array_equal, others, sums)
+    assert_near(strategy.recombine(state, solutions[:12], weights[:12]), sums, 1e-12)
+
+
+@every_strategy
+def test_a_monotone_map_of_fitness_leaves_the_update_to_the_bit(name, changes):
+    strategy = make(name, changes, 7, 20)
+    state = after(strategy, jnp.zeros(7), ellipsoid, 3)
+    fitness = jnp.asarray(
+        np.random.default_rng(0).permutation(20) // 2, jnp.float32
+    )  # every value twice: ties stay ties
+
+    @jax.jit
+    def updated(fitness):
+        return generation(strategy, state, jax.random.key(9), lambda _: fitness)
+
+    expected = updated(fitness)
+    assert not np.array_equal(expected.mean, state.mean)
+    for rising in (jnp.exp, lambda f: f**3 - 100, lambda f: 1e20 * f):
+        jax.tree.map(np.testing.assert_array_equal, updated(rising(fitness)), expected)
+
+
+@every_strategy
+@pytest.mark.usefixtures("float64")
+def test_a_shifted_problem_is_the_same_problem(name, changes):
+    strategy = make(name, changes, 7, 20)
+    shift = jnp.asarray(np.random.default_rng(0).normal(size=7))
+    here = after(strategy, jnp.zeros(7), ellipsoid, 20)
+    there = after(strategy, shift, lambda x: ellipsoid(x - shift), 20)
+    assert_near(there._replace(mean=there.mean - shift), here, 1e-9)
+    assert np.abs(here.mean).max() > 0.1
