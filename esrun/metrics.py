@@ -21,7 +21,7 @@ class Metrics:
         kept = _lines_until(path, generation) if path.exists() else []
         if len(kept) < generation:
             warn(f"{path.name} lacks {generation - len(kept)} of the first {generation} generations")
-        self._file = path.open("r+b" if path.exists() else "w+b")
+        self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
         self._population_size, self._warn = population_size, warn
         self._end = sum(map(len, kept))
         self._file.truncate(self._end)
@@ -85,9 +85,10 @@ class Metrics:
         try:
             self._file.seek(self._end)
             self._file.truncate()
-            self._file.write(content)
-            self._file.flush()
+            if self._file.write(content) < len(content):
+                raise OSError("the disk took only a part of them")
         except OSError as error:
+            self._file.truncate(self._end)
             if not self._refused:
                 self._warn(f"metrics wait in memory: {error}")
             self._refused = True

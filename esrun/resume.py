@@ -55,8 +55,8 @@ def refuse_changes(old: dict, new: dict, force: bool) -> None:
     ]
     if changed and not force:
         raise ConfigError(
-            f"a resumed run must compute what it began, got {'; '.join(changed)}: leave that as it was, start a new run, "
-            "or write --force"
+            f"a resumed run must compute what it began, got {'; '.join(changed)}: leave that as it was, "
+            "start a new run, or write --force"
         )
 
 

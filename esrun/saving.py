@@ -42,7 +42,7 @@ class Saver:
         return bool(checkpoint.found(self._folder))
 
     def restore(self, run: Run) -> Start | None:
-        """-> where to go on, None where nothing was saved yet. Raises checkpoint.DamagedError when all of it is damaged."""
+        """-> where to go on, None where nothing was saved yet. Raises DamagedError when all of it is damaged."""
         template = jax.eval_shape(run.program.init, run.hyper, jnp.uint32(run.config.seed))
         found = checkpoint.newest(self._folder, template, self._say)
         if found is None:

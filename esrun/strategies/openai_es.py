@@ -56,7 +56,7 @@ def make_openai_es(
         raise ValueError(f"strategy.optimizer_options do not fit optax.{optimizer}: {error}") from error
 
     def init(mean):
-        return State(mean, jnp.asarray(sigma, mean.dtype), descent.init(mean), jnp.int32(0))
+        return State(mean, jnp.maximum(sigma, sigma_limit).astype(mean.dtype), descent.init(mean), jnp.int32(0))
 
     def ask(key, state, members):
         def draw(member):

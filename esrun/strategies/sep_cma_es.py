@@ -54,7 +54,6 @@ class Constants(NamedTuple):
 def constants(n: int, population_size: int, parents: int) -> Constants:
     """The default strategy parameters, with the positive weights on the first `parents` members."""
     w = np.maximum(0, math.log(parents + 1) - np.log(np.arange(1, population_size + 1)))
-    w[parents:] = 0  # rank parents + 1 has ln 1 up to rounding
     weights = w / w.sum()
     mu_eff = 1 / (weights**2).sum()
 
@@ -102,8 +101,10 @@ def make_sep_cma_es(
         def draw(member):
             return jax.random.normal(jax.random.fold_in(key, member), (n,), state.mean.dtype)
 
-        y = jnp.sqrt(state.C) * jax.vmap(draw)(members)  # 39
-        return state.mean + state.sigma * y  # 40
+        z = jax.lax.optimization_barrier(jax.vmap(draw)(members))
+        y = jnp.sqrt(state.C) * z  # 39
+        # the barrier and twice, which is exact: the same bits however the compiler regroups and fuses these products
+        return state.mean + 2 * (state.sigma / 2 * y)  # 40
 
     def weigh(state, fitness):
         return by_rank(fitness, jnp.asarray(w, state.mean.dtype))

@@ -57,7 +57,9 @@ def make_simple_ga(
             if crossover:
                 other = state.archive[jax.random.randint(other_key, (), 0, elites)]
                 parent = jnp.where(jax.random.bernoulli(mask_key, 0.5, (n,)), parent, other)
-            child = parent + state.sigma * jax.random.normal(z_key, (n,), state.mean.dtype)
+            z = jax.random.normal(z_key, (n,), state.mean.dtype)
+            # twice is exact: the same bits whether or not the compiler fuses that product with the sum
+            child = parent + 2 * (state.sigma / 2 * z)
             return jnp.where(member < elites, state.archive[jnp.minimum(member, elites - 1)], child)
 
         return jax.vmap(draw)(members)

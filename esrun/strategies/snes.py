@@ -60,7 +60,9 @@ def make_snes(
         def draw(member):
             return jax.random.normal(jax.random.fold_in(key, member), (n,), state.mean.dtype)
 
-        return state.mean + state.sigmas * jax.vmap(draw)(members)
+        z = jax.lax.optimization_barrier(jax.vmap(draw)(members))
+        # the barrier and twice, which is exact: the same bits however the compiler regroups and fuses these products
+        return state.mean + 2 * (state.sigmas / 2 * z)
 
     def weigh(state, fitness):
         return by_rank(fitness, jnp.asarray(u, state.mean.dtype))

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from esrun.strategies.cma_es import multiply_rows
 from esrun.strategies.shaping import by_rank
 from esrun.strategies.snes import utilities
 from esrun.types import Strategy
@@ -62,8 +63,10 @@ def make_xnes(
             return jax.random.normal(jax.random.fold_in(key, member), (n,), state.mean.dtype)
 
         z = jax.vmap(draw)(members)
-        y = jax.vmap(lambda z: state.B @ z)(z)
-        return state.mean + state.sigma * y
+        # behind the barrier the transpose is an array: read in place, it makes XLA's kernel depend on m
+        y = multiply_rows(z, jax.lax.optimization_barrier(state.B.T))
+        # twice is exact: the same bits whether or not the compiler fuses that product with the sum
+        return state.mean + 2 * (state.sigma / 2 * y)
 
     def weigh(state, fitness):
         return by_rank(fitness, jnp.asarray(u, state.mean.dtype))

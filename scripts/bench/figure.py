@@ -19,7 +19,7 @@ def draw(rows: list[dict], device: str, file: Path) -> None:
     axes.set(xscale="log", yscale="log", xlabel="population size", ylabel="environment steps per second")
     ticks = sorted({row["members"] for row in rows})
     axes.set_xticks(ticks, [f"{p:,}" for p in ticks], rotation=45)
-    axes.minorticks_off()
+    axes.xaxis.minorticks_off()
     axes.set_title(f"Pendulum-v1, OpenAI-ES, {rows[0]['episodes']} episodes a member, on {device}", fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)

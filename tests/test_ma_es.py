@@ -1,0 +1,101 @@
+"""MA-ES against its pseudo-code with the z that solutions were made of, and the evaluations that it needs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from esrun.strategies.ma_es import make_ma_es
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def make(n, **changes):
+    return make_ma_es(n=n, **({"population_size": "auto", "sigma": 0.5, "parents": None, "c_m": 1.0} | changes))
+
+
+def tell(strategy, state, solutions, fitness):
+    return strategy.update(state, strategy.recombine(state, solutions, strategy.weigh(state, fitness)))
+
+
+def evolved(strategy, mean, f, generations):
+    """-> the state after some generations of minimising f."""
+
+    def step(state, key):
+        solutions = strategy.ask(key, state, jnp.arange(strategy.population_size))
+        return tell(strategy, state, solutions, -jax.vmap(f)(solutions)), None
+
+    keys = jax.random.split(jax.random.key(0), generations)
+    return jax.jit(lambda: jax.lax.scan(step, strategy.init(mean), keys)[0])()
+
+
+@pytest.mark.parametrize(("n", "p"), [(2, 6), (10, 10), (20, 13)])
+def test_thirty_updates_equal_the_pseudo_code(n, p):
+    # figure 3 of the paper line by line; it keeps z, which ours finds again from solutions
+    mu = p // 2
+    w = np.log(mu + 0.5) - np.log(np.arange(1, mu + 1))
+    w /= w.sum()
+    mu_eff = 1 / (w**2).sum()
+    c_s = (mu_eff + 2) / (mu_eff + n + 5)
+    c_1 = 2 / ((n + 1.3) ** 2 + mu_eff)
+    c_w = min(1 - c_1, 2 * (mu_eff + 1 / mu_eff - 2) / ((n + 2) ** 2 + mu_eff))
+    d_s = 1 + c_s + 2 * max(0, np.sqrt((mu_eff - 1) / (n + 1)) - 1)
+    chi = np.sqrt(n) * (1 - 1 / (4 * n) + 1 / (21 * n**2))
+    mean, sigma, s, M = np.linspace(1, 2, n), 0.5, np.zeros(n), np.eye(n)
+
+    strategy, random = make(n, population_size=p), np.random.default_rng(0)
+    state = strategy.init(jnp.asarray(mean))
+    update = jax.jit(lambda state, x, fitness: tell(strategy, state, x, fitness))
+    for _ in range(30):
+        z = random.normal(size=(p, n))
+        solutions = mean + sigma * z @ M.T
+        values = (solutions**2 * 10 ** np.linspace(0, 2, n)).sum(axis=1) + solutions[:, 0] * solutions[:, -1]
+        best = z[np.argsort(values)[:mu]]
+        mean = mean + sigma * M @ (w @ best)
+        s = (1 - c_s) * s + np.sqrt(mu_eff * c_s * (2 - c_s)) * (w @ best)
+        zz = sum(weight * np.outer(row, row) for weight, row in zip(w, best, strict=True))
+        M = M @ (np.eye(n) + c_1 / 2 * (np.outer(s, s) - np.eye(n)) + c_w / 2 * (zz - np.eye(n)))
+        sigma = sigma * np.exp(c_s / d_s * (np.linalg.norm(s) / chi - 1))
+        state = update(state, solutions, -values)
+    for ours, theirs in zip(state, (mean, sigma, M, s), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-9 * np.abs(theirs).max())
+
+
+def test_a_rotated_ellipsoid_is_solved_in_8000_evaluations():
+    # n 10, p 10; BBOB-2009, f10: CMA-ES needs about 6100 to 1e-8
+    scales = 10 ** jnp.linspace(0, 6, 10)
+    rotation = jnp.asarray(np.linalg.qr(np.random.default_rng(0).normal(size=(10, 10)))[0])
+
+    def f(x):
+        return jnp.sum(scales * (rotation @ x) ** 2)
+
+    assert float(f(evolved(make(10, sigma=2.0), jnp.full(10, 3.0), f, 800).mean)) < 1e-8
+
+
+def test_solutions_have_the_distribution_of_the_state():
+    M = jnp.array([[2.0, 0.0], [1.0, 0.5]])
+    strategy = make(2, population_size=20_000)
+    state = strategy.init(jnp.array([3.0, -1.0]))._replace(M=M)
+    y = (strategy.ask(jax.random.key(0), state, jnp.arange(20_000)) - state.mean) / state.sigma
+    np.testing.assert_allclose(np.cov(y.T), M @ M.T, atol=0.15)
+
+
+def test_in_an_all_equal_generation_every_member_counts_the_same():
+    # twins mean ± y: the mean stays, and so does M to within what the path, which is zero, takes off
+    strategy = make(3, population_size=6)
+    state = strategy.init(jnp.array([1.0, 2.0, 3.0]))
+    np.testing.assert_allclose(strategy.weigh(state, jnp.full(6, 7.0)), 1 / 6, rtol=1e-12)
+    y = np.sqrt(3) * np.concatenate([np.eye(3), -np.eye(3)])  # their average of y yᵀ is the identity
+    moved = tell(strategy, state, state.mean + 0.5 * y, jnp.full(6, 7.0))
+    np.testing.assert_allclose(moved.mean, state.mean, rtol=1e-12)
+    np.testing.assert_allclose(moved.M, moved.M[0, 0] * np.eye(3), atol=1e-12)
+    assert 0.8 < float(moved.M[0, 0]) < 1
+
+
+def test_more_parents_than_members_are_refused():
+    with pytest.raises(ValueError, match=r"strategy\.parents must be at most the population size 8, got 9"):
+        make(5, population_size=8, parents=9)

@@ -1,0 +1,74 @@
+"""The simple Gaussian strategy: mean and deviations of the parents by NumPy, its floor, and what it reaches."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from esrun.strategies.simple_gaussian import make_simple_gaussian
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def make(n, **changes):
+    options = {"population_size": 100, "sigma": 0.5, "sigma_limit": 1e-3, "parents": None}
+    return make_simple_gaussian(n=n, **(options | changes))
+
+
+def tell(strategy, state, solutions, fitness):
+    return strategy.update(state, strategy.recombine(state, solutions, strategy.weigh(state, fitness)))
+
+
+def evolved(strategy, mean, f, generations):
+    """-> the state after some generations of minimising f."""
+
+    def step(state, key):
+        solutions = strategy.ask(key, state, jnp.arange(strategy.population_size))
+        return tell(strategy, state, solutions, -jax.vmap(f)(solutions)), None
+
+    keys = jax.random.split(jax.random.key(0), generations)
+    return jax.jit(lambda: jax.lax.scan(step, strategy.init(mean), keys)[0])()
+
+
+@pytest.mark.parametrize(("population_size", "parents", "expected"), [(20, 5, 5), (100, None, 10), (12, None, 2)])
+def test_the_best_members_are_refitted_generation_after_generation(population_size, parents, expected):
+    strategy = make(4, population_size=population_size, parents=parents)
+    state = strategy.init(jnp.ones(4))
+    update = jax.jit(lambda state, x, fitness: tell(strategy, state, x, fitness))
+    for g in range(8):
+        solutions = np.asarray(strategy.ask(jax.random.key(g), state, jnp.arange(population_size)))
+        values = (solutions**2).sum(axis=1)
+        best = solutions[np.argsort(values)[:expected]]
+        state = update(state, solutions, -values)
+        sigmas = np.maximum(best.std(axis=0), 1e-3)
+        np.testing.assert_allclose(state.mean, best.mean(axis=0), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(state.sigmas, sigmas, rtol=1e-9)
+        np.testing.assert_allclose(state.sigma, np.prod(sigmas) ** 0.25, rtol=1e-9)
+
+
+def test_no_deviation_falls_below_the_limit():
+    strategy = make(2, population_size=4, parents=2, sigma_limit=0.25)
+    solutions = jnp.array([[1.0, 3.0], [1.0, 5.0], [9.0, 9.0], [9.0, 8.0]])
+    state = tell(strategy, strategy.init(jnp.zeros(2)), solutions, jnp.array([2.0, 2.0, 1.0, 0.0]))
+    np.testing.assert_allclose(state.mean, [1, 4], rtol=1e-12)
+    np.testing.assert_allclose(state.sigmas, [0.25, 1], rtol=1e-12)
+    np.testing.assert_allclose(state.sigma, 0.5, rtol=1e-12)
+
+
+def test_the_sphere_is_solved_to_the_floor_in_4000_evaluations():
+    state = evolved(make(10, parents=25), jnp.ones(10), lambda x: jnp.sum(x**2), 40)
+    assert float(jnp.sum(state.mean**2)) < 1e-4
+    np.testing.assert_allclose(state.sigma, 1e-3, rtol=0.5)
+
+
+def test_in_an_all_equal_generation_everybody_is_a_parent():
+    strategy = make(3, population_size=10)
+    state = strategy.init(jnp.array([1.0, 2.0, 3.0]))
+    solutions = np.asarray(strategy.ask(jax.random.key(0), state, jnp.arange(10)))
+    moved = tell(strategy, state, solutions, jnp.full(10, 4.0))
+    np.testing.assert_allclose(moved.mean, solutions.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(moved.sigmas, solutions.std(axis=0), rtol=1e-12)

@@ -1,0 +1,245 @@
+"""Runs that are killed, interrupted, starved and lied to, by subprocess."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+KILLS = int(os.environ.get("ESRUN_TEST_KILLS", "3"))
+"""Kills a configuration; the documented figure is of 25."""
+
+MAIN = "import sys; from esrun.cli import main; sys.exit(main())"
+DIE_IN_SAVE = (
+    """
+import os, signal, sys, pathlib
+count, moment = int(sys.argv.pop(1)), sys.argv.pop(1)
+replace = pathlib.Path.replace
+def deadly(self, target):
+    global count
+    if "checkpoints" in str(self):
+        count -= 1
+    if count == 0 and moment == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    result = replace(self, target)
+    if count == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result
+pathlib.Path.replace = deadly
+"""
+    + MAIN
+)
+SMALL_DISK = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))  # no file may grow beyond 20 kB
+""" + MAIN
+OPENAI = ["task=sine", "strategy=openai_es", "strategy.population_size=32", "generations=600", "policy.hidden=[8]"]
+CMA = ["task=rosenbrock", "task.dimension=20", "strategy=cma_es", "generations=600"]
+RECURRENT = ["task=sine", "policy=rnn", "policy.hidden=[4]", "policy.normalize_input=true", "strategy=openai_es",
+             "strategy.population_size=16", "generations=300"]  # fmt: skip
+COMMON = ["checkpoint.every=7", "eval.every=20", "eval.episodes=4", "hydra.run.dir=run", "resume=auto"]
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """-> where the commands of this file keep what they compiled."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def start(cache):
+    """-> (folder, arguments) -> the running command."""
+    running = []
+
+    def begin(folder, *arguments, code=MAIN):
+        folder.mkdir(exist_ok=True, parents=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            cwd=folder,
+            env=os.environ
+            | {
+                "JAX_COMPILATION_CACHE_DIR": str(cache),
+                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+                "JAX_PLATFORMS": "cpu",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        running.append(process)
+        return process
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def finished(process, timeout=300):
+    """-> (exit code, everything it said)."""
+    said, _ = process.communicate(timeout=timeout)
+    return process.returncode, said
+
+
+def generations(folder):
+    """-> the generations in a run's metrics so far."""
+    path = folder / "run" / "metrics.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def wait_for(condition, process, seconds=120):
+    """Wait until `condition()` holds or the process has ended."""
+    for _ in range(int(seconds / 0.02)):
+        if condition() or process.poll() is not None:
+            return
+        time.sleep(0.02)
+    raise TimeoutError
+
+
+def results(folder):
+    """-> all that must be the same to the bit: the policy, the final state, the metrics but for times."""
+    run = folder / "run"
+    newest = max((run / "checkpoints").glob("*.safetensors"))
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        del line["wall_seconds"]
+    tensors = load_file(newest) | {f"policy/{k}": x for k, x in load_file(run / "policy.safetensors").items()}
+    return {name: x.tobytes() for name, x in tensors.items()}, lines
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("options", [OPENAI, CMA, RECURRENT], ids=["openai_es", "cma_es", "recurrent"])
+def test_a_run_killed_again_and_again_ends_with_the_same_bits(start, tmp_path, options, devices):
+    command = [*options, *COMMON, f"runtime.devices={devices}"]
+    code, said = finished(start(tmp_path / "whole", *command))
+    assert code == 0, said
+    chance = random.Random(len(options) + devices)
+    total = int(options[[o.startswith("generations") for o in options].index(True)].partition("=")[2])
+    broken = tmp_path / "broken"
+    for kill in range(KILLS):
+        if kill % 3 == 2:  # inside a save, before or behind the rename
+            process = start(
+                broken, chance.randint(1, 3), chance.choice(["before", "behind"]), *command, code=DIE_IN_SAVE
+            )
+        else:
+            process = start(broken, *command)
+            target = generations(broken) + chance.randint(0, max(1, 2 * total // max(KILLS, 3)))
+            wait_for(lambda: generations(broken) > target, process)  # noqa: B023
+            time.sleep(chance.random() / 20)
+            process.send_signal(signal.SIGKILL)
+        finished(process)
+    code, said = finished(start(broken, *command))
+    assert code == 0, said
+    whole, again = results(tmp_path / "whole"), results(broken)
+    assert whole[1] == again[1]
+    assert whole[0] == again[0]
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+def test_a_signal_saves_and_exits_with_75_and_the_same_command_goes_on(start, tmp_path, name):
+    process = start(tmp_path, *OPENAI, *COMMON, "generations=100000")
+    wait_for(lambda: generations(tmp_path) > 50, process)
+    process.send_signal(getattr(signal, name))
+    code, said = finished(process, 60)
+    assert code == 75, said
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["status"], summary["stop_reason"]) == ("interrupted", name)
+    assert generations(tmp_path) == summary["generations"]
+    code, said = finished(start(tmp_path, *OPENAI, *COMMON, f"generations={summary['generations'] + 30}"))
+    assert code == 0, said
+    assert "resumed" in said
+    assert generations(tmp_path) == summary["generations"] + 30
+
+
+def test_a_second_ctrl_c_ends_at_once(start, tmp_path):
+    process = start(
+        tmp_path, *OPENAI, *COMMON, "generations=100000", "policy.hidden=[512,512]", "strategy.population_size=2048"
+    )
+    wait_for(lambda: (tmp_path / "run" / "run.json").exists(), process)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    assert finished(process, 20)[0] in (130, 75)
+
+
+def test_two_processes_in_one_folder_the_second_is_refused(start, tmp_path):
+    first = start(tmp_path, *OPENAI, *COMMON, "generations=100000")
+    wait_for(lambda: generations(tmp_path) > 5, first)
+    code, said = finished(start(tmp_path, *OPENAI, *COMMON, "generations=100000"))
+    assert code == 2
+    assert "in use by another process" in said
+    first.kill()
+    first.wait()
+    code, said = finished(start(tmp_path, *OPENAI, *COMMON, "generations=100000", "stop.env_steps=1"))
+    assert code == 0, said  # the lock of the killed one is gone
+
+
+def test_only_damaged_checkpoints_end_the_command(start, tmp_path):
+    assert finished(start(tmp_path, *CMA, *COMMON, "generations=40"))[0] == 0
+    for path in (tmp_path / "run" / "checkpoints").glob("*.safetensors"):
+        path.write_bytes(path.read_bytes()[:-1])
+    code, said = finished(start(tmp_path, *CMA, *COMMON, "generations=50"))
+    assert code == 1
+    assert "none of the" in said
+    assert generations(tmp_path) == 40
+
+
+def test_a_folder_removed_in_mid_run_ends_it_with_a_reason(start, tmp_path):
+    import shutil
+
+    process = start(tmp_path, *OPENAI, *COMMON, "generations=1000000")
+    wait_for(lambda: generations(tmp_path) > 50, process)
+    shutil.rmtree(tmp_path / "run")
+    code, said = finished(process, 60)
+    assert code == 1
+    assert "is gone" in said
+
+
+def test_a_full_disk_leaves_no_half_file_and_ends_with_a_reason(start, tmp_path):
+    # 40 x 40 floats and more: no checkpoint fits in 20 kB, and soon the metrics do not
+    options = ["task=sphere", "task.dimension=60", "strategy=cma_es", "generations=300"]
+    code, said = finished(start(tmp_path, *options, *COMMON, code=SMALL_DISK))
+    assert code == 1, said
+    assert "no checkpoint was written" in said
+    assert not list((tmp_path / "run").rglob("*.partial")) or not list((tmp_path / "run").rglob("*.safetensors"))
+    for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines():
+        json.loads(line)
+    code, said = finished(start(tmp_path, *options, *COMMON))
+    assert code == 0, said
+    assert generations(tmp_path) == 300
+
+
+def test_a_sweep_killed_in_its_third_job_runs_the_rest(start, tmp_path):
+    sweep = [
+        "-m",
+        *CMA,
+        "seed=range(5)",
+        "hydra.sweep.dir=sweep",
+        "eval.episodes=2",
+        "generations=400",
+        "checkpoint.every=10",
+    ]
+    process = start(tmp_path, *sweep)
+    wait_for(lambda: (tmp_path / "sweep" / "2" / "metrics.jsonl").exists(), process)
+    process.kill()
+    finished(process)
+    before = (tmp_path / "sweep" / "0" / "summary.json").read_bytes()
+    code, said = finished(start(tmp_path, *sweep))
+    assert code == 0, said
+    summaries = [json.loads((tmp_path / "sweep" / str(i) / "summary.json").read_text()) for i in range(5)]
+    assert [(s["status"], s["seed"]) for s in summaries] == [("done", i) for i in range(5)]
+    assert (tmp_path / "sweep" / "0" / "summary.json").read_bytes() == before
+
+
+def test_mean_and_policy_file_agree(start, tmp_path):
+    assert finished(start(tmp_path, *CMA, *COMMON, "generations=30"))[0] == 0
+    (tensors, _) = results(tmp_path)
+    assert tensors["policy/params/~/x"] == tensors["strategy/mean"]
+    assert len(np.frombuffer(tensors["strategy/mean"], np.float32)) == 20
