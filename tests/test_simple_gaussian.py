@@ -59,10 +59,11 @@ def test_no_deviation_falls_below_the_limit():
     np.testing.assert_allclose(state.sigma, 0.5, rtol=1e-12)
 
 
-def test_the_sphere_is_solved_to_the_floor_in_4000_evaluations():
-    state = evolved(make(10, parents=25), jnp.ones(10), lambda x: jnp.sum(x**2), 40)
-    assert float(jnp.sum(state.mean**2)) < 1e-4
-    np.testing.assert_allclose(state.sigma, 1e-3, rtol=0.5)
+def test_with_the_floor_the_sphere_is_solved_in_10000_evaluations():
+    # floor 0.02: deviations meet it before the mean arrives, which goes on in steps of that length
+    state = evolved(make(10, sigma_limit=0.02), jnp.ones(10), lambda x: jnp.sum(x**2), 100)
+    assert float(jnp.sum(state.mean**2)) < 1e-3
+    np.testing.assert_allclose(state.sigma, 0.02, rtol=1e-6)
 
 
 def test_in_an_all_equal_generation_everybody_is_a_parent():
