@@ -68,7 +68,7 @@ class Job(NamedTuple):
     """How one job went."""
 
     folder: Path
-    overrides: str
+    overrides: list[str]
     code: int
 
 
@@ -87,7 +87,7 @@ def _job(cfg: DictConfig, sweep: bool) -> Job:
         with contextlib.suppress(OSError):  # the folders that were made for it, if they are empty now
             folder.parent.rmdir()
             folder.parent.parent.rmdir()
-    return Job(folder, " ".join(hydra_cfg.overrides.task), code)
+    return Job(folder, list(hydra_cfg.overrides.task), code)
 
 
 def _mask_hydras_record(record: Path) -> None:
@@ -100,13 +100,15 @@ def _mask_hydras_record(record: Path) -> None:
 
 def _show_sweep(jobs: list[Job]) -> None:
     """The closing table of a sweep."""
-    table = Table("job", "overrides", "status", "held-out", box=None)
+    table = Table("job", "swept", "status", "held-out", box=None)
+    common = set.intersection(*(set(job.overrides) for job in jobs))
     for job in jobs:
         summary = job.folder / "summary.json"
         found = json.loads(summary.read_text()) if summary.is_file() else {}
         score = (found.get("eval") or {}).get("mean")
         status = found.get("status", "refused") + ("" if job.code in (0, SAVED) else f" ({found.get('stop_reason')})")
-        table.add_row(job.folder.name, job.overrides, status, "-" if score is None else f"{score:.4g}")
+        swept = " ".join(override for override in job.overrides if override not in common)
+        table.add_row(job.folder.name, swept, status, "-" if score is None else f"{score:.4g}")
     Console(highlight=False).print(table)
     print(f"sweep folder: {jobs[0].folder.parent}")
 
