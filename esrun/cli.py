@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def list_options(arguments: list[str]) -> int:
     """Print what can be chosen, a line each."""
-    from esrun.config import CONF_DIR
+    from esrun.compose import CONF_DIR
 
     kinds = {"tasks": "task", "strategies": "strategy", "policies": "policy", "experiments": "experiment"}
     if len(arguments) > 1 or any(kind not in kinds for kind in arguments):

@@ -1,143 +1,22 @@
-"""Configuration: composed by Hydra, checked by the schema, built into a run. JAX is imported by `build` alone.
-
-Every complaint is a ConfigError of one line: what must hold, what was given, what to write instead.
-"""
+"""A configuration checked by the schema and built into a run. JAX is imported by `build` alone."""
 
 import functools
 import json
 import re
-from collections.abc import Iterator
 from difflib import get_close_matches
-from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
-from hydra import compose, initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from esrun import devices, registry
+from esrun.compose import CONF_DIR, ConfigError, composed, keys, nearest
 from esrun.schema import Config
 
 if TYPE_CHECKING:
     from esrun.training import Program
 
-_PACKAGED = Path(__file__).parent / "conf"
-CONF_DIR = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parent.parent / "conf"
-"""`esrun/conf` in an installed wheel, the top-level `conf` in a checkout."""
-
 KINDS = ("task", "strategy", "policy")
-
-
-class ConfigError(ValueError):
-    """The configuration is wrong; the message is one line for the user."""
-
-
-class Source(NamedTuple):
-    """Where a configuration comes from: what Hydra's command line says besides the overrides."""
-
-    name: str = "esrun"
-    directory: str | None = None
-    """An extra directory of options (`--config-dir`)."""
-
-
-PRIMARY = Source()
-
-# ---- composing -------------------------------------------------------------------------------------------------------
-
-
-def composed(overrides: list[str], source: Source = PRIMARY) -> tuple[dict, Any]:
-    """-> (the resolved configuration, Hydra's own). Raises ConfigError for whatever Hydra cannot compose."""
-    search = [f"hydra.searchpath=[file://{Path(source.directory).resolve()}]"] if source.directory else []
-    try:
-        with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            cfg = compose(source.name, overrides=[*overrides, *search], return_hydra_config=True)
-        hydra = cfg.hydra
-        _refuse_foreign_code(hydra)
-        OmegaConf.set_struct(cfg, False)
-        del cfg["hydra"]
-        return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True), hydra  # type: ignore[return-value]
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_explain(error, overrides, source)) from error
-
-
-def _explain(error: Exception, overrides: list[str], source: Source) -> str:
-    """One line for an exception of Hydra's or OmegaConf's."""
-    text = str(error)
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and "/" in error.missing_cfg_file:
-        group, _, given = error.missing_cfg_file.rpartition("/")
-        choices = options(group)
-        return f"{group}={given} is not a choice{_nearest(given, choices)}: write one of {', '.join(sorted(choices))}"
-    if isinstance(error, ConfigCompositionException) and (
-        found := re.search(r"Could not (?:override|append to|delete) '([^']+)'", text)
-    ):
-        key = found[1].split("@")[0]
-        rest = [override for override in overrides if key not in override]
-        keys = list(_keys(composed(rest, source)[0])) if len(rest) < len(overrides) else []
-        near = _nearest(key, [*keys, *groups()])
-        return f"{key} is not a key of this configuration{near}: `esrun --cfg job` shows them all, +{key}=... adds one"
-    if "missing" in text.lower() and (found := re.search(r"(?:full_key: |value: )(\S+)", text)):
-        return f"{found[1]} must be given: write {found[1]}=..."
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return f"cannot read the command line: {lines[0] if lines else type(error).__name__} (in {' '.join(overrides)})"
-
-
-TRUSTED = ("hydra._internal.core_plugins.", "hydra._internal.grammar", "hydra_plugins.", "logging.")
-
-
-def _refuse_foreign_code(hydra: Any) -> None:
-    """Hydra instantiates what its own section names: only parts of Hydra and of installed plug-ins may stand there."""
-    for key, value in flat(OmegaConf.to_container(hydra, resolve=False)).items():
-        names_code = key.rpartition(".")[2] in ("_target_", "()", "class", "_convert_")
-        if names_code and isinstance(value, str) and not value.startswith(TRUSTED):
-            raise ConfigError(f"hydra.{key} must name a part of Hydra or of an installed plug-in, got {value}")
-
-
-def groups() -> list[str]:
-    """-> the names of the configuration groups."""
-    return sorted(path.name for path in CONF_DIR.iterdir() if path.is_dir() and path.name != "hydra")
-
-
-def options(group: str) -> list[str]:
-    """-> the names of a group's options."""
-    return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
-
-
-def _keys(tree: dict, prefix: str = "") -> Iterator[str]:
-    for key, value in tree.items():
-        yield prefix + key
-        if isinstance(value, dict):
-            yield from _keys(value, f"{prefix}{key}.")
-
-
-def _nearest(given: str, names) -> str:
-    near = get_close_matches(given, {str(name) for name in names}, n=2, cutoff=0.6)
-    return f" (did you mean {' or '.join(near)}?)" if near else ""
-
-
-def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """-> the leaves of nested dictionaries by their dotted key."""
-    if isinstance(tree, dict) and tree:
-        return {name: x for key, value in tree.items() for name, x in flat(value, f"{prefix}{key}.").items()}
-    return {prefix[:-1]: tree}
-
-
-def sweep_jobs(overrides: list[str]) -> Iterator[list[str]]:
-    """-> the overrides of every job of a sweep, as Hydra's basic sweeper expands them."""
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    choices = [
-        [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]
-        if o.is_sweep_override()
-        else [o.input_line]
-        for o in parsed
-    ]
-    for job in product(*choices):
-        yield [override for override in job if override is not None]
-
 
 # ---- checking --------------------------------------------------------------------------------------------------------
 
@@ -163,7 +42,7 @@ def _checked_option(kind: str, given: Any, where: str):
     except KeyError:
         known = registry.names(kind)
         raise ConfigError(
-            f"{where}.name must be a registered {kind}, got {name!r}{_nearest(str(name), known)}: "
+            f"{where}.name must be a registered {kind}, got {name!r}{nearest(str(name), known)}: "
             f"write one of {', '.join(known)}"
         ) from None
     try:
@@ -184,7 +63,7 @@ def _complaint(error: ValidationError, prefix: str, given: dict) -> str:
         title = f"{prefix[:-1]}={given.get('name')}" if prefix else "this configuration"
         known = re.sub(r"\.[^.]*$", "", key)
         models = _fields(error, prefix, given)
-        return f"{key} is not a key of {title}{_nearest(key, models)}: `esrun --cfg job` shows {known}'s keys"
+        return f"{key} is not a key of {title}{nearest(key, models)}: `esrun --cfg job` shows {known}'s keys"
     if first["type"] == "missing":
         return f"{key} must be given: write {key}=..."
     musts = dict.fromkeys(
@@ -199,7 +78,7 @@ def _fields(error: ValidationError, prefix: str, given: dict) -> list[str]:
     kind = prefix.split(".")[0]
     if kind in KINDS:
         return [prefix + field for field in registry.find(kind, given["name"]).schema.model_fields]
-    return list(_keys(composed([])[0]))
+    return list(keys(composed([])[0]))
 
 
 def _remedy(key: str, first) -> str:
@@ -258,14 +137,14 @@ def _check_environment(task, policy) -> None:
     known = environments()
     if task.env not in known:
         raise ConfigError(
-            f"task.env must be an environment of gymnax, got {task.env}{_nearest(task.env, known)}: "
+            f"task.env must be an environment of gymnax, got {task.env}{nearest(task.env, known)}: "
             f"write one of {', '.join(known)}"
         )
     option = known[task.env]
     for key, value in task.env_params.items():
         if key not in option["env_params"]:
             raise ConfigError(
-                f"task.env_params.{key} is not a parameter of {task.env}{_nearest(key, option['env_params'])}: "
+                f"task.env_params.{key} is not a parameter of {task.env}{nearest(key, option['env_params'])}: "
                 f"write task={option['option']}, which lists its own"
             )
         default = option["env_params"][key]

@@ -11,9 +11,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from esrun import console, registry, rundir
-from esrun.config import KINDS, ConfigError, Run, build, checked
+from esrun.compose import ConfigError
+from esrun.config import KINDS, Run, build, checked
 from esrun.interrupts import Interrupts
-from esrun.resume import Record, read_record, refuse_changes
+from esrun.record import Record, read_record, refuse_changes
 
 DONE, FAILED, USAGE, SAVED = 0, 1, 2, 75
 

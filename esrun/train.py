@@ -19,8 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from esrun.config import CONF_DIR, ConfigError, Source, checked, composed, flat, sweep_jobs
-from esrun.resume import unfinished
+from esrun.compose import CONF_DIR, ConfigError, Source, composed, flat, sweep_jobs
+from esrun.config import checked
+from esrun.record import unfinished
 from esrun.rundir import masked
 
 USAGE, SAVED = 2, 75

@@ -7,7 +7,8 @@ os.environ |= {"OPENBLAS_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU
 import jax
 import pytest
 
-from esrun.config import build, checked, composed
+from esrun.compose import composed
+from esrun.config import build, checked
 
 jax.devices()  # from here on the number of devices stays, whatever this machine has
 

@@ -49,7 +49,7 @@ def test_a_run_leaves_its_folder_as_documented(esrun, tmp_path):
     assert done.returncode == 0, done.stderr
     (folder,) = (tmp_path / "outputs").glob("*/*")
     assert {path.name for path in folder.iterdir()} == {
-        ".hydra", "run.json", "metrics.jsonl", "policy.safetensors", "summary.json", "esrun.log"
+        ".hydra", ".lock", "checkpoints", "run.json", "metrics.jsonl", "policy.safetensors", "summary.json", "esrun.log"
     }  # fmt: skip
     summary = json.loads((folder / "summary.json").read_text())
     assert set(summary) == {

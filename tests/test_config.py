@@ -2,7 +2,8 @@
 
 import pytest
 
-from esrun.config import CONF_DIR, ConfigError, checked, composed, joined, options, split, sweep_jobs
+from esrun.compose import CONF_DIR, ConfigError, Source, composed, options, sweep_jobs
+from esrun.config import checked, joined, split
 from esrun.train import reserve
 
 
@@ -110,8 +111,6 @@ def test_a_sweep_expands_as_hydra_does():
 
 
 def test_an_extra_directory_of_options_is_found(tmp_path):
-    from esrun.config import Source
-
     (tmp_path / "task").mkdir()
     (tmp_path / "task" / "moon.yaml").write_text(
         (CONF_DIR / "task" / "pendulum.yaml").read_text().replace("10.0 ", "1.62 ")

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from esrun import registry
-from esrun.config import CONF_DIR, KINDS, checked, composed, options
+from esrun.compose import CONF_DIR, composed, options
+from esrun.config import KINDS, checked
 
 FILES = [(kind, option) for kind in (*KINDS, "logger") for option in options(kind)]
 TRAINING = {"name", "generations", "normalize_input"}

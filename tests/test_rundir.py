@@ -21,8 +21,10 @@ def test_secrets_are_masked_and_nothing_else():
         "logger": {"wandb": {"api_key": "***", "project": "p", "token": None}},
         "seed": 1,
         "Password": "***",
-    } assert [masked_word(word) for word in ("esrun", "+logger.x.api_key=abc", "seed=1")] == ["esrun",
-    "+logger.x.api_key=***", "seed=1"]
+    }
+    words = ["esrun", "+logger.x.api_key=abc", "seed=1"]
+    assert [masked_word(word) for word in words] == ["esrun", "+logger.x.api_key=***", "seed=1"]
+    assert masked({"logger": {"project": "p"}}, frozenset({"logger.project"})) == {"logger": {"project": "***"}}
 
 
 def test_plain_leaves_plain_things_alone():

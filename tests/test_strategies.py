@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from esrun import registry
-from esrun.config import CONF_DIR
+from esrun.compose import CONF_DIR
 
 STRATEGIES = [
     pytest.param("openai_es", {}, id="openai_es"),

@@ -35,11 +35,14 @@ pathlib.Path.replace = deadly
 """
     + MAIN
 )
-SMALL_DISK = """
+SMALL_DISK = (
+    """
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))  # no file may grow beyond 20 kB
-""" + MAIN
+"""
+    + MAIN
+)
 OPENAI = ["task=sine", "strategy=openai_es", "strategy.population_size=32", "generations=600", "policy.hidden=[8]"]
 CMA = ["task=rosenbrock", "task.dimension=20", "strategy=cma_es", "generations=600"]
 RECURRENT = ["task=sine", "policy=rnn", "policy.hidden=[4]", "policy.normalize_input=true", "strategy=openai_es",

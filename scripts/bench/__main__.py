@@ -23,7 +23,7 @@ from rollout import rollout, throughput
 from scaling import scaling
 from worker import Worker, WorkerError
 
-from esrun.config import composed
+from esrun.compose import composed
 
 CASES = {
     case.__name__: (case, what)

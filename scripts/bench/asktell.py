@@ -7,7 +7,7 @@ manuals show. Evaluating the sphere costs next to nothing on every side.
 from measure import Options, Table, in_turn, ratio
 from worker import open_all
 
-from esrun.config import composed
+from esrun.compose import composed
 
 SIGMA = 0.3
 SIZES = {

@@ -16,7 +16,7 @@ from pathlib import Path
 from measure import Options, Table, Timing, counted, ratio
 from worker import Worker, WorkerError
 
-from esrun.config import composed
+from esrun.compose import composed
 
 NOTES = [
     "from process start to its end; cold: JAX_COMPILATION_CACHE_DIR is an empty folder, warm: one that an earlier "

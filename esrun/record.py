@@ -1,0 +1,71 @@
+"""What an earlier process left in a run folder, and what may be different when a run goes on."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from esrun.compose import ConfigError, flat
+
+FREE = ("generations", "task.generations", "stop", "log", "logger", "checkpoint", "resume")
+"""Keys that a resumed run may change: how long it lasts and what it says, never what it computes."""
+
+
+class Record(NamedTuple):
+    """What an earlier process left in a run folder."""
+
+    config: dict
+    choices: dict[str, str]
+    done: bool
+    stop_reason: str | None
+    generations: int
+
+
+def read_record(folder: Path) -> Record | None:
+    """-> what the folder says of its run, None when it holds none. Raises ConfigError for a record that is damaged."""
+    path = folder / "run.json"
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text())
+        summary = json.loads((folder / "summary.json").read_text()) if (folder / "summary.json").is_file() else {}
+        return Record(
+            config=dict(record["config"]),
+            choices={str(k): str(v) for k, v in record["choices"].items()},
+            done=summary.get("status") == "done",
+            stop_reason=summary.get("stop_reason"),
+            generations=int(summary.get("generations") or 0),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+
+
+def refuse_changes(old: dict, new: dict, force: bool) -> None:
+    """Raise ConfigError when `new` would compute something else than `old` did, with the difference."""
+    before, after = flat(old), flat(new)
+    changed = [
+        f"{key}: {before.get(key, 'unset')} -> {after.get(key, 'unset')}"
+        for key in sorted(before | after)
+        if before.get(key) != after.get(key) and not any(key == free or key.startswith(f"{free}.") for free in FREE)
+    ]
+    if changed and not force:
+        raise ConfigError(
+            f"a resumed run must compute what it began, got {'; '.join(changed)}: leave that as it was, "
+            "start a new run, or write --force"
+        )
+
+
+def unfinished(config: dict, root: Path) -> Path | None:
+    """-> the newest run folder at most two levels below `root` with this very configuration, for `resume=auto`.
+
+    How long the run lasts may differ; a finished run counts too, and then has nothing left to do.
+    """
+    folders = sorted({path.parent for path in root.glob("*/*/run.json")}, key=lambda path: str(path), reverse=True)
+    for folder in folders:
+        try:
+            record = read_record(folder)
+            if record is not None:
+                refuse_changes(record.config, config, force=False)
+                return folder
+        except ConfigError:
+            continue
+    return None
