@@ -30,7 +30,7 @@ BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 def train(arguments: list[str]) -> int:
     """Train -> the exit code: of a sweep's jobs the worst."""
-    parsed = get_args_parser().parse_args(arguments)
+    parsed = get_args_parser().parse_intermixed_args(arguments)
     information = parsed.help or parsed.hydra_help or parsed.shell_completion
     folder = None
     try:
@@ -57,8 +57,9 @@ def train(arguments: list[str]) -> int:
             return
         jobs.append(_job(cfg, parsed.multirun))
 
-    extra = [f"hydra.run.dir={_quoted(folder)}"] if folder else []
-    sys.argv = [sys.argv[0], *arguments, *extra]
+    chosen = [f"hydra.run.dir={_quoted(folder)}"] if folder else []
+    flags = [word for word in arguments if word not in parsed.overrides]
+    sys.argv = [sys.argv[0], *flags, *parsed.overrides, *chosen]
     job()
     if parsed.multirun and jobs:
         _show_sweep(jobs)
