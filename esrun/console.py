@@ -41,7 +41,7 @@ class Show:
     def say(self, what) -> None:
         """Print a line or anything that rich can show, on the console and in the log."""
         for console in (self._terminal, self._log):
-            console.print(what)
+            console.print(what, markup=False, soft_wrap=isinstance(what, str))
 
     def panel(self, title: str, rows: dict[str, str], below: dict[str, str]) -> None:
         """Figures in a box; `below` it what is copied to a shell and must not be broken into lines."""

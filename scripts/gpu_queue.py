@@ -2,10 +2,10 @@
 
     python scripts/gpu_queue.py commands.txt                 # a command a line; # begins a comment
     python scripts/gpu_queue.py --gpus 0,2 commands.txt
-    for s in 0 1 2 3; do echo "esrun task=breakout resume=auto seed=$s"; done | python scripts/gpu_queue.py -
+    for s in 0 1 2; do echo "esrun task=breakout resume=auto seed=$s"; done | python scripts/gpu_queue.py -
 
 A command sees its GPU alone (CUDA_VISIBLE_DEVICES). One that exits with 75 was interrupted with its state saved: with
-resume=auto in it, the same list typed again goes on. The exit code is the largest of all commands. Ctrl-C and SIGTERM are
+resume=auto in it, the same list typed again goes on. The exit code is the largest of all. Ctrl-C and SIGTERM are
 passed on.
 """
 

@@ -12,8 +12,10 @@ MODULE = '''
 import jax.numpy as jnp
 from esrun.types import Evaluation, Task
 
-def make_faulty(*, dimension: int, episodes: int, explode: bool) -> Task:
+def make_faulty(*, dimension: int, episodes: int, explode: bool, room: int) -> Task:
     def evaluate(keys, policy, members, normalizer):
+        if len(members["linear"]["b"]) > room:
+            raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory")
         if explode:
             raise ArithmeticError("told to fail")
         x = members["linear"]["b"] if "linear" in members else None
@@ -21,7 +23,7 @@ def make_faulty(*, dimension: int, episodes: int, explode: bool) -> Task:
         return Evaluation(returns, jnp.ones(len(x), jnp.int32), None, {})
     return Task((dimension,), dimension, episodes, evaluate)
 '''
-YAML = "name: faulty\ndimension: 3\nepisodes: 1\nexplode: false\n"
+YAML = "name: faulty\ndimension: 3\nepisodes: 1\nexplode: false\nroom: 1000\n"
 COMMON = ["task=faulty", "policy.hidden=[]", "strategy.population_size=6", "generations=3", "eval.episodes=2",
           "--config-dir=conf"]  # fmt: skip
 
@@ -76,12 +78,26 @@ def test_a_failed_job_does_not_sink_the_others(esrun):
     assert "the run failed" in done.stderr
 
 
+def test_out_of_memory_halves_the_population_chunk_and_goes_on(esrun):
+    done = esrun(*COMMON, "strategy.population_size=24", "runtime.devices=1", "task.room=7", "hydra.run.dir=run")
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stdout.splitlines() if "out of memory" in line]
+    assert [line[-1] for line in said] == ["2", "6"]  # 24 members at a time, then 12, then 6
+    assert json.loads((esrun.folder / "run" / "summary.json").read_text())["generations"] == 3
+
+
+def test_out_of_memory_with_one_member_names_the_keys_to_change(esrun):
+    done = esrun(*COMMON, "task.room=0")
+    assert done.returncode == 1
+    assert "make task.episodes or policy.hidden smaller" in done.stderr
+
+
 def test_secrets_are_written_nowhere(esrun):
     (esrun.folder / "conf" / "task" / "faulty.yaml").write_text(
         YAML.replace("false", "false\nhydra_token: ${oc.env:NAME}")
     )
     module = esrun.folder.parent / "site" / "faulty.py"
-    module.write_text(MODULE.replace("explode: bool)", "explode: bool, hydra_token: str, place: str = '')"))
+    module.write_text(MODULE.replace("room: int)", "room: int, hydra_token: str, place: str = '')"))
     done = esrun(*COMMON, "task.hydra_token=tell-nobody", "hydra.run.dir=run")
     assert done.returncode in (0, 2)
     done = esrun(*COMMON, "hydra.run.dir=run2", NAME="tell-nobody")
