@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 from asktell import asktell
+from checkpoints import checkpoints, memory
 from command import command
 from growth import growth
 from large import large
@@ -32,6 +33,8 @@ CASES = {
         (command, "the whole command, cold and warm, against an evosax script"),
         (scaling, "one device against several"),
         (asktell, "a strategy's generation by n and p, against evosax, pycma and cmaes"),
+        (checkpoints, "what checkpoints cost a run"),
+        (memory, "whether the memory of a long run grows"),
         (growth, "cost as population, episodes, width and parameters double, with the exponent"),
         (large, "large networks: parameters x members/s and peak memory, against evosax"),
         (throughput, "env steps/s by population, against evosax: what --figure draws"),
