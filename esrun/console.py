@@ -25,7 +25,6 @@ class Show:
         self._log = Console(file=self._file, width=100, color_system=None, highlight=False, legacy_windows=False)
         self._live: Live | None = None
         self._every, self._generations = every, generations
-        self._printed = 0
         self._held_out: float | None = None
         self._before: Progress | None = None
 
@@ -53,42 +52,51 @@ class Show:
 
     def progress(self, progress: Progress) -> None:
         """One chunk further."""
-        if progress.score:
-            self._held_out = progress.score.mean
-        line = self._line(progress)
+        pace = self._pace(progress)
+        for row in progress.rows:
+            last = row is progress.rows[-1]
+            if last and progress.score:
+                self._held_out = progress.score.mean
+            line = self._line(row, pace)
+            if row["generation"] % self._every == 0 or row["generation"] == self._generations:
+                if not self._terminal.is_terminal:
+                    self._terminal.print(line, soft_wrap=True)
+                self._log.print(line, soft_wrap=True)
+            if last:
+                self.status(line)
+        self._before = progress
+
+    def status(self, line: Text) -> None:
+        """The line at the bottom of a terminal; nothing without one."""
         if self._terminal.is_terminal:
             if self._live is None:
-                self._live = Live(console=self._terminal, auto_refresh=False, transient=False)
+                self._live = Live(console=self._terminal, auto_refresh=False)
                 self._live.start()
             self._live.update(line, refresh=True)
-        if (
-            progress.generation // self._every > self._printed // self._every
-            or progress.generation >= self._generations
-        ):
-            self._printed = progress.generation
-            if not self._terminal.is_terminal:
-                self._terminal.print(line, soft_wrap=True)
-            self._log.print(line, soft_wrap=True)
-        self._before = progress
 
     def _stop_live(self) -> None:
         if self._live is not None:
             self._live.stop()
             self._live = None
 
-    def _line(self, now: Progress) -> Text:
-        width = len(str(self._generations))
-        parts = [f"generation {now.generation:>{width}}/{self._generations}"]
-        if now.rows:
-            row = now.rows[-1]
-            parts += [f"best {row['fitness_best']:.4g}", f"mean {row['fitness_mean']:.4g}", f"sigma {row['sigma']:.3g}"]
-        parts.append(f"held-out {'-' if self._held_out is None else format(self._held_out, '.4g')}")
-        if self._before and now.seconds > self._before.seconds:
-            seconds = now.seconds - self._before.seconds
-            rate = (now.env_steps - self._before.env_steps) / seconds
-            left = now.seconds / now.generation * (self._generations - now.generation)
-            parts += [f"{rate:.3g} env steps/s", f"{left:.0f} s left"]
-        return Text("  ".join(parts))
+    def _line(self, row: dict, pace: list[str]) -> Text:
+        shown = [
+            f"generation {row['generation']:>{len(str(self._generations))}}/{self._generations}",
+            f"best {row['fitness_best']:.4g}",
+            f"mean {row['fitness_mean']:.4g}",
+            f"sigma {row['sigma']:.3g}",
+            f"held-out {'-' if self._held_out is None else format(self._held_out, '.4g')}",
+        ]
+        return Text("  ".join(shown + pace))
+
+    def _pace(self, now: Progress) -> list[str]:
+        """The speed since the last chunk and what is left of the run, once there is something to tell it from."""
+        if self._before is None or now.seconds <= self._before.seconds:
+            return []
+        seconds = now.seconds - self._before.seconds
+        generation = now.generation - self._before.generation
+        left = seconds / max(generation, 1) * (self._generations - now.generation)
+        return [f"{(now.env_steps - self._before.env_steps) / seconds:.3g} env steps/s", f"{left:.0f} s left"]
 
 
 def held_out(score: Score) -> str:

@@ -135,6 +135,7 @@ def _train(
             | ({"resumed": f"behind generation {generation}"} if start else {}),
             below={"run folder": shown(folder)},
         )
+        show.status(console.Text("compiling"))
         with Metrics(folder / "metrics.jsonl", p, generation, show.say) as metrics:
 
             def report(progress):

@@ -11,9 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors.numpy import save
-
 SECRET = re.compile(r"(token|secret|password|passwd|api_?key|credential)", re.IGNORECASE)
 HIDDEN = "***"
 PACKAGES = ("jax", "jaxlib", "dm-haiku", "optax", "gymnax", "numpy")
@@ -40,7 +37,7 @@ def plain(value: Any) -> Any:
         return {str(key): plain(x) for key, x in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(x) for x in value]
-    if isinstance(value, (np.ndarray, np.generic)):
+    if hasattr(value, "tolist"):  # an array or a number of NumPy's
         return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
@@ -102,6 +99,9 @@ def save_policy(path: Path, params: Any, normalizer: Any, metadata: dict[str, An
     `normalizer/count|mean|m2` (x is normalised to (x - mean) / sqrt(m2 / count), cut at ±10). The metadata's values
     are JSON: `policy` and `task` (the options), `input_shape`, `output_size`, `format`.
     """
+    import numpy as np  # here, so that commands that train nothing need not wait for it
+    from safetensors.numpy import save
+
     tensors = {
         f"params/{module}/{name}": np.asarray(x) for module, leaves in params.items() for name, x in leaves.items()
     }

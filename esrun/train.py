@@ -16,11 +16,8 @@ import hydra
 from hydra._internal.utils import get_args_parser  # the very parser that hydra.main uses
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-from rich.table import Table
 
 from esrun.compose import CONF_DIR, ConfigError, Source, composed, flat, sweep_jobs
-from esrun.config import checked
 from esrun.record import unfinished
 from esrun.rundir import masked
 
@@ -43,6 +40,8 @@ def train(arguments: list[str]) -> int:
             else:
                 cfg, hydra_cfg = composed(parsed.overrides, source)
                 if not parsed.cfg and not parsed.info:
+                    from esrun.config import checked  # what only shows something need not wait for the schema
+
                     checked(cfg)
                     folder = _folder(cfg, Path(hydra_cfg.run.dir))
     except ConfigError as error:
@@ -102,6 +101,9 @@ def _mask_hydras_record(record: Path) -> None:
 
 def _show_sweep(jobs: list[Job]) -> None:
     """The closing table of a sweep."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table("job", "swept", "status", "held-out", box=None)
     common = set.intersection(*(set(job.overrides) for job in jobs))
     for job in jobs:
@@ -131,6 +133,8 @@ def _folder(cfg: dict, target: Path) -> Path:
 
 def _check_sweep(overrides: list[str], source: Source) -> None:
     """Check every job before the first one starts. Other sweepers than Hydra's basic one choose as they go."""
+    from esrun.config import checked
+
     jobs = list(sweep_jobs(overrides))
     _, hydra_cfg = composed(jobs[0], source)
     if hydra_cfg.sweeper._target_ == BASIC_SWEEPER:
