@@ -62,46 +62,37 @@ class OpenAIES(Model):  # noqa: D101  (the option's yaml says what each key is)
         return self
 
 
-class CMAES(Model):  # noqa: D101
-    name: Literal["cma_es"]
+class Selection(Model):
+    """What strategies share that select parents from a population."""
+
     population_size: Literal["auto"] | Annotated[int, Field(ge=2)]
     sigma: Positive
     parents: Count | None
+
+    @model_validator(mode="after")
+    def _parents(self):
+        if self.parents and self.population_size != "auto" and self.parents > self.population_size:
+            raise ValueError(
+                "strategy.parents must be at most strategy.population_size, got "
+                f"{self.parents} parents of {self.population_size}: write strategy.parents={self.population_size // 2}"
+            )
+        return self
+
+
+class CMAES(Selection):  # noqa: D101
+    name: Literal["cma_es"]
     c_m: Positive
     active: bool
 
-    @model_validator(mode="after")
-    def _parents(self):
-        if self.parents and self.population_size != "auto" and self.parents > self.population_size:
-            raise ValueError(
-                "strategy.parents must be at most strategy.population_size, got "
-                f"{self.parents} parents of {self.population_size}: write strategy.parents={self.population_size // 2}"
-            )
-        return self
 
-
-class Recombination(Model):  # noqa: D101  (what sep_cma_es and ma_es share)
-    population_size: Literal["auto"] | Annotated[int, Field(ge=2)]
-    sigma: Positive
-    parents: Count | None
+class SepCMAES(Selection):  # noqa: D101
+    name: Literal["sep_cma_es"]
     c_m: Positive
 
-    @model_validator(mode="after")
-    def _parents(self):
-        if self.parents and self.population_size != "auto" and self.parents > self.population_size:
-            raise ValueError(
-                "strategy.parents must be at most strategy.population_size, got "
-                f"{self.parents} parents of {self.population_size}: write strategy.parents={self.population_size // 2}"
-            )
-        return self
 
-
-class SepCMAES(Recombination):  # noqa: D101
-    name: Literal["sep_cma_es"]
-
-
-class MAES(Recombination):  # noqa: D101
+class MAES(Selection):  # noqa: D101
     name: Literal["ma_es"]
+    c_m: Positive
 
 
 class SNES(Model):  # noqa: D101
@@ -121,21 +112,11 @@ class XNES(Model):  # noqa: D101
     learning_rate_shape: Positive | None
 
 
-class SimpleGaussian(Model):  # noqa: D101
+class SimpleGaussian(Selection):  # noqa: D101
     name: Literal["simple_gaussian"]
     population_size: Annotated[int, Field(ge=2)]
-    sigma: Positive
     sigma_limit: Positive
     parents: Annotated[int, Field(ge=2)] | None
-
-    @model_validator(mode="after")
-    def _parents(self):
-        if self.parents and self.parents > self.population_size:
-            raise ValueError(
-                "strategy.parents must be at most strategy.population_size, got "
-                f"{self.parents} parents of {self.population_size}: write strategy.parents=null"
-            )
-        return self
 
 
 class SimpleGA(Model):  # noqa: D101
