@@ -74,7 +74,7 @@ class Chunk(NamedTuple):
     score: tuple | None
 
 
-FAILURES = ("non_finite_fitness", "non_finite_state", "sigma_exploded")
+FAILURES = ("non_finite_fitness", "non_finite_state", "sigma_exploded", "indefinite_C")
 """Ends after which the state is worth nothing: it is neither evaluated nor saved."""
 
 

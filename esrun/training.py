@@ -234,6 +234,8 @@ def reached(state: TrainState, stop: Stop) -> dict[str, jax.Array]:
         "env_steps": (steps[0] > limit[0]) | ((steps[0] == limit[0]) & (steps[1] >= limit[1])),
         "sigma_collapsed": sigma < jnp.finfo(sigma.dtype).eps * jnp.max(jnp.abs(mean)) / 16,
         "sigma_exploded": sigma > 1e15,
+        # only some strategies have a covariance matrix that could fail them
+        "indefinite_C": ~getattr(state.strategy, "definite", jnp.bool_(True)),
         "non_finite_fitness": state.barren >= BARREN_LIMIT,
         "non_finite_state": ~(jnp.isfinite(sigma) & jnp.all(jnp.isfinite(mean))),
     }

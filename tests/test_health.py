@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from esrun import devices
-from esrun.loop import train
+from esrun.loop import Progress, Start, train
 from esrun.policies.vector import make_vector
 from esrun.strategies.openai_es import make_openai_es
 from esrun.training import BARREN_LIMIT, Parts, make_program
@@ -104,3 +104,15 @@ def test_a_state_that_is_not_finite_ends_the_run_with_a_name(faulty):
     outcome, _, saved = trained(*faulty(make_faulty(share=0.0, after=-1.0), learning_rate=float("inf")))
     assert outcome.reason == "non_finite_state"
     assert saved == []
+
+
+def test_an_indefinite_covariance_matrix_ends_the_run_with_a_name(built):
+    run = built("task=sphere", "strategy=cma_es", "strategy.population_size=10", "generations=50", "eval.episodes=2")
+    state = run.program.init(run.hyper, jnp.uint32(0))
+    broken = state._replace(strategy=state.strategy._replace(C=-jnp.eye(10)))
+    start = Start(
+        devices.replicated(run.local_devices, jax.tree.map(np.asarray, broken)), Progress(0, 0, 0.0, 0.0, [], None)
+    )
+    outcome = train(run.program, run.hyper, run.config, lambda progress: None, start=start)
+    assert outcome.reason == "indefinite_C"
+    assert outcome.progress.generation <= 2

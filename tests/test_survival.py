@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-KILLS = int(os.environ.get("ESRUN_TEST_KILLS", "3"))
+KILLS = int(os.environ.get("ESRUN_TEST_KILLS", "2"))
 """Kills a configuration; the documented figure is of 25."""
 
 MAIN = "import sys; from esrun.cli import main; sys.exit(main())"
@@ -45,8 +45,9 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))  # n
 )
 OPENAI = ["task=sine", "strategy=openai_es", "strategy.population_size=32", "generations=600", "policy.hidden=[8]"]
 CMA = ["task=rosenbrock", "task.dimension=20", "strategy=cma_es", "generations=600"]
+NOISY_CMA = ["task=sine", "strategy=cma_es", "strategy.population_size=24", "policy.hidden=[6]"]
 RECURRENT = ["task=sine", "policy=rnn", "policy.hidden=[4]", "policy.normalize_input=true", "strategy=openai_es",
-             "strategy.population_size=16", "generations=300"]  # fmt: skip
+             "strategy.population_size=16"]  # fmt: skip
 COMMON = ["checkpoint.every=7", "eval.every=20", "eval.episodes=4", "hydra.run.dir=run", "resume=auto"]
 
 
@@ -118,26 +119,28 @@ def results(folder):
 
 
 @pytest.mark.parametrize("devices", [1, 2])
-@pytest.mark.parametrize("options", [OPENAI, CMA, RECURRENT], ids=["openai_es", "cma_es", "recurrent"])
+@pytest.mark.parametrize("options", [OPENAI, NOISY_CMA, RECURRENT], ids=["openai_es", "cma_es", "recurrent"])
 def test_a_run_killed_again_and_again_ends_with_the_same_bits(start, tmp_path, options, devices):
-    command = [*options, *COMMON, f"runtime.devices={devices}"]
+    total = 1000 * (KILLS + 1)
+    command = [*options, *COMMON, f"generations={total}", f"runtime.devices={devices}", "log.every=1000"]
     code, said = finished(start(tmp_path / "whole", *command))
     assert code == 0, said
     chance = random.Random(len(options) + devices)
-    total = int(options[[o.startswith("generations") for o in options].index(True)].partition("=")[2])
     broken = tmp_path / "broken"
+    killed = 0
     for kill in range(KILLS):
-        if kill % 3 == 2:  # inside a save, before or behind the rename
+        if kill % 3 == 1:  # inside a save, before or behind the rename
             process = start(
-                broken, chance.randint(1, 3), chance.choice(["before", "behind"]), *command, code=DIE_IN_SAVE
+                broken, chance.randint(1, 2), chance.choice(["before", "behind"]), *command, code=DIE_IN_SAVE
             )
         else:
             process = start(broken, *command)
-            target = generations(broken) + chance.randint(0, max(1, 2 * total // max(KILLS, 3)))
+            target = generations(broken) + chance.randint(0, total // (4 * KILLS))
             wait_for(lambda: generations(broken) > target, process)  # noqa: B023
-            time.sleep(chance.random() / 20)
+            time.sleep(chance.random() / 50)
             process.send_signal(signal.SIGKILL)
-        finished(process)
+        killed += finished(process)[0] == -signal.SIGKILL
+    assert killed > KILLS // 2  # the others came when the run was done
     code, said = finished(start(broken, *command))
     assert code == 0, said
     whole, again = results(tmp_path / "whole"), results(broken)
@@ -246,3 +249,34 @@ def test_mean_and_policy_file_agree(start, tmp_path):
     (tensors, _) = results(tmp_path)
     assert tensors["policy/params/~/x"] == tensors["strategy/mean"]
     assert len(np.frombuffer(tensors["strategy/mean"], np.float32)) == 20
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """-> a file system of 300 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("only root may mount a small file system; the full disk is tested by a limit on files as well")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_a_disk_that_fills_up_and_is_freed_costs_no_generation(start, small_disk):
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(200_000))
+    process = start(small_disk, *CMA, *COMMON, "checkpoint.keep=1", "log.every=100")
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "metrics wait in memory" in line:
+            ballast.unlink(missing_ok=True)
+    assert process.wait(60) == 0, "".join(lines)
+    assert any("metrics wait in memory" in line for line in lines)
+    numbers = [
+        json.loads(line)["generation"] for line in (small_disk / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert numbers == list(range(1, len(numbers) + 1))

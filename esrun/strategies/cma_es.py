@@ -32,6 +32,7 @@ class State(NamedTuple):
     root: jax.Array  # [n, n] C^(1/2) as of the last decomposition
     inverse_root: jax.Array  # [n, n] C^(-1/2)
     generation: jax.Array  # [] int32
+    definite: jax.Array  # [] bool, whether C was positive definite when it was last decomposed
 
 
 class Sums(NamedTuple):
@@ -108,7 +109,17 @@ def make_cma_es(
 
     def init(mean):
         identity, zero = jnp.eye(n, dtype=mean.dtype), jnp.zeros_like(mean)
-        return State(mean, jnp.asarray(sigma, mean.dtype), identity, zero, zero, identity, identity, jnp.int32(0))
+        return State(
+            mean,
+            jnp.asarray(sigma, mean.dtype),
+            identity,
+            zero,
+            zero,
+            identity,
+            identity,
+            jnp.int32(0),
+            jnp.bool_(True),
+        )
 
     def ask(key, state, members):
         def draw(member):
@@ -131,7 +142,7 @@ def make_cma_es(
         return Sums(parent_weights @ y, (y.T * weights) @ y)
 
     def update(state, sums):
-        mean, sigma, C, p_sigma, p_c, root, inverse_root, generation = state
+        mean, sigma, C, p_sigma, p_c, root, inverse_root, generation, definite = state
         y_w = sums.y_w  # 41
         mean = mean + c_m * sigma * y_w  # 42
 
@@ -148,8 +159,10 @@ def make_cma_es(
         C = (C + C.T) / 2
 
         generation = generation + 1
-        root, inverse_root = jax.lax.cond(generation % decompose_every == 0, roots, lambda C: (root, inverse_root), C)
-        return State(mean, sigma, C, p_sigma, p_c, root, inverse_root, generation)
+        root, inverse_root, definite = jax.lax.cond(
+            generation % decompose_every == 0, roots, lambda C: (root, inverse_root, definite), C
+        )
+        return State(mean, sigma, C, p_sigma, p_c, root, inverse_root, generation, definite)
 
     return Strategy(p, init, ask, weigh, recombine, update)
 
@@ -164,9 +177,13 @@ def multiply_rows(z: jax.Array, root: jax.Array) -> jax.Array:
     return jax.lax.map(lambda block: block @ root, blocks).reshape(-1, n)[:m]
 
 
-def roots(C: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """C [n, n] -> (C^(1/2), C^(-1/2)); eigenvalues below the precision of the type are lifted to it."""
+def roots(C: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """C [n, n] -> (C^(1/2), C^(-1/2), whether C is positive definite).
+
+    Eigenvalues below the precision of the type are lifted to it; one more negative than rounding explains is a fault.
+    """
     eigenvalues, B = jnp.linalg.eigh(C)
     floor = jnp.finfo(C.dtype).eps * jnp.max(eigenvalues)
     D = jnp.sqrt(jnp.maximum(eigenvalues, floor))
-    return (B * D) @ B.T, (B / D) @ B.T
+    definite = eigenvalues[0] > -len(C) * floor
+    return (B * D) @ B.T, (B / D) @ B.T, definite
