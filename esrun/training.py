@@ -1,4 +1,4 @@
-"""Training: the generation, the compiled chunk of generations, the loop over chunks.
+"""Training: one generation, and the compiled chunk of generations.
 
 One generation asks, evaluates, gathers fitness, weighs, recombines by slices and updates; see docs/design.md, section
 4. A chunk is a `while_loop` over generations inside one compiled program, with its length and all stop rules as
