@@ -27,7 +27,7 @@ def advanced(run, *generations):
 
 def distance(a, b):
     """-> the largest relative distance between two arrays of the strategies' states."""
-    a, b = (map(np.asarray, jax.tree.leaves(state.strategy)) for state in (a, b))
+    a, b = ([np.asarray(x, np.float64) for x in jax.tree.leaves(state.strategy)] for state in (a, b))
     return max(float(np.linalg.norm(x - y) / (np.linalg.norm(x) + 1e-12)) for x, y in zip(a, b, strict=True))
 
 
