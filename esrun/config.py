@@ -1,6 +1,7 @@
 """A configuration checked by the schema and built into a run. JAX is imported by `build` alone."""
 
 import functools
+import inspect
 import json
 import re
 from difflib import get_close_matches
@@ -211,6 +212,11 @@ def build(config: Config) -> Run:
             config.runtime.devices, population_size if isinstance(population_size, int) else devices.cores()
         )
         hyper = _map(lambda x: jnp.asarray(x, float), numbers)
+        if chosen["strategy"].get("noise") == "table":
+            from esrun.strategies.noise import make_table
+
+            table = make_table(chosen["strategy"]["noise_table_size"], str(jnp.zeros(()).dtype))
+            hyper["strategy"]["noise"] = devices.replicated(local, table)
         program = _program(
             json.dumps(structure, sort_keys=True),
             local,
@@ -251,7 +257,8 @@ def _program(structure: str, local: tuple, population_chunk: int | str, precisio
         policy = factories["policy"](input_shape=task.input_shape, output_size=task.output_size, **options["policy"])
         params = jax.eval_shape(policy.init, jax.random.key(0))
         flat, unravel = ravel_pytree(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), params))
-        strategy = factories["strategy"](n=len(flat), **options["strategy"])
+        layout = {"unravel": unravel} if "unravel" in inspect.signature(factories["strategy"]).parameters else {}
+        strategy = factories["strategy"](n=len(flat), **layout, **options["strategy"])
         return Parts(task, policy, strategy, unravel, len(flat))
 
     return make_program(

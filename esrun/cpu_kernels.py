@@ -80,14 +80,18 @@ def _guarded(valid: Callable, vectorised: Callable, original: Callable) -> Calla
 
 
 def _sine(x: jax.Array, quadrant: int) -> jax.Array:
-    """sin(x + quadrant π/2) for |x| < 8192, to 1e-7: reduction by π/2 in three parts (Cody and Waite 1980), then the
-    polynomials of Cephes (Moshier 1989, sinf.c and cosf.c).
-    """
+    """sin(x + quadrant π/2) for |x| < 8192, to 1e-7: reduction by π/2 in three parts (Cody and Waite 1980)."""
     count = jnp.round(x * np.float32(2 / np.pi))
-    quarter = count.astype(jnp.int32) + quadrant
     r = x
     for part in (1.5703125, 4.837512969970703125e-4, 7.549789948768648e-8):
         r = r - count * np.float32(part)
+    return sine_of_quarters(r, count.astype(jnp.int32) + quadrant)
+
+
+def sine_of_quarters(r: jax.Array, quarter: jax.Array) -> jax.Array:
+    """sin(r + quarter π/2) for |r| <= π/4 and integers, to 1e-7: the polynomials of Cephes (Moshier 1989, sinf.c and
+    cosf.c).
+    """
     z = r * r
     sine = r + r * z * _polynomial(z, -1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
     cosine = 1 - z / 2 + z * z * _polynomial(z, 2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)

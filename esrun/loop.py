@@ -37,6 +37,7 @@ class Progress(NamedTuple):
     """Where a run stands after a chunk."""
 
     generation: int
+    evaluations: int
     env_steps: int
     seconds: float
     best_fitness: float
@@ -96,8 +97,9 @@ def train(
     chunk's end, so that compiling does not shorten a run.
     """
     seed = jnp.uint32(config.seed)
+    population_size = program.parts(hyper).strategy.population_size
     if start is None:
-        state, progress = program.init(hyper, seed), Progress(0, 0, 0.0, -np.inf, [], None)
+        state, progress = program.init(hyper, seed), Progress(0, 0, 0, 0.0, -np.inf, [], None)
     else:
         state, progress = start
     score, reason, length = progress.score, None, 1
@@ -122,7 +124,7 @@ def train(
             arrived = now
             ended = _reason(config, progress.generation + done, earlier + now - started, last.reached)
             if done or (last.score and (score is None or score.generation != progress.generation)):
-                progress = _progress(progress, last, done, earlier + now - started)
+                progress = _progress(progress, last, population_size, done, earlier + now - started)
                 score = progress.score or score
                 report(progress)
                 if ended not in FAILURES:
@@ -168,18 +170,24 @@ def _chunk_length(length: int, count: int, seconds: float) -> int:
     return max(1, min(wanted, 4 * length, CHUNK))
 
 
-def _progress(before: Progress, chunk: Chunk, count: int, seconds: float) -> Progress:
+def _progress(before: Progress, chunk: Chunk, population_size: int, count: int, seconds: float) -> Progress:
     columns = {name: np.asarray(column)[:count] for name, column in chunk.rows.items()}
     env_steps = before.env_steps + np.cumsum(columns.pop("env_steps"), dtype=np.uint64)
     rows = [
-        {"generation": before.generation + 1 + i, "env_steps": int(env_steps[i])}
+        {
+            "generation": before.generation + 1 + i,
+            "evaluations": before.evaluations + (i + 1) * population_size,
+            "env_steps": int(env_steps[i]),
+        }
         | {name: column[i].item() for name, column in columns.items()}
         for i in range(count)
     ]
     generation = before.generation + count
     best = max([before.best_fitness, *(row["fitness_best"] for row in rows)])
     score = _score(generation, *chunk.score) if chunk.score else None
-    return Progress(generation, int(env_steps[-1]) if count else before.env_steps, seconds, best, rows, score)
+    evaluations = before.evaluations + count * population_size
+    steps = int(env_steps[-1]) if count else before.env_steps
+    return Progress(generation, evaluations, steps, seconds, best, rows, score)
 
 
 def _score(generation: int, returns: jax.Array, measures: dict) -> Score:

@@ -16,13 +16,13 @@ class Metrics:
     While the disk refuses, lines wait in memory; no torn line is left.
     """
 
-    def __init__(self, path: Path, population_size: int, generation: int, warn: Callable[[str], None]):
-        """`population_size` members are evaluated in a generation. Lines behind `generation` are removed first."""
+    def __init__(self, path: Path, generation: int, warn: Callable[[str], None]):
+        """Lines behind `generation` are removed first."""
         kept = _lines_until(path, generation) if path.exists() else []
         if len(kept) < generation:
             warn(f"{path.name} lacks {generation - len(kept)} of the first {generation} generations")
         self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
-        self._population_size, self._warn = population_size, warn
+        self._warn = warn
         self._end = sum(map(len, kept))
         self._file.truncate(self._end)
         self._last: dict | None = json.loads(kept[-1]) if kept else None
@@ -46,14 +46,14 @@ class Metrics:
         lines = [
             {
                 "generation": row["generation"],
-                "evaluations": row["generation"] * self._population_size,
+                "evaluations": row["evaluations"],
                 "env_steps": row["env_steps"],
                 "wall_seconds": round(
                     self._seconds + (progress.seconds - self._seconds) * (i + 1) / len(progress.rows), 6
                 ),
                 "eval_mean": None,
             }
-            | {name: x for name, x in row.items() if name not in ("generation", "env_steps")}
+            | {name: x for name, x in row.items() if name not in ("generation", "evaluations", "env_steps")}
             for i, row in enumerate(progress.rows)
         ]
         if progress.score:

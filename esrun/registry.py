@@ -54,7 +54,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
 
 PLURAL = {"task": "tasks", "strategy": "strategies", "policy": "policies", "logger": "loggers"}
 
-GIVEN = {"n", "input_shape", "output_size"}
+GIVEN = {"n", "unravel", "input_shape", "output_size"}
 """Arguments of factories that no configuration sets: they follow from the other parts."""
 
 

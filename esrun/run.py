@@ -102,8 +102,9 @@ def _with_less_memory(built: Run, show: console.Show) -> Run:
     from esrun.training import plan_slices
 
     chunk = built.config.runtime.population_chunk
-    _, members = plan_slices(built.program.parts(built.hyper), len(built.local_devices), chunk)
-    if members == 1:
+    parts = built.program.parts(built.hyper)
+    _, members = plan_slices(parts, len(built.local_devices), chunk)
+    if members <= parts.strategy.unit:
         raise MemoryError("the device has no room for one member: make task.episodes or policy.hidden smaller")
     built.config.runtime.population_chunk = members // 2
     show.say(f"out of memory with {members} members at a time: going on with runtime.population_chunk={members // 2}")
@@ -136,7 +137,7 @@ def _train(
             below={"run folder": shown(folder)},
         )
         show.status(console.Text("compiling"))
-        with Metrics(folder / "metrics.jsonl", p, generation, show.say) as metrics:
+        with Metrics(folder / "metrics.jsonl", generation, show.say) as metrics:
 
             def report(progress):
                 for line in metrics.add(progress):
@@ -176,7 +177,7 @@ def _train(
         "status": "failed" if failed else "interrupted" if outcome.reason == "signal" else "done",
         "stop_reason": interrupts.name if outcome.reason == "signal" else outcome.reason,
         "generations": progress.generation,
-        "evaluations": progress.generation * p,
+        "evaluations": progress.evaluations,
         "env_steps": progress.env_steps,
         "wall_seconds": round(time.monotonic() - began, 3),
         "compile_seconds": round(compiling.seconds, 3),

@@ -36,20 +36,13 @@ class Model(BaseModel):
 # ---- strategies ------------------------------------------------------------------------------------------------------
 
 
-class OpenAIES(Model):  # noqa: D101  (the option's yaml says what each key is)
-    name: Literal["openai_es"]
+class Perturbing(Model):
+    """What strategies share that perturb one mean, in mirrored pairs or one by one."""
+
     population_size: Annotated[int, Field(ge=2)]
-    sigma: Positive
-    sigma_decay: Factor
-    sigma_limit: NonNegative
-    learning_rate: Positive
-    learning_rate_decay: Factor
-    learning_rate_limit: NonNegative
-    weight_decay: NonNegative
     antithetic: bool
-    shaping: Literal["centered_ranks", "z_score", "raw"]
-    optimizer: Optimizer
-    optimizer_options: dict[str, bool | int | float | str | None]
+    noise: Literal["threefry", "table"]
+    noise_table_size: Annotated[int, Field(ge=1, lt=2**31)]
 
     @model_validator(mode="after")
     def _pairs(self):
@@ -60,6 +53,20 @@ class OpenAIES(Model):  # noqa: D101  (the option's yaml says what each key is)
                 "or strategy.antithetic=false"
             )
         return self
+
+
+class OpenAIES(Perturbing):  # noqa: D101  (the option's yaml says what each key is)
+    name: Literal["openai_es"]
+    sigma: Positive
+    sigma_decay: Factor
+    sigma_limit: NonNegative
+    learning_rate: Positive
+    learning_rate_decay: Factor
+    learning_rate_limit: NonNegative
+    weight_decay: NonNegative
+    shaping: Literal["centered_ranks", "z_score", "raw"]
+    optimizer: Optimizer
+    optimizer_options: dict[str, bool | int | float | str | None]
 
 
 class Selection(Model):

@@ -28,17 +28,7 @@ BARREN_LIMIT = 10
 MEMORY_OF_CHUNK = 2**28
 """Bytes of solutions that `population_chunk: auto` holds on a device at a time."""
 
-METRICS = {
-    "fitness_best": float,
-    "fitness_mean": float,
-    "fitness_std": float,
-    "sigma": float,
-    "non_finite": jnp.int32,
-    "env_steps": jnp.uint32,
-}
-"""What every generation reports. Best, mean and standard deviation are over the members whose fitness is finite."""
-
-INIT, TRAIN, HELD_OUT = range(3)
+INIT, TRAIN, HELD_OUT, SEARCH = range(4)
 """Streams of random keys: what one draws, no other ever does."""
 
 
@@ -89,7 +79,7 @@ def make_program(
         worst = jnp.full((), -jnp.inf, mean.dtype)
         return TrainState(
             generation=jnp.int32(0),
-            strategy=parts.strategy.init(mean),
+            strategy=parts.strategy.init(stream(seed, SEARCH), mean),
             normalizer=normalizer.fresh(parts.task.input_shape) if normalize_input else None,
             env_steps=jnp.zeros(2, jnp.uint32),
             best_fitness=worst,
@@ -103,7 +93,7 @@ def make_program(
 
         def go_on(loop):
             done, state, _ = loop
-            stopped = jnp.any(jnp.stack(list(reached(state, stop).values())))
+            stopped = jnp.any(jnp.stack(list(reached(parts.strategy, state, stop).values())))
             return (done < CHUNK) & (state.generation < stop.generation) & ~stopped
 
         def body(loop):
@@ -111,9 +101,10 @@ def make_program(
             state, row = generation(parts, slices, stream(seed, TRAIN), state)
             return done + 1, state, {name: column.at[done].set(row[name]) for name, column in rows.items()}
 
-        rows = {name: jnp.zeros(CHUNK, kind) for name, kind in METRICS.items()}
+        _, row = jax.eval_shape(lambda state: generation(parts, slices, stream(seed, TRAIN), state), state)
+        rows = {name: jnp.zeros(CHUNK, figure.dtype) for name, figure in row.items()}
         done, state, rows = jax.lax.while_loop(go_on, body, (jnp.int32(0), state, rows))
-        return state, rows, done, reached(state, stop)
+        return state, rows, done, reached(parts.strategy, state, stop)
 
     def evaluate(hyper, seed, state):
         """Held-out episodes of the mean policy: always the same ones, on keys that training never draws."""
@@ -137,12 +128,13 @@ def stream(seed: jax.Array, number: int) -> jax.Array:
 
 
 def plan_slices(parts: Parts, device_count: int, population_chunk: int | str) -> tuple[int, int]:
-    """-> (slices, members a slice) that a device works through in turn; the last ones may be padded."""
+    """-> (slices, members a slice) that a device works through in turn, in whole units; the last ones may be padded."""
     here = math.ceil(parts.strategy.population_size / device_count)
     if population_chunk == "auto":
         population_chunk = max(1, MEMORY_OF_CHUNK // (parts.n * jnp.zeros(()).dtype.itemsize))
-    count = math.ceil(here / int(population_chunk))
-    return count, math.ceil(here / count)
+    units = math.ceil(here / parts.strategy.unit)
+    count = math.ceil(units / max(1, int(population_chunk) // parts.strategy.unit))
+    return count, math.ceil(units / count) * parts.strategy.unit
 
 
 def generation(
@@ -150,10 +142,12 @@ def generation(
 ) -> tuple[TrainState, dict]:
     """One generation on one of the devices -> (state, a row of metrics), both the same on all of them.
 
+    Best, mean and standard deviation are over the members whose fitness is finite.
+
     A slice is made, evaluated and forgotten; `recombine` makes it again from its member numbers, so that a device never
     holds more than one slice of solutions. A device with a single slice keeps it.
     """
-    task, policy, strategy = parts.task, parts.policy, parts.strategy
+    task, strategy = parts.task, parts.strategy
     p = strategy.population_size
     count, m = slices
     ask_key, task_key = jax.random.split(jax.random.fold_in(train_key, state.generation))
@@ -164,7 +158,7 @@ def generation(
         return strategy.ask(ask_key, state.strategy, jnp.minimum(numbers, p - 1))
 
     def evaluate(numbers, solutions):
-        seen = task.evaluate(episode_keys, policy, jax.vmap(parts.unravel)(solutions), state.normalizer)
+        seen = task.evaluate(episode_keys, *expressed(parts, state, solutions), state.normalizer)
         real = numbers < p
         sums = jax.tree.map(lambda x: jnp.tensordot(real.astype(x.dtype), x, 1), seen.inputs)
         return jnp.mean(seen.returns, axis=1), jnp.sum(jnp.where(real, seen.steps, 0)), sums
@@ -195,6 +189,8 @@ def generation(
         sums, _ = jax.lax.scan(add, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes), members)
 
     sums, steps, inputs = devices.total((sums, steps.astype(jnp.uint32), inputs))
+    after = strategy.update(state.strategy, sums, fitness)
+    step = jnp.linalg.norm(after.mean - state.strategy.mean)
     finite = jnp.isfinite(fitness)
     row = {
         "fitness_best": jnp.max(finite_or_worst(fitness)),
@@ -202,12 +198,15 @@ def generation(
         "fitness_std": jnp.std(fitness, where=finite),
         "sigma": state.strategy.sigma,
         "non_finite": p - jnp.sum(finite),
+        "tied": jnp.mean(tied(fitness)),
+        "step_per_sigma": step / state.strategy.sigma,
+        "step_per_mean": step / jnp.linalg.norm(state.strategy.mean),
         "env_steps": steps,
-    }
+    } | strategy.diagnose(state.strategy, fitness)
     return (
         TrainState(
             generation=state.generation + 1,
-            strategy=strategy.update(state.strategy, sums),
+            strategy=after,
             normalizer=state.normalizer and normalizer.merge(state.normalizer, inputs),
             env_steps=add_wide(state.env_steps, steps),
             best_fitness=jnp.maximum(state.best_fitness, row["fitness_best"]),
@@ -218,13 +217,36 @@ def generation(
     )
 
 
+def expressed(parts: Parts, state: TrainState, solutions: PyTree) -> tuple[Policy, PyTree]:
+    """-> the policy and its members' params [m, ...], as a task wants them.
+
+    What members share, such as the mean that a low-rank perturbation is added to, enters the policy from outside the
+    members' axis: a product with it stays one product for all of them.
+    """
+    if parts.strategy.express is None:
+        return parts.policy, jax.vmap(parts.unravel)(solutions)
+    express = parts.strategy.express(state.strategy)
+
+    def apply(solution, carry, x):
+        return parts.policy.apply(express(solution), carry, x)
+
+    return parts.policy._replace(apply=apply), solutions
+
+
+def tied(fitness: jax.Array) -> jax.Array:
+    """Fitness [p] -> [p] bool in ascending order of fitness, whether another member has the same."""
+    ascending = jnp.sort(fitness)
+    same = ascending[1:] == ascending[:-1]
+    return jnp.append(same, False) | jnp.append(False, same)
+
+
 def add_wide(wide: jax.Array, x: jax.Array) -> jax.Array:
     """A [2] uint32 number (high and low word) + x [] uint32."""
     low = wide[1] + x
     return jnp.stack([wide[0] + (low < x), low])
 
 
-def reached(state: TrainState, stop: Stop) -> dict[str, jax.Array]:
+def reached(strategy: Strategy, state: TrainState, stop: Stop) -> dict[str, jax.Array]:
     """-> which of the stop rules hold, each [] bool. Besides what the user set: whether going on makes sense at all."""
     mean, sigma = state.strategy.mean, state.strategy.sigma
     steps, limit = state.env_steps, stop.env_steps
@@ -234,8 +256,6 @@ def reached(state: TrainState, stop: Stop) -> dict[str, jax.Array]:
         "env_steps": (steps[0] > limit[0]) | ((steps[0] == limit[0]) & (steps[1] >= limit[1])),
         "sigma_collapsed": sigma < jnp.finfo(sigma.dtype).eps * jnp.max(jnp.abs(mean)) / 16,
         "sigma_exploded": sigma > 1e15,
-        # only some strategies have a covariance matrix that could fail them
-        "indefinite_C": ~getattr(state.strategy, "definite", jnp.bool_(True)),
         "non_finite_fitness": state.barren >= BARREN_LIMIT,
         "non_finite_state": ~(jnp.isfinite(sigma) & jnp.all(jnp.isfinite(mean))),
-    }
+    } | strategy.ended(state.strategy)

@@ -67,16 +67,26 @@ class Strategy(NamedTuple):
     """
 
     population_size: int
-    init: Callable[[jax.Array], Any]
-    """mean [n] -> State."""
-    ask: Callable[[Key, Any, jax.Array], jax.Array]
-    """(key, State, member numbers [m]) -> solutions [m, n]. A member is the same row, to the bit, in any slice."""
+    init: Callable[[Key, jax.Array], Any]
+    """(key, mean [n]) -> State."""
+    ask: Callable[[Key, Any, jax.Array], PyTree]
+    """(key, State, member numbers [m]) -> solutions [m, n], or what `express` takes, [m, ...] each. A member is the
+    same row, to the bit, in any slice of whole units."""
     weigh: Callable[[Any, jax.Array], jax.Array]
     """(State, fitness [p]) -> weights [p]."""
-    recombine: Callable[[Any, jax.Array, jax.Array], PyTree]
+    recombine: Callable[[Any, PyTree, jax.Array], PyTree]
     """(State, solutions [m, n], weights [m]) -> sums over the slice; sums of slices add. Weight 0 = not there."""
-    update: Callable[[Any, PyTree], Any]
-    """(State, sums over the whole population) -> State."""
+    update: Callable[[Any, PyTree, jax.Array], Any]
+    """(State, sums over the whole population, fitness [p]) -> State."""
+    express: Callable[[Any], Callable[[PyTree], PyTree]] | None = None
+    """State -> (one member's solution -> params), where a solution is not the flat vector of the parameters. The params
+    may hold `esrun.policies.layers.LowRank` in the place of a weight matrix."""
+    ended: Callable[[Any], dict[str, jax.Array]] = lambda state: {}
+    """State -> the strategy's own termination tests by name, each [] bool."""
+    diagnose: Callable[[Any, jax.Array], dict[str, jax.Array]] = lambda state, fitness: {}
+    """(State that the population was drawn from, fitness [p]) -> further figures of the generation by name, each []."""
+    unit: int = 1
+    """Members that belong together, such as a mirrored pair: `ask` is given whole units, aligned."""
 
 
 class TrainState(NamedTuple):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from asktell import fresh, tell
 from cmaes import CMA
 
 from esrun.strategies.cma_es import constants, make_cma_es
@@ -18,10 +19,6 @@ def float64():
 def make(n, **changes):
     options = {"population_size": "auto", "sigma": 0.5, "parents": None, "c_m": 1.0, "active": True}
     return make_cma_es(n=n, **(options | changes))
-
-
-def tell(strategy, state, solutions, fitness):
-    return strategy.update(state, strategy.recombine(state, solutions, strategy.weigh(state, fitness)))
 
 
 @pytest.mark.parametrize("n", [2, 3, 10, 100, 1000])
@@ -49,7 +46,7 @@ def test_fifty_updates_equal_those_of_cmaes(n, monkeypatch):
     monkeypatch.setattr("cmaes._cma._EPS", 0.0)
     strategy, first_mean = make(n), np.linspace(1, 2, n)
     theirs = CMA(mean=first_mean, sigma=0.5, seed=1)
-    state = strategy.init(jnp.asarray(first_mean))._replace(generation=jnp.int32(1))
+    state = fresh(strategy, jnp.asarray(first_mean))._replace(generation=jnp.int32(1))
     update = jax.jit(lambda state, x, fitness: tell(strategy, state, x, fitness))
     scales = 10 ** np.linspace(0, 2, n)
     for _ in range(50):
@@ -74,14 +71,14 @@ def test_weights_of_given_parents_by_hand():
 
 def test_given_parents_are_those_with_a_positive_weight():
     strategy = make(7, population_size=6, parents=2, active=True)
-    weights = strategy.weigh(strategy.init(jnp.zeros(7)), jnp.array([1.0, 6.0, 2.0, 5.0, 3.0, 4.0]))
+    weights = strategy.weigh(fresh(strategy, jnp.zeros(7)), jnp.array([1.0, 6.0, 2.0, 5.0, 3.0, 4.0]))
     np.testing.assert_array_equal(np.sign(weights), [-1, 1, -1, 1, -1, -1])
     np.testing.assert_allclose(weights[1] + weights[3], 1, rtol=1e-12)
 
 
 def test_without_active_the_worse_half_changes_nothing():
     strategy = make(3, population_size=6, active=False)
-    state = strategy.init(jnp.zeros(3))
+    state = fresh(strategy, jnp.zeros(3))
     solutions = strategy.ask(jax.random.key(0), state, jnp.arange(6))
     fitness = jnp.arange(6.0, 0, -1)
     moved = solutions.at[3:].multiply(5.0)
@@ -92,14 +89,14 @@ def test_without_active_the_worse_half_changes_nothing():
 def test_the_mean_moves_by_c_m():
     solutions, fitness = jnp.array([[1.0, 0.0], [0.0, 2.0]]), jnp.array([2.0, 1.0])
     strategy = make(2, population_size=2, parents=1, c_m=0.25)
-    state = tell(strategy, strategy.init(jnp.array([0.5, 0.5])), solutions, fitness)
+    state = tell(strategy, fresh(strategy, jnp.array([0.5, 0.5])), solutions, fitness)
     np.testing.assert_allclose(state.mean, [0.625, 0.375], rtol=1e-12)  # a quarter of the way to the only parent
 
 
 def test_the_roots_are_those_of_c_and_renewed_at_their_interval():
     # n 100, p 4: mu_eff 1.65, c_1 1.95e-4, c_mu 4.9e-5, so 1 / (10 n (c_1 + c_mu)) = 4.1
     strategy = make(100, population_size=4)
-    state, identity = strategy.init(jnp.zeros(100)), np.eye(100)
+    state, identity = fresh(strategy, jnp.zeros(100)), np.eye(100)
     update = jax.jit(lambda state, x: tell(strategy, state, x, -jnp.sum(x**2, axis=1)))
     for g in range(4):
         np.testing.assert_array_equal(state.root, identity)
@@ -114,7 +111,7 @@ def test_solutions_have_the_distribution_of_the_state():
     C = jnp.array([[2.0, 0.6], [0.6, 0.5]])
     eigenvalues, B = np.linalg.eigh(C)
     strategy = make(2, population_size=20_000)
-    state = strategy.init(jnp.array([3.0, -1.0]))._replace(C=C, root=jnp.asarray((B * np.sqrt(eigenvalues)) @ B.T))
+    state = fresh(strategy, jnp.array([3.0, -1.0]))._replace(C=C, root=jnp.asarray((B * np.sqrt(eigenvalues)) @ B.T))
     y = (strategy.ask(jax.random.key(0), state, jnp.arange(20_000)) - state.mean) / state.sigma
     np.testing.assert_allclose(y.mean(axis=0), 0, atol=0.05)
     np.testing.assert_allclose(np.cov(y.T), C, atol=0.1)
@@ -139,7 +136,9 @@ def median_evaluations(f, n=10):
             values = jax.vmap(f)(solutions)
             return tell(strategy, state, solutions, -values), jnp.min(values)
 
-        start = strategy.init(jax.random.uniform(jax.random.fold_in(key, 10**6), (n,), minval=-4, maxval=4))
+        start = strategy.init(
+            jax.random.key(0), jax.random.uniform(jax.random.fold_in(key, 10**6), (n,), minval=-4, maxval=4)
+        )
         state, _ = jax.lax.while_loop(lambda loop: (loop[1] > 1e-8) & (loop[0].generation < 2000), body, (start, 1e9))
         return state.generation * strategy.population_size
 

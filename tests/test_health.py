@@ -111,7 +111,7 @@ def test_an_indefinite_covariance_matrix_ends_the_run_with_a_name(built):
     state = run.program.init(run.hyper, jnp.uint32(0))
     broken = state._replace(strategy=state.strategy._replace(C=-jnp.eye(10)))
     start = Start(
-        devices.replicated(run.local_devices, jax.tree.map(np.asarray, broken)), Progress(0, 0, 0.0, 0.0, [], None)
+        devices.replicated(run.local_devices, jax.tree.map(np.asarray, broken)), Progress(0, 0, 0, 0.0, 0.0, [], None)
     )
     outcome = train(run.program, run.hyper, run.config, lambda progress: None, start=start)
     assert outcome.reason == "indefinite_C"

@@ -69,7 +69,7 @@ def test_seconds_end_a_run(built):
 
 def test_metrics_hold_one_line_a_generation_with_the_score_in_its_line(built, tmp_path):
     run = built(*TINY)
-    with Metrics(tmp_path / "metrics.jsonl", 8, 0, print) as metrics:
+    with Metrics(tmp_path / "metrics.jsonl", 0, print) as metrics:
         train(run.program, run.hyper, run.config, metrics.add)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["generation"] for line in lines] == list(range(1, 24))
@@ -82,14 +82,14 @@ def test_metrics_hold_one_line_a_generation_with_the_score_in_its_line(built, tm
 def test_metrics_behind_the_resumed_generation_are_removed_and_torn_lines_too(built, tmp_path):
     path = tmp_path / "metrics.jsonl"
     run = built(*TINY)
-    with Metrics(path, 8, 0, print) as metrics:
+    with Metrics(path, 0, print) as metrics:
         train(run.program, run.hyper, run.config, metrics.add)
     whole = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(whole[:15]) + whole[15][:30])
     said = []
-    with Metrics(path, 8, 12, said.append):
+    with Metrics(path, 12, said.append):
         pass
     assert path.read_bytes() == b"".join(whole[:12])
-    with Metrics(path, 8, 14, said.append):
+    with Metrics(path, 14, said.append):
         pass
     assert said == ["metrics.jsonl lacks 2 of the first 14 generations"]

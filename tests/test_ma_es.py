@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from asktell import evolved, fresh, tell
 
 from esrun.strategies.ma_es import make_ma_es
 
@@ -16,21 +17,6 @@ def float64():
 
 def make(n, **changes):
     return make_ma_es(n=n, **({"population_size": "auto", "sigma": 0.5, "parents": None, "c_m": 1.0} | changes))
-
-
-def tell(strategy, state, solutions, fitness):
-    return strategy.update(state, strategy.recombine(state, solutions, strategy.weigh(state, fitness)))
-
-
-def evolved(strategy, mean, f, generations):
-    """-> the state after some generations of minimising f."""
-
-    def step(state, key):
-        solutions = strategy.ask(key, state, jnp.arange(strategy.population_size))
-        return tell(strategy, state, solutions, -jax.vmap(f)(solutions)), None
-
-    keys = jax.random.split(jax.random.key(0), generations)
-    return jax.jit(lambda: jax.lax.scan(step, strategy.init(mean), keys)[0])()
 
 
 @pytest.mark.parametrize(("n", "p"), [(2, 6), (10, 10), (20, 13)])
@@ -48,7 +34,7 @@ def test_thirty_updates_equal_the_pseudo_code(n, p):
     mean, sigma, s, M = np.linspace(1, 2, n), 0.5, np.zeros(n), np.eye(n)
 
     strategy, random = make(n, population_size=p), np.random.default_rng(0)
-    state = strategy.init(jnp.asarray(mean))
+    state = fresh(strategy, jnp.asarray(mean))
     update = jax.jit(lambda state, x, fitness: tell(strategy, state, x, fitness))
     for _ in range(30):
         z = random.normal(size=(p, n))
@@ -79,7 +65,7 @@ def test_a_rotated_ellipsoid_is_solved_in_8000_evaluations():
 def test_solutions_have_the_distribution_of_the_state():
     M = jnp.array([[2.0, 0.0], [1.0, 0.5]])
     strategy = make(2, population_size=20_000)
-    state = strategy.init(jnp.array([3.0, -1.0]))._replace(M=M)
+    state = fresh(strategy, jnp.array([3.0, -1.0]))._replace(M=M)
     y = (strategy.ask(jax.random.key(0), state, jnp.arange(20_000)) - state.mean) / state.sigma
     np.testing.assert_allclose(np.cov(y.T), M @ M.T, atol=0.15)
 
@@ -87,7 +73,7 @@ def test_solutions_have_the_distribution_of_the_state():
 def test_in_an_all_equal_generation_every_member_counts_the_same():
     # twins mean ± y: the mean stays, and so does M to within what the path, which is zero, takes off
     strategy = make(3, population_size=6)
-    state = strategy.init(jnp.array([1.0, 2.0, 3.0]))
+    state = fresh(strategy, jnp.array([1.0, 2.0, 3.0]))
     np.testing.assert_allclose(strategy.weigh(state, jnp.full(6, 7.0)), 1 / 6, rtol=1e-12)
     y = np.sqrt(3) * np.concatenate([np.eye(3), -np.eye(3)])  # their average of y yᵀ is the identity
     moved = tell(strategy, state, state.mean + 0.5 * y, jnp.full(6, 7.0))

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from asktell import fresh
 
 from esrun.strategies.openai_es import make_openai_es
 
@@ -26,6 +27,8 @@ def make(**changes):
         "learning_rate_limit": 0.0,
         "weight_decay": 0.0,
         "antithetic": True,
+        "noise": "threefry",
+        "noise_table_size": 1000,
         "shaping": "centered_ranks",
         "optimizer": "adam",
         "optimizer_options": {},
@@ -37,7 +40,7 @@ def generation(strategy, key, state, fitness_of):
     solutions = strategy.ask(key, state, jnp.arange(strategy.population_size))
     fitness = fitness_of(solutions)
     weights = strategy.weigh(state, fitness)
-    return strategy.update(state, strategy.recombine(state, solutions, weights)), solutions, fitness
+    return strategy.update(state, strategy.recombine(state, solutions, weights), fitness), solutions, fitness
 
 
 def ascend(mean, moments, gradient, step, learning_rate, optimizer):
@@ -62,7 +65,7 @@ def test_updates_equal_those_of_numpy(optimizer, antithetic, weight_decay):
     }
     strategy = make(optimizer=optimizer, antithetic=antithetic, weight_decay=weight_decay, **schedules)
     mean = np.linspace(-1, 2, 6)
-    state = strategy.init(jnp.asarray(mean))
+    state = fresh(strategy, jnp.asarray(mean))
     moments = np.zeros(6), np.zeros(6)
     for g in range(6):
         sigma, learning_rate = max(0.2 * 0.8**g, 0.11), max(0.05 * 0.7**g, 0.02)
@@ -82,7 +85,7 @@ def test_updates_equal_those_of_numpy(optimizer, antithetic, weight_decay):
 
 def test_antithetic_twins_are_mirror_images_to_the_bit():
     strategy = make(n=33, population_size=10)
-    around_zero = strategy.ask(jax.random.key(0), strategy.init(jnp.zeros(33)), jnp.arange(10))
+    around_zero = strategy.ask(jax.random.key(0), fresh(strategy, jnp.zeros(33)), jnp.arange(10))
     np.testing.assert_array_equal(around_zero[0::2], -around_zero[1::2])
     assert len(np.unique(np.abs(around_zero[:, 0]))) == 5  # and no pair is another's
 
@@ -92,14 +95,14 @@ def test_antithetic_twins_are_mirror_images_to_the_bit():
 def test_an_all_equal_generation_moves_nothing(shaping, antithetic):
     strategy = make(shaping=shaping, antithetic=antithetic)
     mean = jnp.linspace(-1.0, 2.0, 6)
-    state, _, _ = generation(strategy, jax.random.key(0), strategy.init(mean), lambda x: jnp.full(len(x), 3.7))
+    state, _, _ = generation(strategy, jax.random.key(0), fresh(strategy, mean), lambda x: jnp.full(len(x), 3.7))
     np.testing.assert_array_equal(state.mean, mean)
 
 
 def test_weight_decay_alone_shrinks_the_mean_by_its_share():
     strategy = make(optimizer="sgd", learning_rate=0.1, weight_decay=0.5)
     mean = jnp.linspace(-1.0, 2.0, 6)
-    state, _, _ = generation(strategy, jax.random.key(0), strategy.init(mean), lambda x: jnp.zeros(len(x)))
+    state, _, _ = generation(strategy, jax.random.key(0), fresh(strategy, mean), lambda x: jnp.zeros(len(x)))
     np.testing.assert_allclose(state.mean, 0.95 * mean, rtol=1e-6)
 
 
@@ -110,7 +113,7 @@ def test_raw_fitness_of_a_line_gives_its_slope(antithetic):
     strategy = make(
         n=3, population_size=20_000, shaping="raw", optimizer="sgd", learning_rate=1.0, antithetic=antithetic
     )
-    state, _, _ = generation(strategy, jax.random.key(0), strategy.init(jnp.zeros(3)), lambda x: x @ slope)
+    state, _, _ = generation(strategy, jax.random.key(0), fresh(strategy, jnp.zeros(3)), lambda x: x @ slope)
     np.testing.assert_allclose(state.mean, slope, atol=0.12)
 
 
@@ -121,7 +124,7 @@ def test_the_sphere_is_solved_to_a_thousandth_in_300_generations():
         key = jax.random.fold_in(jax.random.key(0), g)
         return generation(strategy, key, state, lambda x: -jnp.sum(x**2, axis=1))[0]
 
-    state = jax.lax.fori_loop(0, 300, body, strategy.init(jnp.ones(10)))
+    state = jax.lax.fori_loop(0, 300, body, fresh(strategy, jnp.ones(10)))
     assert jnp.sum(state.mean**2) < 1e-3
 
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from asktell import evolved, fresh, tell
 from cmaes import SepCMA
 
 from esrun.strategies.sep_cma_es import constants, make_sep_cma_es
@@ -17,21 +18,6 @@ def float64():
 
 def make(n, **changes):
     return make_sep_cma_es(n=n, **({"population_size": "auto", "sigma": 0.5, "parents": None, "c_m": 1.0} | changes))
-
-
-def tell(strategy, state, solutions, fitness):
-    return strategy.update(state, strategy.recombine(state, solutions, strategy.weigh(state, fitness)))
-
-
-def evolved(strategy, mean, f, generations):
-    """-> the state after some generations of minimising f."""
-
-    def step(state, key):
-        solutions = strategy.ask(key, state, jnp.arange(strategy.population_size))
-        return tell(strategy, state, solutions, -jax.vmap(f)(solutions)), None
-
-    keys = jax.random.split(jax.random.key(0), generations)
-    return jax.jit(lambda: jax.lax.scan(step, strategy.init(mean), keys)[0])()
 
 
 @pytest.mark.parametrize("n", [2, 10, 1000])
@@ -59,7 +45,7 @@ def test_fifty_updates_equal_those_of_cmaes(n):
     # cmaes counts a generation before it uses the number in h_sigma, one ahead of the tutorial's: ours starts at 1
     strategy, first_mean = make(n), np.linspace(1, 2, n)
     theirs = SepCMA(mean=first_mean.copy(), sigma=0.05, seed=1)
-    state = strategy.init(jnp.asarray(first_mean))._replace(generation=jnp.int32(1), sigma=jnp.asarray(0.05))
+    state = fresh(strategy, jnp.asarray(first_mean))._replace(generation=jnp.int32(1), sigma=jnp.asarray(0.05))
     update = jax.jit(lambda state, x, fitness: tell(strategy, state, x, fitness))
     scales = 10 ** np.linspace(0, 2, n)
     for _ in range(50):
@@ -83,7 +69,7 @@ def test_a_separable_ellipsoid_is_solved_in_6000_evaluations():
 
 def test_in_an_all_equal_generation_every_member_counts_the_same():
     strategy = make(3, population_size=6)
-    state = strategy.init(jnp.array([1.0, 2.0, 3.0]))
+    state = fresh(strategy, jnp.array([1.0, 2.0, 3.0]))
     solutions = strategy.ask(jax.random.key(0), state, jnp.arange(6))
     np.testing.assert_allclose(strategy.weigh(state, jnp.full(6, 7.0)), 1 / 6, rtol=1e-12)
     mirrored = jnp.concatenate([solutions, 2 * state.mean - solutions])

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from asktell import evolved, fresh, tell
 
 from esrun.strategies.simple_ga import make_simple_ga
 
@@ -19,25 +20,10 @@ def make(n, **changes):
     return make_simple_ga(n=n, **(options | {"sigma_decay": 1.0, "sigma_limit": 0.0} | changes))
 
 
-def tell(strategy, state, solutions, fitness):
-    return strategy.update(state, strategy.recombine(state, solutions, strategy.weigh(state, fitness)))
-
-
-def evolved(strategy, mean, f, generations):
-    """-> the state after some generations of minimising f."""
-
-    def step(state, key):
-        solutions = strategy.ask(key, state, jnp.arange(strategy.population_size))
-        return tell(strategy, state, solutions, -jax.vmap(f)(solutions)), None
-
-    keys = jax.random.split(jax.random.key(0), generations)
-    return jax.jit(lambda: jax.lax.scan(step, strategy.init(mean), keys)[0])()
-
-
 @pytest.mark.parametrize("crossover", [False, True])
 def test_the_archive_is_the_best_members_in_order_generation_after_generation(crossover):
     strategy = make(3, crossover=crossover)
-    state = strategy.init(jnp.ones(3))
+    state = fresh(strategy, jnp.ones(3))
     for g in range(8):
         solutions = np.asarray(strategy.ask(jax.random.key(g), state, jnp.arange(20)))
         np.testing.assert_array_equal(solutions[:4], state.archive)
@@ -45,7 +31,7 @@ def test_the_archive_is_the_best_members_in_order_generation_after_generation(cr
         weights = strategy.weigh(state, -values)
         slices = [slice(0, 1), slice(1, 9), slice(9, 20)]
         sums = sum(strategy.recombine(state, solutions[s], weights[s]) for s in slices)
-        state = strategy.update(state, sums)
+        state = strategy.update(state, sums, values)
         expected = solutions[np.argsort(values, kind="stable")[:4]]
         np.testing.assert_array_equal(state.archive, expected)
         np.testing.assert_array_equal(state.mean, expected[0])
@@ -53,14 +39,14 @@ def test_the_archive_is_the_best_members_in_order_generation_after_generation(cr
 
 def test_weights_are_rows_of_the_archive_and_the_lower_number_wins_a_tie():
     weights = make(3, population_size=8, elites=3).weigh(
-        make(3).init(jnp.zeros(3)), jnp.array([1.0, jnp.nan, 5.0, 2.0, 5.0, 2.0, jnp.inf, 0.0])
+        fresh(make(3), jnp.zeros(3)), jnp.array([1.0, jnp.nan, 5.0, 2.0, 5.0, 2.0, jnp.inf, 0.0])
     )
     np.testing.assert_array_equal(weights, [0, 0, 1, 3, 2, 0, 0, 0])
 
 
 def test_an_all_equal_generation_moves_nothing():
     strategy = make(3)
-    state = strategy.init(jnp.zeros(3))._replace(archive=jnp.arange(12.0).reshape(4, 3), mean=jnp.arange(3.0))
+    state = fresh(strategy, jnp.zeros(3))._replace(archive=jnp.arange(12.0).reshape(4, 3), mean=jnp.arange(3.0))
     moved = tell(strategy, state, strategy.ask(jax.random.key(0), state, jnp.arange(20)), jnp.full(20, 4.0))
     jax.tree.map(np.testing.assert_array_equal, moved._replace(generation=state.generation), state)
 
@@ -69,7 +55,7 @@ def test_children_are_mutations_of_elites_drawn_with_equal_chances():
     # 8,000 children of 4 elites far apart: 2000 of each, to within five deviations of 39
     strategy = make(3, population_size=8004, sigma=0.1)
     archive = jnp.arange(4.0)[:, None] * jnp.full((1, 3), 100.0)
-    state = strategy.init(jnp.zeros(3))._replace(archive=archive)
+    state = fresh(strategy, jnp.zeros(3))._replace(archive=archive)
     children = np.asarray(strategy.ask(jax.random.key(0), state, jnp.arange(8004)))[4:]
     parents = np.rint(children / 100)
     assert (parents == parents[:, :1]).all()
@@ -79,7 +65,7 @@ def test_children_are_mutations_of_elites_drawn_with_equal_chances():
 
 def test_with_crossover_every_parameter_comes_from_either_parent():
     strategy = make(3, population_size=8002, elites=2, crossover=True, sigma=0.1)
-    state = strategy.init(jnp.zeros(3))._replace(archive=jnp.array([[0.0] * 3, [100.0] * 3]))
+    state = fresh(strategy, jnp.zeros(3))._replace(archive=jnp.array([[0.0] * 3, [100.0] * 3]))
     children = np.asarray(strategy.ask(jax.random.key(0), state, jnp.arange(8002)))[2:]
     counts = np.bincount((np.rint(children / 100) @ [1, 2, 4]).astype(int), minlength=8)
     # two elites make a pair with chance 1/2, and then any of the 8 patterns 1/8; alike parents have the two pure ones
@@ -88,9 +74,9 @@ def test_with_crossover_every_parameter_comes_from_either_parent():
 
 def test_sigma_decays_to_its_limit():
     strategy = make(3, sigma_decay=0.5, sigma_limit=0.1)
-    state, sigmas = strategy.init(jnp.zeros(3)), []
+    state, sigmas = fresh(strategy, jnp.zeros(3)), []
     for _ in range(4):
-        state = strategy.update(state, state.archive)
+        state = strategy.update(state, state.archive, jnp.zeros(20))
         sigmas.append(float(state.sigma))
     np.testing.assert_allclose(sigmas, [0.25, 0.125, 0.1, 0.1], rtol=1e-12)
 

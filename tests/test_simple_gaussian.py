@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from asktell import evolved, fresh, tell
 
 from esrun.strategies.simple_gaussian import make_simple_gaussian
 
@@ -19,25 +20,10 @@ def make(n, **changes):
     return make_simple_gaussian(n=n, **(options | changes))
 
 
-def tell(strategy, state, solutions, fitness):
-    return strategy.update(state, strategy.recombine(state, solutions, strategy.weigh(state, fitness)))
-
-
-def evolved(strategy, mean, f, generations):
-    """-> the state after some generations of minimising f."""
-
-    def step(state, key):
-        solutions = strategy.ask(key, state, jnp.arange(strategy.population_size))
-        return tell(strategy, state, solutions, -jax.vmap(f)(solutions)), None
-
-    keys = jax.random.split(jax.random.key(0), generations)
-    return jax.jit(lambda: jax.lax.scan(step, strategy.init(mean), keys)[0])()
-
-
 @pytest.mark.parametrize(("population_size", "parents", "expected"), [(20, 5, 5), (100, None, 10), (12, None, 2)])
 def test_the_best_members_are_refitted_generation_after_generation(population_size, parents, expected):
     strategy = make(4, population_size=population_size, parents=parents)
-    state = strategy.init(jnp.ones(4))
+    state = fresh(strategy, jnp.ones(4))
     update = jax.jit(lambda state, x, fitness: tell(strategy, state, x, fitness))
     for g in range(8):
         solutions = np.asarray(strategy.ask(jax.random.key(g), state, jnp.arange(population_size)))
@@ -53,7 +39,7 @@ def test_the_best_members_are_refitted_generation_after_generation(population_si
 def test_no_deviation_falls_below_the_limit():
     strategy = make(2, population_size=4, parents=2, sigma_limit=0.25)
     solutions = jnp.array([[1.0, 3.0], [1.0, 5.0], [9.0, 9.0], [9.0, 8.0]])
-    state = tell(strategy, strategy.init(jnp.zeros(2)), solutions, jnp.array([2.0, 2.0, 1.0, 0.0]))
+    state = tell(strategy, fresh(strategy, jnp.zeros(2)), solutions, jnp.array([2.0, 2.0, 1.0, 0.0]))
     np.testing.assert_allclose(state.mean, [1, 4], rtol=1e-12)
     np.testing.assert_allclose(state.sigmas, [0.25, 1], rtol=1e-12)
     np.testing.assert_allclose(state.sigma, 0.5, rtol=1e-12)
@@ -68,7 +54,7 @@ def test_with_the_floor_the_sphere_is_solved_in_10000_evaluations():
 
 def test_in_an_all_equal_generation_everybody_is_a_parent():
     strategy = make(3, population_size=10)
-    state = strategy.init(jnp.array([1.0, 2.0, 3.0]))
+    state = fresh(strategy, jnp.array([1.0, 2.0, 3.0]))
     solutions = np.asarray(strategy.ask(jax.random.key(0), state, jnp.arange(10)))
     moved = tell(strategy, state, solutions, jnp.full(10, 4.0))
     np.testing.assert_allclose(moved.mean, solutions.mean(axis=0), rtol=1e-12)

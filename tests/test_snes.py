@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from asktell import evolved, fresh, tell
 
 from esrun.strategies.snes import make_snes, utilities
 
@@ -17,21 +18,6 @@ def float64():
 def make(n, **changes):
     options = {"population_size": "auto", "sigma": 0.5, "learning_rate": 1.0, "learning_rate_sigma": None}
     return make_snes(n=n, **(options | changes))
-
-
-def tell(strategy, state, solutions, fitness):
-    return strategy.update(state, strategy.recombine(state, solutions, strategy.weigh(state, fitness)))
-
-
-def evolved(strategy, mean, f, generations):
-    """-> the state after some generations of minimising f."""
-
-    def step(state, key):
-        solutions = strategy.ask(key, state, jnp.arange(strategy.population_size))
-        return tell(strategy, state, solutions, -jax.vmap(f)(solutions)), None
-
-    keys = jax.random.split(jax.random.key(0), generations)
-    return jax.jit(lambda: jax.lax.scan(step, strategy.init(mean), keys)[0])()
 
 
 def test_utilities_by_hand():
@@ -48,7 +34,7 @@ def test_thirty_updates_equal_the_algorithm(rates, eta_mean, eta_sigma):
     u = u / u.sum() - 1 / p
     mean, sigmas, random = np.linspace(1, 2, n), np.full(n, 0.5), np.random.default_rng(0)
     strategy = make(n, population_size=p, learning_rate=rates[0], learning_rate_sigma=rates[1])
-    state = strategy.init(jnp.asarray(mean))
+    state = fresh(strategy, jnp.asarray(mean))
     update = jax.jit(lambda state, x, fitness: tell(strategy, state, x, fitness))
     for _ in range(30):
         z = random.normal(size=(p, n))
@@ -70,6 +56,6 @@ def test_a_separable_ellipsoid_is_solved_in_10000_evaluations():
 
 def test_an_all_equal_generation_moves_nothing():
     strategy = make(3, population_size=7)
-    state = strategy.init(jnp.array([1.0, 2.0, 3.0]))
+    state = fresh(strategy, jnp.array([1.0, 2.0, 3.0]))
     moved = tell(strategy, state, strategy.ask(jax.random.key(0), state, jnp.arange(7)), jnp.full(7, 4.0))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-14), moved, state)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from asktell import evolved, fresh, tell
 
 from esrun.strategies.xnes import make_xnes
 
@@ -17,21 +18,6 @@ def float64():
 def make(n, **changes):
     rates = {"learning_rate": 1.0, "learning_rate_sigma": None, "learning_rate_shape": None}
     return make_xnes(n=n, **({"population_size": "auto", "sigma": 0.5} | rates | changes))
-
-
-def tell(strategy, state, solutions, fitness):
-    return strategy.update(state, strategy.recombine(state, solutions, strategy.weigh(state, fitness)))
-
-
-def evolved(strategy, mean, f, generations):
-    """-> the state after some generations of minimising f."""
-
-    def step(state, key):
-        solutions = strategy.ask(key, state, jnp.arange(strategy.population_size))
-        return tell(strategy, state, solutions, -jax.vmap(f)(solutions)), None
-
-    keys = jax.random.split(jax.random.key(0), generations)
-    return jax.jit(lambda: jax.lax.scan(step, strategy.init(mean), keys)[0])()
 
 
 def exponential(symmetric):
@@ -50,7 +36,7 @@ def test_thirty_updates_equal_the_algorithm(rates):
     mean, sigma, B, random = np.linspace(1, 2, n), 0.5, np.eye(n), np.random.default_rng(0)
     names = ("learning_rate", "learning_rate_sigma", "learning_rate_shape")
     strategy = make(n, population_size=p, **dict(zip(names, rates, strict=True)))
-    state = strategy.init(jnp.asarray(mean))
+    state = fresh(strategy, jnp.asarray(mean))
     update = jax.jit(lambda state, x, fitness: tell(strategy, state, x, fitness))
     for _ in range(30):
         z = random.normal(size=(p, n))
@@ -81,6 +67,6 @@ def test_a_rotated_ellipsoid_is_solved_in_15000_evaluations():
 
 def test_an_all_equal_generation_moves_nothing():
     strategy = make(3, population_size=7)
-    state = strategy.init(jnp.array([1.0, 2.0, 3.0]))
+    state = fresh(strategy, jnp.array([1.0, 2.0, 3.0]))
     moved = tell(strategy, state, strategy.ask(jax.random.key(0), state, jnp.arange(7)), jnp.full(7, 4.0))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-14, atol=1e-14), moved, state)

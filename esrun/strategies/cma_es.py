@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from esrun.strategies.noise import normal
 from esrun.strategies.shaping import by_rank
 from esrun.types import Strategy
 
@@ -107,7 +108,8 @@ def make_cma_es(
     w, mu_eff, c_sigma, d_sigma, c_c, c_1, c_mu, chi_n = constants(n, p, mu, active)
     decompose_every = max(1, int(1 / (10 * n * (c_1 + c_mu))))
 
-    def init(mean):
+    def init(key, mean):
+        del key
         identity, zero = jnp.eye(n, dtype=mean.dtype), jnp.zeros_like(mean)
         return State(
             mean,
@@ -122,10 +124,7 @@ def make_cma_es(
         )
 
     def ask(key, state, members):
-        def draw(member):
-            return jax.random.normal(jax.random.fold_in(key, member), (n,), state.mean.dtype)
-
-        z = jax.vmap(draw)(members)  # 38
+        z = normal(key, members, n, state.mean.dtype)  # 38
         y = multiply_rows(z, state.root)  # 39
         # twice is exact: the same bits whether or not the compiler fuses that product with the sum
         return state.mean + 2 * (state.sigma / 2 * y)  # 40
@@ -141,7 +140,8 @@ def make_cma_es(
             weights = jnp.where(weights < 0, weights * n / jnp.maximum(length, 1e-8), weights)  # 46
         return Sums(parent_weights @ y, (y.T * weights) @ y)
 
-    def update(state, sums):
+    def update(state, sums, fitness):
+        del fitness
         mean, sigma, C, p_sigma, p_c, root, inverse_root, generation, definite = state
         y_w = sums.y_w  # 41
         mean = mean + c_m * sigma * y_w  # 42
@@ -164,7 +164,10 @@ def make_cma_es(
         )
         return State(mean, sigma, C, p_sigma, p_c, root, inverse_root, generation, definite)
 
-    return Strategy(p, init, ask, weigh, recombine, update)
+    def ended(state):
+        return {"indefinite_C": ~state.definite}
+
+    return Strategy(p, init, ask, weigh, recombine, update, ended=ended)
 
 
 def multiply_rows(z: jax.Array, root: jax.Array) -> jax.Array:

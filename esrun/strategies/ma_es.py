@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from esrun.strategies.cma_es import constants, multiply_rows
+from esrun.strategies.noise import normal
 from esrun.strategies.shaping import by_rank
 from esrun.types import Strategy
 
@@ -55,14 +56,12 @@ def make_ma_es(
         raise ValueError(f"strategy.parents must be at most the population size {p}, got {mu}")
     w, mu_eff, c_sigma, d_sigma, _, c_1, c_mu, chi_n = constants(n, p, mu, active=False)
 
-    def init(mean):
+    def init(key, mean):
+        del key
         return State(mean, jnp.asarray(sigma, mean.dtype), jnp.eye(n, dtype=mean.dtype), jnp.zeros_like(mean))  # M1
 
     def ask(key, state, members):
-        def draw(member):
-            return jax.random.normal(jax.random.fold_in(key, member), (n,), state.mean.dtype)
-
-        z = jax.vmap(draw)(members)  # M4
+        z = normal(key, members, n, state.mean.dtype)  # M4
         # behind the barrier the transpose is an array: read in place, it makes XLA's kernel depend on m
         y = multiply_rows(z, jax.lax.optimization_barrier(state.M.T))  # M5
         # twice is exact: the same bits whether or not the compiler fuses that product with the sum
@@ -75,7 +74,8 @@ def make_ma_es(
         y = (solutions - state.mean) / state.sigma
         return Sums(weights @ y, (y.T * weights) @ y)
 
-    def update(state, sums):
+    def update(state, sums, fitness):
+        del fitness
         mean, sigma, M, p_sigma = state
         factors = jax.scipy.linalg.lu_factor(M)
         z_w = jax.scipy.linalg.lu_solve(factors, sums.y_w)

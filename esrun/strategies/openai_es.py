@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from esrun.strategies.shaping import SHAPING
+from esrun.strategies.noise import make_noise
+from esrun.strategies.shaping import SHAPING, signal_to_noise
 from esrun.types import Strategy
 
 
@@ -35,6 +36,8 @@ def make_openai_es(
     learning_rate_limit: jax.Array | float,
     weight_decay: jax.Array | float,
     antithetic: bool,
+    noise: str | jax.Array,
+    noise_table_size: int,
     shaping: str,
     optimizer: str,
     optimizer_options: dict,
@@ -43,9 +46,11 @@ def make_openai_es(
 
     Sigma and the learning rate are multiplied by their decay after every generation and never fall below their limit.
     With `antithetic`, members 2i and 2i + 1 are mean + sigma z and mean - sigma z, and `population_size` is even.
+    `noise` is "threefry" or "table" (see `esrun.strategies.noise`).
     `optimizer` names a factory of optax. Raises ValueError when optax refuses `optimizer_options`.
     """
     shape_fitness = SHAPING[shaping]
+    draw = make_noise(noise, noise_table_size, n, mirrored=antithetic)
 
     def scheduled_learning_rate(generation):
         return jnp.maximum(learning_rate * learning_rate_decay**generation, learning_rate_limit)
@@ -55,29 +60,24 @@ def make_openai_es(
     except TypeError as error:
         raise ValueError(f"strategy.optimizer_options do not fit optax.{optimizer}: {error}") from error
 
-    def init(mean):
+    def init(key, mean):
+        del key
         return State(mean, jnp.maximum(sigma, sigma_limit).astype(mean.dtype), descent.init(mean), jnp.int32(0))
 
     def ask(key, state, members):
-        def draw(member):
-            return jax.random.normal(jax.random.fold_in(key, member), (n,), state.mean.dtype)
-
-        if antithetic:
-            z = jax.vmap(draw)(members // 2)
-            z = jnp.where(members[:, None] % 2 == 0, z, -z)
-        else:
-            z = jax.vmap(draw)(members)
-        # twice is exact: the same bits whether or not the compiler fuses that product with the sum
+        z = jax.lax.optimization_barrier(draw(key, members, state.mean.dtype))
+        # the barrier and twice, which is exact: the same bits however the compiler regroups and fuses these products
         return state.mean + 2 * (state.sigma / 2 * z)
 
     def weigh(state, fitness):
         return shape_fitness(fitness)
 
     def recombine(state, solutions, weights):
-        z = (solutions - state.mean) / state.sigma
-        return weights @ z  # sum of w z
+        # sum of w z, without an array of z
+        return (weights @ solutions - jnp.sum(weights) * state.mean) / state.sigma
 
-    def update(state, weighted_z):
+    def update(state, weighted_z, fitness):
+        del fitness
         gradient = weighted_z / (population_size * state.sigma) - weight_decay * state.mean
         # optax descends and fitness is maximised: the one change of sign
         step, optimizer_state = descent.update(-gradient, state.optimizer, state.mean)
@@ -89,4 +89,10 @@ def make_openai_es(
             generation=generation,
         )
 
-    return Strategy(population_size, init, ask, weigh, recombine, update)
+    def diagnose(state, fitness):
+        del state
+        return {"signal_to_noise": signal_to_noise(fitness)} if antithetic else {}
+
+    return Strategy(
+        population_size, init, ask, weigh, recombine, update, diagnose=diagnose, unit=2 if antithetic else 1
+    )

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from esrun.strategies.noise import normal
 from esrun.strategies.shaping import by_rank
 from esrun.types import Strategy
 
@@ -93,15 +94,13 @@ def make_sep_cma_es(
         raise ValueError(f"strategy.parents must be at most the population size {p}, got {mu}")
     w, mu_eff, c_sigma, d_sigma, c_c, c_1, c_mu, chi_n = constants(n, p, mu)
 
-    def init(mean):
+    def init(key, mean):
+        del key
         zero = jnp.zeros_like(mean)
         return State(mean, jnp.asarray(sigma, mean.dtype), jnp.ones_like(mean), zero, zero, jnp.int32(0))
 
     def ask(key, state, members):
-        def draw(member):
-            return jax.random.normal(jax.random.fold_in(key, member), (n,), state.mean.dtype)
-
-        z = jax.lax.optimization_barrier(jax.vmap(draw)(members))
+        z = jax.lax.optimization_barrier(normal(key, members, n, state.mean.dtype))
         y = jnp.sqrt(state.C) * z  # 39
         # the barrier and twice, which is exact: the same bits however the compiler regroups and fuses these products
         return state.mean + 2 * (state.sigma / 2 * y)  # 40
@@ -113,7 +112,8 @@ def make_sep_cma_es(
         y = (solutions - state.mean) / state.sigma
         return Sums(weights @ y, weights @ y**2)
 
-    def update(state, sums):
+    def update(state, sums, fitness):
+        del fitness
         mean, sigma, C, p_sigma, p_c, generation = state
         y_w = sums.y_w  # 41
         mean = mean + c_m * sigma * y_w  # 42

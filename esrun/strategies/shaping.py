@@ -7,6 +7,7 @@ update.
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 
 
 def finite_or_worst(fitness: jax.Array) -> jax.Array:
@@ -50,6 +51,18 @@ def by_rank(fitness: jax.Array, weights: jax.Array) -> jax.Array:
     cumulative = jnp.concatenate([jnp.zeros(1, weights.dtype), jnp.cumsum(weights)])
     shared = (cumulative[last + 1] - cumulative[first]) / (last + 1 - first)
     return jnp.where(first == last, weights[first], shared)
+
+
+def signal_to_noise(fitness: jax.Array) -> jax.Array:
+    """Fitness [p] of mirrored pairs 2i, 2i + 1 -> [] how much of it is a slope along the perturbations.
+
+    The root mean square of half the difference within a pair, over the standard deviation of the pairs' means. Fitness
+    that is noise alone gives 1, a linear one infinity; pairs with a non-finite member are left out.
+    """
+    plus, minus = rearrange(fitness, "(pair sign) -> sign pair", sign=2)
+    finite = jnp.isfinite(plus - minus)
+    slope = jnp.mean(((plus - minus) / 2) ** 2, where=finite)
+    return jnp.sqrt(slope / jnp.var((plus + minus) / 2, where=finite))
 
 
 SHAPING = {"centered_ranks": centered_ranks, "z_score": z_score, "raw": raw}

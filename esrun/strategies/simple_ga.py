@@ -18,6 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from esrun.strategies.noise import normal
 from esrun.strategies.shaping import finite_or_worst
 from esrun.types import Strategy
 
@@ -47,22 +48,24 @@ def make_simple_ga(
     from either with probability 1/2. Sigma is multiplied by its decay after every generation, down to its limit.
     """
 
-    def init(mean):
+    def init(key, mean):
+        del key
         return State(mean, jnp.asarray(sigma, mean.dtype), jnp.tile(mean, (elites, 1)), jnp.int32(0))
 
     def ask(key, state, members):
-        def draw(member):
-            z_key, parent_key, other_key, mask_key = jax.random.split(jax.random.fold_in(key, member), 4)
+        z_key, parents_key = jax.random.split(key)
+
+        def breed(member, z):
+            parent_key, other_key, mask_key = jax.random.split(jax.random.fold_in(parents_key, member), 3)
             parent = state.archive[jax.random.randint(parent_key, (), 0, elites)]
             if crossover:
                 other = state.archive[jax.random.randint(other_key, (), 0, elites)]
                 parent = jnp.where(jax.random.bernoulli(mask_key, 0.5, (n,)), parent, other)
-            z = jax.random.normal(z_key, (n,), state.mean.dtype)
             # twice is exact: the same bits whether or not the compiler fuses that product with the sum
             child = parent + 2 * (state.sigma / 2 * z)
             return jnp.where(member < elites, state.archive[jnp.minimum(member, elites - 1)], child)
 
-        return jax.vmap(draw)(members)
+        return jax.vmap(breed)(members, normal(z_key, members, n, state.mean.dtype))
 
     def weigh(state, fitness):
         best = jnp.argsort(-finite_or_worst(fitness), stable=True)[:elites]
@@ -73,7 +76,8 @@ def make_simple_ga(
         rows = weights.astype(jnp.int32) - 1  # -1 is nobody's: segment_sum drops it
         return jax.ops.segment_sum(solutions, rows, num_segments=elites)
 
-    def update(state, archive):
+    def update(state, archive, fitness):
+        del fitness
         generation = state.generation + 1
         return State(
             mean=archive[0],

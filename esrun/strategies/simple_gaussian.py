@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from esrun.strategies.noise import normal
 from esrun.strategies.shaping import by_rank
 from esrun.types import Strategy
 
@@ -45,14 +46,12 @@ def make_simple_gaussian(
     mu = max(2, population_size // 10) if parents is None else parents
     w = np.where(np.arange(population_size) < mu, 1 / mu, 0)
 
-    def init(mean):
+    def init(key, mean):
+        del key
         return State(mean, jnp.asarray(sigma, mean.dtype), jnp.full(n, sigma, mean.dtype))
 
     def ask(key, state, members):
-        def draw(member):
-            return jax.random.normal(jax.random.fold_in(key, member), (n,), state.mean.dtype)
-
-        z = jax.lax.optimization_barrier(jax.vmap(draw)(members))
+        z = jax.lax.optimization_barrier(normal(key, members, n, state.mean.dtype))
         # the barrier and twice, which is exact: the same bits however the compiler regroups and fuses these products
         return state.mean + 2 * (state.sigmas / 2 * z)
 
@@ -63,7 +62,8 @@ def make_simple_gaussian(
         z = (solutions - state.mean) / state.sigmas
         return Sums(weights @ z, weights @ z**2)
 
-    def update(state, sums):
+    def update(state, sums, fitness):
+        del fitness
         variance = jnp.maximum(sums.z_squared_w - sums.z_w**2, 0)  # about the parents' own mean
         sigmas = jnp.maximum(state.sigmas * jnp.sqrt(variance), sigma_limit)
         return State(

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from esrun.strategies.noise import normal
 from esrun.strategies.shaping import by_rank
 from esrun.types import Strategy
 
@@ -53,14 +54,12 @@ def make_snes(
     eta_sigma = (3 + math.log(n)) / (5 * math.sqrt(n)) if learning_rate_sigma is None else learning_rate_sigma
     u = utilities(p)
 
-    def init(mean):
+    def init(key, mean):
+        del key
         return State(mean, jnp.asarray(sigma, mean.dtype), jnp.full(n, sigma, mean.dtype))
 
     def ask(key, state, members):
-        def draw(member):
-            return jax.random.normal(jax.random.fold_in(key, member), (n,), state.mean.dtype)
-
-        z = jax.lax.optimization_barrier(jax.vmap(draw)(members))
+        z = jax.lax.optimization_barrier(normal(key, members, n, state.mean.dtype))
         # the barrier and twice, which is exact: the same bits however the compiler regroups and fuses these products
         return state.mean + 2 * (state.sigmas / 2 * z)
 
@@ -71,7 +70,8 @@ def make_snes(
         z = (solutions - state.mean) / state.sigmas
         return Sums(weights @ z, weights @ (z**2 - 1))
 
-    def update(state, gradients):
+    def update(state, gradients, fitness):
+        del fitness
         sigmas = state.sigmas * jnp.exp(eta_sigma / 2 * gradients.sigmas)
         return State(
             mean=state.mean + learning_rate * state.sigmas * gradients.mean,

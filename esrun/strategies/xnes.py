@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from esrun.strategies.cma_es import multiply_rows
+from esrun.strategies.noise import normal
 from esrun.strategies.shaping import by_rank
 from esrun.strategies.snes import utilities
 from esrun.types import Strategy
@@ -55,14 +56,12 @@ def make_xnes(
     eta_B = default if learning_rate_shape is None else learning_rate_shape
     u = utilities(p)
 
-    def init(mean):
+    def init(key, mean):
+        del key
         return State(mean, jnp.asarray(sigma, mean.dtype), jnp.eye(n, dtype=mean.dtype))
 
     def ask(key, state, members):
-        def draw(member):
-            return jax.random.normal(jax.random.fold_in(key, member), (n,), state.mean.dtype)
-
-        z = jax.vmap(draw)(members)
+        z = normal(key, members, n, state.mean.dtype)
         # behind the barrier the transpose is an array: read in place, it makes XLA's kernel depend on m
         y = multiply_rows(z, jax.lax.optimization_barrier(state.B.T))
         # twice is exact: the same bits whether or not the compiler fuses that product with the sum
@@ -75,7 +74,8 @@ def make_xnes(
         y = (solutions - state.mean) / state.sigma
         return Sums(weights @ y, (y.T * weights) @ y)
 
-    def update(state, sums):
+    def update(state, sums, fitness):
+        del fitness
         mean, sigma, B = state
         factors = jax.scipy.linalg.lu_factor(B)
         half = jax.scipy.linalg.lu_solve(factors, sums.y_squared_w)
