@@ -55,8 +55,9 @@ class Perturbing(Model):
         return self
 
 
-class OpenAIES(Perturbing):  # noqa: D101  (the option's yaml says what each key is)
-    name: Literal["openai_es"]
+class GradientES(Perturbing):
+    """OpenAI-ES and its kin."""
+
     sigma: Positive
     sigma_decay: Factor
     sigma_limit: NonNegative
@@ -67,6 +68,15 @@ class OpenAIES(Perturbing):  # noqa: D101  (the option's yaml says what each key
     shaping: Literal["centered_ranks", "z_score", "raw"]
     optimizer: Optimizer
     optimizer_options: dict[str, bool | int | float | str | None]
+
+
+class OpenAIES(GradientES):  # noqa: D101  (the option's yaml says what each key is)
+    name: Literal["openai_es"]
+
+
+class EGGROLL(GradientES):  # noqa: D101
+    name: Literal["eggroll"]
+    rank: Count
 
 
 class Selection(Model):

@@ -1,5 +1,7 @@
 """What holds for every strategy: slices, weights of zero, ranks, translation."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +25,12 @@ STRATEGIES = [
     pytest.param("simple_ga", {"elites": 5}, id="simple_ga"),
     pytest.param("simple_ga", {"elites": 5, "crossover": True}, id="simple_ga-crossover"),
 ]
+EGGROLL = [  # its solutions are factors of low rank, no points that a function could be evaluated at
+    pytest.param("eggroll", {}, id="eggroll"),
+    pytest.param("eggroll", {"antithetic": False, "rank": 2}, id="eggroll-plain"),
+]
 every_strategy = pytest.mark.parametrize(("name", "changes"), STRATEGIES)
+every_slice = pytest.mark.parametrize(("name", "changes"), STRATEGIES + EGGROLL)
 
 
 @pytest.fixture
@@ -36,7 +43,10 @@ def make(name, changes, n, population_size):
     """-> the strategy with the numbers of its yaml."""
     options = OmegaConf.to_container(OmegaConf.load(CONF_DIR / "strategy" / f"{name}.yaml"))
     del options["name"]
-    return registry.factory("strategy", name)(n=n, **(options | {"population_size": population_size} | changes))
+    make_strategy = registry.factory("strategy", name)
+    if "unravel" in inspect.signature(make_strategy).parameters:
+        options["unravel"] = lambda mean: {"w": mean[: n // 2 * 2].reshape(-1, 2), "b": mean[n // 2 * 2 :]}
+    return make_strategy(n=n, **(options | {"population_size": population_size} | changes))
 
 
 def generation(strategy, state, key, fitness_of):
@@ -76,7 +86,7 @@ def assert_near(one, other, tolerance):
     jax.tree.map(near, one, other)
 
 
-@every_strategy
+@every_slice
 @pytest.mark.usefixtures("float64")
 def test_sums_of_slices_add_to_the_sum_of_the_whole(name, changes):
     strategy = make(name, changes, 7, 20)
@@ -88,7 +98,7 @@ def test_sums_of_slices_add_to_the_sum_of_the_whole(name, changes):
     assert_near(jax.tree.map(lambda *x: sum(x), *parts), recombine(state, solutions, weights), 1e-12)
 
 
-@every_strategy
+@every_slice
 @pytest.mark.parametrize(
     ("n", "x64"),
     [(3, False), (5, True), (33, False), (241, False), (241, True)],  # with 3 and 5 XLA fuses some rows in another way
@@ -106,7 +116,7 @@ def test_a_member_has_the_same_bits_in_any_company(name, changes, n, x64):
                 np.testing.assert_array_equal(ask(key, state, jnp.asarray(members)), whole[members])
 
 
-@every_strategy
+@every_slice
 @pytest.mark.usefixtures("float64")
 def test_a_member_of_weight_zero_is_not_there(name, changes):
     strategy = make(name, changes, 7, 20)
