@@ -100,6 +100,7 @@ class CMAES(Selection):  # noqa: D101
     name: Literal["cma_es"]
     c_m: Positive
     active: bool
+    decompose_every: Literal["auto"] | Count
 
 
 class SepCMAES(Selection):  # noqa: D101

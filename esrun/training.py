@@ -197,7 +197,7 @@ def generation(
         "fitness_mean": jnp.mean(fitness, where=finite),
         "fitness_std": jnp.std(fitness, where=finite),
         "sigma": state.strategy.sigma,
-        "non_finite": p - jnp.sum(finite),
+        "non_finite": p - jnp.sum(finite, dtype=jnp.int32),
         "tied": jnp.mean(tied(fitness)),
         "step_per_sigma": step / state.strategy.sigma,
         "step_per_mean": step / jnp.linalg.norm(state.strategy.mean),

@@ -95,18 +95,20 @@ def make_cma_es(
     parents: int | None,
     c_m: jax.Array | float,
     active: bool,
+    decompose_every: int | str,
 ) -> Strategy:
     """CMA-ES over n parameters.
 
     `population_size` may be "auto", 4 + floor(3 ln n) (eq. 48); `parents` None is half of it. `active` gives the worse
-    half negative weights. C is decomposed every max(1, floor(1 / (10 n (c_1 + c_mu)))) generations (appendix B.2).
+    half negative weights. C is decomposed every `decompose_every` generations: "auto" is max(1, floor(0.5 / (n (c_1 + c_mu)))), five times the
+    tutorial's appendix B.2 and the same as in Hansen's purecma.
     """
     p = 4 + int(3 * math.log(n)) if population_size == "auto" else int(population_size)  # 48
     mu = p / 2 if parents is None else parents
     if mu > p:
         raise ValueError(f"strategy.parents must be at most the population size {p}, got {mu}")
     w, mu_eff, c_sigma, d_sigma, c_c, c_1, c_mu, chi_n = constants(n, p, mu, active)
-    decompose_every = max(1, int(1 / (10 * n * (c_1 + c_mu))))
+    every = max(1, int(0.5 / (n * (c_1 + c_mu)))) if decompose_every == "auto" else int(decompose_every)
 
     def init(key, mean):
         del key
@@ -160,7 +162,7 @@ def make_cma_es(
 
         generation = generation + 1
         root, inverse_root, definite = jax.lax.cond(
-            generation % decompose_every == 0, roots, lambda C: (root, inverse_root, definite), C
+            generation % every == 0, roots, lambda C: (root, inverse_root, definite), C
         )
         return State(mean, sigma, C, p_sigma, p_c, root, inverse_root, generation, definite)
 

@@ -46,7 +46,8 @@ def make_noise(source: str | jax.Array, table_size: int, n: int, *, mirrored: bo
         table = make_table(table_size, str(jnp.dtype(dtype))) if isinstance(source, str) else source
         offsets, _ = threefry(key, members.astype(jnp.uint32), jnp.zeros_like(members, jnp.uint32))
         starts = (offsets % np.uint32(table_size - n + 1)).astype(jnp.int32)
-        return jax.vmap(lambda start: jax.lax.dynamic_slice(table, (start,), (n,)))(starts)
+        # one copy after another: side by side they become a gather, number by number
+        return jax.lax.map(lambda start: jax.lax.dynamic_slice(table, (start,), (n,)), starts)
 
     def draw_pairs(key, members, dtype):
         z = draw(key, members[::2] // 2, dtype)
