@@ -29,6 +29,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "gymnax": Option(schema.Gymnax, "esrun.tasks.gymnax:make_gymnax"),
         "sine": Option(schema.Sine, "esrun.tasks.sine:make_sine"),
         "blackbox": Option(schema.Blackbox, "esrun.tasks.blackbox:make_blackbox"),
+        "bbob": Option(schema.BBOB, "esrun.tasks.bbob:make_bbob"),
     },
     "strategy": {
         "openai_es": Option(schema.OpenAIES, "esrun.strategies.openai_es:make_openai_es"),

@@ -241,6 +241,13 @@ class Blackbox(TaskModel):  # noqa: D101
         return self
 
 
+class BBOB(TaskModel):  # noqa: D101
+    name: Literal["bbob"]
+    function: Annotated[int, Field(ge=1, le=24)]
+    dimension: Annotated[int, Field(ge=2)]
+    instance: Annotated[float, Field(ge=1, lt=2**24, multiple_of=1)]  # a float, so that instances share one program
+
+
 # ---- loggers ---------------------------------------------------------------------------------------------------------
 
 

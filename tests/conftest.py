@@ -15,8 +15,9 @@ jax.devices()  # from here on the number of devices stays, whatever this machine
 
 @pytest.fixture
 def built():
-    """-> (overrides) -> the run that the command line `esrun *overrides` would train."""
-    return lambda *overrides: build(checked(composed(list(overrides))[0]))
+    """-> (overrides) -> the run that `esrun *overrides` would train; JAX has its precision until the test ends."""
+    yield lambda *overrides: build(checked(composed(list(overrides))[0]))
+    jax.config.update("jax_enable_x64", False)
 
 
 @pytest.fixture

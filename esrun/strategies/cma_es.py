@@ -100,8 +100,8 @@ def make_cma_es(
     """CMA-ES over n parameters.
 
     `population_size` may be "auto", 4 + floor(3 ln n) (eq. 48); `parents` None is half of it. `active` gives the worse
-    half negative weights. C is decomposed every `decompose_every` generations: "auto" is max(1, floor(0.5 / (n (c_1 + c_mu)))), five times the
-    tutorial's appendix B.2 and the same as in Hansen's purecma.
+    half negative weights. C is decomposed every `decompose_every` generations: "auto" is
+    max(1, floor(0.5 / (n (c_1 + c_mu)))), five times the tutorial's appendix B.2 and the same as in Hansen's purecma.
     """
     p = 4 + int(3 * math.log(n)) if population_size == "auto" else int(population_size)  # 48
     mu = p / 2 if parents is None else parents

@@ -1,5 +1,5 @@
-"""(c) Large networks: OpenAI-ES on sine prediction with two wide hidden layers, with fresh noise, with a noise table and
-with low-rank perturbations; parameters x members a second and the peak memory of the process, each in one of its own.
+"""(c) Large networks: OpenAI-ES on sine prediction with two wide hidden layers, with fresh noise, a noise table and
+low-rank perturbations; parameters x members a second and the peak memory of the process, each in one of its own.
 
 Both sides evaluate with esrun's task and policy; strategy, memory and devices are theirs.
 """
