@@ -263,6 +263,7 @@ def _program(structure: str, local: tuple, population_chunk: int | str, precisio
         factories = {kind: registry.factory(kind, options[kind].pop("name")) for kind in KINDS}
         options["task"].pop("generations", None)
         options["policy"].pop("normalize_input", None)
+        options["strategy"].pop("max_restarts", None)
         task = factories["task"](**options["task"])
         policy = factories["policy"](input_shape=task.input_shape, output_size=task.output_size, **options["policy"])
         params = jax.eval_shape(policy.init, jax.random.key(0))
@@ -276,5 +277,6 @@ def _program(structure: str, local: tuple, population_chunk: int | str, precisio
         local_devices=local,
         population_chunk=population_chunk,
         normalize_input=chosen["policy"].get("normalize_input", False),
+        restarting=chosen["strategy"].get("restarts") is not None,
         held_out_episodes=held_out_episodes,
     )

@@ -115,8 +115,9 @@ def _train(
     built: Run, cfg, folder: Path, names, show, loggers, interrupts, resuming: bool, began: float
 ) -> dict[str, Any]:
     from esrun.compilation import Clock
-    from esrun.loop import FAILURES, train
+    from esrun.loop import FAILURES
     from esrun.metrics import Metrics
+    from esrun.restarts import train
     from esrun.saving import Saver
 
     parts = built.program.parts(built.hyper)
@@ -146,13 +147,12 @@ def _train(
                 show.progress(progress)
 
             outcome = train(
-                built.program,
-                built.hyper,
-                built.config,
+                built,
                 report,
                 start=start,
                 save=lambda state, progress, final: saver.save(state, progress, final, metrics.sync),
                 interrupted=lambda: interrupts.name is not None,
+                say=show.say,
             )
 
     failed = outcome.reason in FAILURES
@@ -188,6 +188,8 @@ def _train(
         "seed": built.config.seed,
         "devices": devices,
     }
+    if progress.searches:
+        summary["restarts"] = progress.searches
     rundir.write_json(folder / "summary.json", summary)
     summary["training_seconds"] = progress.seconds
     summary["held_out"] = console.held_out(score) if score else "-"

@@ -101,6 +101,8 @@ class CMAES(Selection):  # noqa: D101
     c_m: Positive
     active: bool
     decompose_every: Literal["auto"] | Count
+    restarts: Literal["ipop", "bipop"] | None
+    max_restarts: Count
 
 
 class SepCMAES(Selection):  # noqa: D101

@@ -17,7 +17,7 @@ from jax.flatten_util import ravel_pytree
 
 from esrun import devices, normalizer
 from esrun.strategies.shaping import finite_or_worst
-from esrun.types import Policy, PyTree, Strategy, Task, TrainState
+from esrun.types import Incumbent, Policy, PyTree, Strategy, Task, TrainState
 
 CHUNK = 1024
 """Most generations in a chunk: the length of the buffer for their metrics."""
@@ -69,6 +69,7 @@ def make_program(
     local_devices: tuple,
     population_chunk: int | str,
     normalize_input: bool,
+    restarting: bool,
     held_out_episodes: int,
 ) -> Program:
     """A run's program for `local_devices`. `build` makes Parts inside the trace, so that numbers stay arguments."""
@@ -85,6 +86,7 @@ def make_program(
             best_fitness=worst,
             held_out=worst,
             barren=jnp.int32(0),
+            incumbent=Incumbent(mean, worst) if restarting else None,
         )
 
     def advance(hyper, seed, state, stop):
@@ -212,6 +214,7 @@ def generation(
             best_fitness=jnp.maximum(state.best_fitness, row["fitness_best"]),
             held_out=state.held_out,
             barren=jnp.where(jnp.any(finite), 0, state.barren + 1),
+            incumbent=state.incumbent,
         ),
         row,
     )

@@ -1,6 +1,8 @@
 """JAX as the tests need it, set up before anything imports it: two CPU devices, one OpenBLAS thread."""
 
 import os
+import subprocess
+import sys
 
 os.environ |= {"OPENBLAS_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"}
 
@@ -32,3 +34,13 @@ def quick_to_compile():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="session")
+def command():
+    """-> (arguments) -> the finished command, which must have done what it was asked."""
+
+    def run(*arguments):
+        return subprocess.run([sys.executable, "-m", "esrun", *arguments], check=True, capture_output=True, text=True)
+
+    return run

@@ -24,6 +24,7 @@ def make(n, **changes):
         "c_m": 1.0,
         "active": True,
         "decompose_every": 1,
+        "restarts": None,
     }
     return make_cma_es(n=n, **(options | changes))
 

@@ -42,7 +42,7 @@ def float64():
 def make(name, changes, n, population_size):
     """-> the strategy with the numbers of its yaml."""
     options = OmegaConf.to_container(OmegaConf.load(CONF_DIR / "strategy" / f"{name}.yaml"))
-    del options["name"]
+    options.pop("name"), options.pop("max_restarts", None)
     make_strategy = registry.factory("strategy", name)
     if "unravel" in inspect.signature(make_strategy).parameters:
         options["unravel"] = lambda mean: {"w": mean[: n // 2 * 2].reshape(-1, 2), "b": mean[n // 2 * 2 :]}

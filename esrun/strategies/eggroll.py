@@ -30,10 +30,18 @@ def make_eggroll(
     population_size: int,
     rank: int,
     sigma: jax.Array | float,
+    sigma_decay: jax.Array | float,
+    sigma_limit: jax.Array | float,
+    learning_rate: jax.Array | float,
+    learning_rate_decay: jax.Array | float,
+    learning_rate_limit: jax.Array | float,
+    weight_decay: jax.Array | float,
     antithetic: bool,
     noise: str | jax.Array,
     noise_table_size: int,
-    **openai_es: Any,
+    shaping: str,
+    optimizer: str,
+    optimizer_options: dict,
 ) -> Strategy:
     """EGGROLL over the n parameters that `unravel` makes a tree of.
 
@@ -55,10 +63,18 @@ def make_eggroll(
         n=n,
         population_size=population_size,
         sigma=sigma,
+        sigma_decay=sigma_decay,
+        sigma_limit=sigma_limit,
+        learning_rate=learning_rate,
+        learning_rate_decay=learning_rate_decay,
+        learning_rate_limit=learning_rate_limit,
+        weight_decay=weight_decay,
         antithetic=antithetic,
         noise="threefry",
         noise_table_size=0,
-        **openai_es,
+        shaping=shaping,
+        optimizer=optimizer,
+        optimizer_options=optimizer_options,
     )
 
     def ask(key, state, members):
