@@ -72,7 +72,7 @@ def _complaint(error: ValidationError, prefix: str, given: dict) -> str:
         for one in error.errors()
         if one["loc"][: len(first["loc"]) - 1] == first["loc"][:-1] or one["loc"][0] == first["loc"][0]
     )
-    return f"{key} must be {' or '.join(musts)}, got {first['input']!r}{_remedy(key, first)}"
+    return f"{key} must be {' or '.join(musts)}, got {first['input']!r}{_remedy(key, first, given.get('name'))}"
 
 
 def _fields(error: ValidationError, prefix: str, given: dict) -> list[str]:
@@ -82,19 +82,20 @@ def _fields(error: ValidationError, prefix: str, given: dict) -> list[str]:
     return list(keys(composed([])[0]))
 
 
-def _remedy(key: str, first) -> str:
+def _remedy(key: str, first, option: str | None) -> str:
     expected = first.get("ctx", {}).get("expected", "")
     near = get_close_matches(str(first["input"]), re.findall(r"'([^']+)'", expected), n=1, cutoff=0.5)
     if near:
         return f": write {key}={near[0]}"
-    default: Any = _default(key)
+    default: Any = _default(key, option)
     return f": write for example {key}={json.dumps(default)}" if default is not None else ""
 
 
-def _default(key: str):
-    """The value of a key in the option files, None when there is none."""
+def _default(key: str, option: str | None):
+    """The value of a key in the option files, the option's own first; None when there is none."""
     group, _, rest = key.partition(".")
-    files = [CONF_DIR / "esrun.yaml", *sorted((CONF_DIR / group).glob("*.yaml"))]
+    files = sorted((CONF_DIR / group).glob("*.yaml"), key=lambda file: (file.stem != option, file.stem))
+    files = [CONF_DIR / "esrun.yaml", *files]
     for file in files:
         node = yaml.safe_load(file.read_text())
         for part in (key if file.name == "esrun.yaml" else rest).split("."):
