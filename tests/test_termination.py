@@ -35,7 +35,9 @@ def search(f, n, start=1.0, limit=5000, **changes):
         )
         return tell(strategy, state, x, -jax.vmap(f)(x))
 
-    state = jax.jit(lambda: jax.lax.while_loop(go_on, body, fresh(strategy, jnp.full(n, start))))()
+    state = jax.jit(
+        lambda: jax.lax.while_loop(go_on, body, fresh(strategy, jnp.broadcast_to(jnp.asarray(start, float), n)))
+    )()
     return int(state.generation), {name for name, yes in strategy.ended(state).items() if yes}
 
 
@@ -50,15 +52,15 @@ def test_a_flat_function_ends_by_tolfun_once_the_window_is_full():
     [
         (lambda x: jnp.sum(x**2), 4, "tolfun"),
         (lambda x: 1e60 * jnp.sum(x**2), 4, "tolx"),  # fitness that differs however close to 0 the members are
-        (lambda x: 1e60 * jnp.sum((x - 1e5) ** 2), 4, "noeffectcoord"),
+        (lambda x: 1e60 * jnp.sum((x - jnp.eye(4)[0] * 1e5) ** 2), 4, "noeffectcoord"),
         (lambda x: x[0], 4, "tolupsigma"),
         (lambda x: 1e60 * (x[0] ** 2 + 1e16 * (x[1] - 0.7 * x[0]) ** 2), 2, "conditioncov"),
     ],
     ids=["tolfun", "tolx", "noeffectcoord", "tolupsigma", "conditioncov"],
 )
 def test_a_search_ends_by_the_test_that_is_made_for_it(f, n, name):
-    # where steps are coarse; every decomposition looks at axes, whose test is the finer one
-    changes = {"start": 1e5, "decompose_every": 10**6} if name == "noeffectcoord" else {}
+    # one coordinate where steps are coarse; every decomposition looks at axes, whose test is the finer one
+    changes = {"start": [1e5, 1, 1, 1], "decompose_every": 10**6} if name == "noeffectcoord" else {}
     generations, names = search(f, n, **changes)
     assert names == {name}
     assert 20 < generations < 5000

@@ -56,6 +56,17 @@ def make_noise(source: str | jax.Array, table_size: int, n: int, *, mirrored: bo
     return draw_pairs if mirrored else draw
 
 
+def perturbed(mean: jax.Array, sigma: jax.Array, z: jax.Array) -> jax.Array:
+    """Mean [n], sigma [] or [n], z [m, n] -> mean + sigma z [m, n]."""
+    # the barrier and twice, which is exact: the same bits however the compiler regroups and fuses these products
+    return mean + 2 * (sigma / 2 * jax.lax.optimization_barrier(z))
+
+
+def weighted_noise(mean: jax.Array, sigma: jax.Array, solutions: jax.Array, weights: jax.Array) -> jax.Array:
+    """Mean [n], sigma [], solutions mean + sigma z [m, n], weights w [m] -> sum of w z [n], without an array of z."""
+    return (weights @ solutions - jnp.sum(weights) * mean) / sigma
+
+
 def normal(key: jax.Array, members: jax.Array, n: int, dtype) -> jax.Array:
     """-> z [m, n] ~ N(0, I) by threefry and Box-Muller: a hash of two words gives two numbers."""
     positions = jnp.arange((n + 1) // 2, dtype=jnp.uint32)
