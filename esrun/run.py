@@ -115,6 +115,7 @@ def _train(
     built: Run, cfg, folder: Path, names, show, loggers, interrupts, resuming: bool, began: float
 ) -> dict[str, Any]:
     from esrun.compilation import Clock
+    from esrun.health import Health
     from esrun.loop import FAILURES, train
     from esrun.metrics import Metrics
     from esrun.saving import Saver
@@ -122,6 +123,7 @@ def _train(
     parts = built.program.parts(built.hyper)
     p = parts.strategy.population_size
     devices = [f"{device.platform}:{device.id}" for device in built.local_devices]
+    health = Health(built.config.runtime.precision)
     with Clock() as compiling, Saver(folder / "checkpoints", built.config.checkpoint, show.say) as saver:
         start = saver.restore(built) if resuming or saver.any() else None
         generation = start.progress.generation if start else 0
@@ -144,6 +146,8 @@ def _train(
                     for log in loggers:
                         log(line)
                 show.progress(progress)
+                for warning in health.look(progress.rows):
+                    show.say(warning)
 
             outcome = train(
                 built.program,
