@@ -69,62 +69,50 @@ class Health:
     def _complaints(self, row: dict) -> Iterator[tuple[str, str]]:
         sigma, began = row["sigma"], self._sigma or row["sigma"]
         if self._flat >= FLAT:
-            yield (
-                "flat",
-                (
-                    f"every member has had the fitness {row['fitness_mean']:.4g} for {FLAT} generations, so nothing tells "
-                    f"them apart. If more can be reached, search wider: strategy.sigma={_about(10 * sigma)}, or begin "
-                    "elsewhere: seed=..."
-                ),
+            line = (
+                f"every member has had the fitness {row['fitness_mean']:.4g} for {FLAT} generations, so nothing tells "
+                f"them apart. If more can be reached, search wider: strategy.sigma={_about(10 * sigma)}, or begin "
+                "elsewhere: seed=..."
             )
+            yield "flat", line
         if self._faulty >= FAULTY:
-            yield (
-                "non_finite",
-                (
-                    f"{row['non_finite']} of {self._population_size} members have a fitness that is NaN or infinite, for "
-                    f"{FAULTY} generations now; they rank last. Smaller steps keep a task within its bounds: "
-                    f"strategy.sigma={_about(sigma / 10)}"
-                ),
+            line = (
+                f"{row['non_finite']} of {self._population_size} members have a fitness that is NaN or infinite, for "
+                f"{FAULTY} generations now; they rank last. Smaller steps keep a task within its bounds: "
+                f"strategy.sigma={_about(sigma / 10)}"
             )
+            yield "non_finite", line
         if sigma < began / STEP_FACTOR and self._stuck >= BEGINNING:
-            yield (
-                "small_sigma",
-                (
-                    f"sigma has shrunk from {began:.3g} to {sigma:.3g} and no member has been better than {self._best:.4g} "
-                    f"for {self._stuck} generations: the search has settled. If that is not good enough, begin wider or "
-                    f"elsewhere: strategy.sigma={_about(10 * began)}, a larger strategy.population_size, seed=..."
-                ),
+            line = (
+                f"sigma has shrunk from {began:.3g} to {sigma:.3g} and no member has been better than {self._best:.4g} "
+                f"for {self._stuck} generations: the search has settled. If that is not good enough, begin wider or "
+                f"elsewhere: strategy.sigma={_about(10 * began)}, a larger strategy.population_size, seed=..."
             )
+            yield "small_sigma", line
         if sigma > began * STEP_FACTOR:
-            yield (
-                "large_sigma",
-                (
-                    f"sigma has grown from {began:.3g} to {sigma:.3g}. Either it began too small: strategy.sigma="
-                    f"{_about(sigma)}, or fitness does not fall with distance: look at the task's rewards and at "
-                    "policy.activation"
-                ),
+            line = (
+                f"sigma has grown from {began:.3g} to {sigma:.3g}. Either it began too small: strategy.sigma="
+                f"{_about(sigma)}, or fitness does not fall with distance: look at the task's rewards and at "
+                "policy.activation"
             )
+            yield "large_sigma", line
         condition = row.get("condition", row.get("axis_ratio", 1.0) ** 2)
         if condition > 0.1 / EPS[self._precision]:
             remedy = "bring a network's inputs to one scale: policy.normalize_input=true"
             if self._precision == "float32":
                 remedy = f"write runtime.precision=float64, or {remedy}"
-            yield (
-                "condition",
-                (
-                    f"the axes of the search distribution differ by {_about(math.sqrt(condition))} in length, a condition "
-                    f"of {condition:.1e}, which is as much as {self._precision} can tell apart: {remedy}"
-                ),
+            line = (
+                f"the axes of the search distribution differ by {_about(math.sqrt(condition))} in length, a condition "
+                f"of {condition:.1e}, which is as much as {self._precision} can tell apart: {remedy}"
             )
+            yield "condition", line
         if "flat" not in self._said and self._does_not_learn():
-            yield (
-                "no_progress",
-                (
-                    f"the mean fitness is no better than in the first {BEGINNING} generations{self._noise()}. A larger "
-                    "strategy.population_size or more task.episodes average noise out; strategy.sigma= and "
-                    "strategy.learning_rate= set how far it looks and goes"
-                ),
+            line = (
+                f"the mean fitness is no better than in the first {BEGINNING} generations{self._noise()}. A larger "
+                "strategy.population_size or more task.episodes average noise out; strategy.sigma= and "
+                "strategy.learning_rate= set how far it looks and goes"
             )
+            yield "no_progress", line
 
     def _does_not_learn(self) -> bool:
         """Whether the latest generations are no better than the first, by twice the standard error of both."""
