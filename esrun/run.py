@@ -208,7 +208,7 @@ def _closing_rows(summary: dict) -> dict[str, str]:
         "stopped by": f"{summary['stop_reason']}, after {summary['generations']} generations",
         "work": f"{summary['env_steps']:.3g} env steps, {rate:.3g} a second",
         "time": f"{summary['wall_seconds']:.1f} s, {summary['compile_seconds']:.1f} s of it compiling",
-        "memory": f"{shown(peak) if peak else '?'} at most, {shown(summary['predicted_memory_bytes'])} predicted",
+        "memory": f"{shown(peak) if peak else '?'} at most, {shown(summary['predicted_memory_bytes'])} of arrays predicted",
     }
 
 
