@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 VERBS = ("train", "resume", "eval", "render", "plot", "report", "list", "explain", "doctor")
-LATER = ("eval", "render", "plot", "report", "explain", "doctor")
+LATER = ("eval", "render", "plot", "report", "doctor")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,6 +21,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if verb == "list":
         return list_options(rest)
+    if verb == "explain":
+        from esrun.explain import explain
+
+        return explain(rest)
     if verb == "resume":
         from esrun.resume import resume
 

@@ -2,6 +2,8 @@
 
 import jax
 
+from esrun.memory import resident
+
 EVENTS = (
     "/jax/core/compile/jaxpr_trace_duration",
     "/jax/core/compile/jaxpr_to_mlir_module_duration",
@@ -16,6 +18,9 @@ class Clock:
         """Nothing counted yet."""
         self.seconds = 0.0
         self.compilations = 0
+        self.resident = resident()
+        """Bytes of main memory that the process held when the longest compilation was done, at first now."""
+        self._longest = 0.0
 
     def __enter__(self):
         """-> itself, counting."""
@@ -30,3 +35,5 @@ class Clock:
         if event in EVENTS:
             self.seconds += duration_secs
             self.compilations += event == EVENTS[-1]
+        if event == EVENTS[-1] and duration_secs > self._longest:
+            self._longest, self.resident = duration_secs, resident()

@@ -45,7 +45,7 @@ class Show:
     def panel(self, title: str, rows: dict[str, str], below: dict[str, str]) -> None:
         """Figures in a box; `below` it what is copied to a shell and must not be broken into lines."""
         self._stop_live()
-        self.say(Panel(_table(rows), title=title, title_align="left", expand=False))
+        self.say(Panel(figures(rows), title=title, title_align="left", expand=False))
         for name, value in below.items():
             for console in (self._terminal, self._log):
                 console.print(Text(f"{name}: {value}"), soft_wrap=True)
@@ -105,7 +105,8 @@ def held_out(score: Score) -> str:
     return text + "".join(f", {name.replace('_', ' ')} {x:.4g}" for name, x in score.measures.items())
 
 
-def _table(rows: dict[str, str]) -> Table:
+def figures(rows: dict[str, str]) -> Table:
+    """-> names and values in two columns."""
     table = Table.grid(padding=(0, 2))
     for name, value in rows.items():
         table.add_row(Text(name, style="dim"), Text(value))

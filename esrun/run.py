@@ -99,12 +99,8 @@ def _locked(cfg: dict, folder: Path, choices, built: Run, loggers: list, earlier
 
 def _with_less_memory(built: Run, show: console.Show) -> Run:
     """The same run with half the population chunk. Raises MemoryError when there is nothing left to halve."""
-    from esrun.training import plan_slices
-
-    chunk = built.config.runtime.population_chunk
-    parts = built.program.parts(built.hyper)
-    _, members = plan_slices(parts, len(built.local_devices), chunk)
-    if members <= parts.strategy.unit:
+    (_, members), *_ = built.program.plan(built.hyper)
+    if members <= built.program.parts(built.hyper).strategy.unit:
         raise MemoryError("the device has no room for one member: make task.episodes or policy.hidden smaller")
     built.config.runtime.population_chunk = members // 2
     show.say(f"out of memory with {members} members at a time: going on with runtime.population_chunk={members // 2}")
@@ -114,7 +110,9 @@ def _with_less_memory(built: Run, show: console.Show) -> Run:
 def _train(
     built: Run, cfg, folder: Path, names, show, loggers, interrupts, resuming: bool, began: float
 ) -> dict[str, Any]:
+    from esrun import memory
     from esrun.compilation import Clock
+    from esrun.health import Health
     from esrun.loop import FAILURES
     from esrun.metrics import Metrics
     from esrun.restarts import train
@@ -123,6 +121,7 @@ def _train(
     parts = built.program.parts(built.hyper)
     p = parts.strategy.population_size
     devices = [f"{device.platform}:{device.id}" for device in built.local_devices]
+    health = Health(built.config.runtime.precision)
     with Clock() as compiling, Saver(folder / "checkpoints", built.config.checkpoint, show.say) as saver:
         start = saver.restore(built) if resuming or saver.any() else None
         generation = start.progress.generation if start else 0
@@ -145,6 +144,8 @@ def _train(
                     for log in loggers:
                         log(line)
                 show.progress(progress)
+                for warning in health.look(progress.rows):
+                    show.say(warning)
 
             outcome = train(
                 built,
@@ -187,6 +188,8 @@ def _train(
         **names,
         "seed": built.config.seed,
         "devices": devices,
+        "peak_memory_bytes": memory.peak_of(built.local_devices, compiling.resident),
+        "predicted_memory_bytes": built.program.plan(built.hyper).bytes * memory.sharing(built.local_devices),
     }
     if progress.searches:
         summary["restarts"] = progress.searches
@@ -197,13 +200,17 @@ def _train(
 
 
 def _closing_rows(summary: dict) -> dict[str, str]:
+    from esrun.memory import shown
+
     rate = summary["env_steps"] / max(summary["training_seconds"], 1e-9)
+    peak = summary["peak_memory_bytes"]
     return {
         "held-out": summary["held_out"],
         "best fitness": f"{summary['best_fitness']:.4g} (one member, one generation's episodes)",
         "stopped by": f"{summary['stop_reason']}, after {summary['generations']} generations",
         "work": f"{summary['env_steps']:.3g} env steps, {rate:.3g} a second",
         "time": f"{summary['wall_seconds']:.1f} s, {summary['compile_seconds']:.1f} s of it compiling",
+        "memory": f"{shown(peak) if peak else '?'} at most, {shown(summary['predicted_memory_bytes'])} of arrays predicted",
     }
 
 

@@ -6,6 +6,7 @@ arguments. Python sees the state between chunks and does all input and output th
 running.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 from einops import rearrange
 from jax.flatten_util import ravel_pytree
 
-from esrun import devices, normalizer
+from esrun import devices, memory, normalizer
 from esrun.strategies.shaping import finite_or_worst
 from esrun.types import Incumbent, Policy, PyTree, Strategy, Task, TrainState
 
@@ -26,7 +27,10 @@ BARREN_LIMIT = 10
 """Generations on end without one finite fitness after which a run gives up."""
 
 MEMORY_OF_CHUNK = 2**28
-"""Bytes of solutions that `population_chunk: auto` holds on a device at a time."""
+"""Most bytes of solutions that `population_chunk: auto` holds on a device at a time: larger ones are no faster."""
+
+SHARE_OF_MEMORY = 0.75
+"""How much of the memory `population_chunk: auto` plans with; a prediction may be off by a fifth."""
 
 INIT, TRAIN, HELD_OUT, SEARCH = range(4)
 """Streams of random keys: what one draws, no other ever does."""
@@ -40,6 +44,17 @@ class Parts(NamedTuple):
     strategy: Strategy
     unravel: Callable[[jax.Array], PyTree]
     n: int
+
+
+class Plan(NamedTuple):
+    """How a device works through its members, and the memory that this is predicted to take."""
+
+    slices: tuple[int, int]
+    """(slices, members a slice)."""
+    bytes: int
+    """Of a device while a generation runs: the training state as it was and as it will be, and all between."""
+    row: dict[str, jax.ShapeDtypeStruct]
+    """The generation's metrics."""
 
 
 class Stop(NamedTuple):
@@ -61,6 +76,8 @@ class Program(NamedTuple):
     evaluate: Callable[[Any, Any, TrainState], tuple[TrainState, jax.Array, dict]]
     """(hyper, seed, state) -> (state, held-out returns [episodes], measures [episodes] each)."""
     parts: Callable[[Any], Parts]
+    plan: Callable[[Any], Plan]
+    """(hyper) -> how the members are worked through. Traces a generation and compiles nothing."""
 
 
 def make_program(
@@ -91,7 +108,7 @@ def make_program(
 
     def advance(hyper, seed, state, stop):
         parts = build(hyper)
-        slices = plan_slices(parts, len(local_devices), population_chunk)
+        slices, _, row = plan(hyper)
 
         def go_on(loop):
             done, state, _ = loop
@@ -103,7 +120,6 @@ def make_program(
             state, row = generation(parts, slices, stream(seed, TRAIN), state)
             return done + 1, state, {name: column.at[done].set(row[name]) for name, column in rows.items()}
 
-        _, row = jax.eval_shape(lambda state: generation(parts, slices, stream(seed, TRAIN), state), state)
         rows = {name: jnp.zeros(CHUNK, figure.dtype) for name, figure in row.items()}
         done, state, rows = jax.lax.while_loop(go_on, body, (jnp.int32(0), state, rows))
         return state, rows, done, reached(parts.strategy, state, stop)
@@ -120,13 +136,55 @@ def make_program(
         )
         return state._replace(held_out=jnp.mean(returns)), returns, measures
 
-    init, advance, evaluate = (devices.on_every(local_devices, f) for f in (init, advance, evaluate))
-    return Program(init, advance, evaluate, build)
+    plans: dict[Any, Plan] = {}
+
+    def plan(hyper):
+        leaves, tree = jax.tree.flatten(hyper)
+        shapes = tuple(jax.ShapeDtypeStruct(jnp.shape(x), x.dtype) for x in leaves)
+        if (tree, shapes) not in plans:
+            abstract = (jax.tree.unflatten(tree, shapes), jax.ShapeDtypeStruct((), jnp.uint32))
+            plans[tree, shapes] = make_plan(
+                parts=build(hyper),
+                trace=functools.partial(_trace, build, len(local_devices), *abstract, jax.eval_shape(init, *abstract)),
+                device_count=len(local_devices),
+                population_chunk=population_chunk,
+                limit=SHARE_OF_MEMORY * (memory.of_each(local_devices) or math.inf),
+            )
+        return plans[tree, shapes]
+
+    programs = {f.__name__: devices.on_every(local_devices, f) for f in (init, advance, evaluate)}
+    return Program(**programs, parts=build, plan=plan)
 
 
 def stream(seed: jax.Array, number: int) -> jax.Array:
     """-> the root key of one of the streams of a run."""
     return jax.random.fold_in(jax.random.key(seed), number)
+
+
+def _trace(build, device_count: int, hyper, seed, state, slices: tuple[int, int]) -> tuple[int, dict]:
+    """A generation, traced -> (bytes that it holds, its row of metrics)."""
+
+    def one(hyper, seed, state):
+        return generation(build(hyper), slices, stream(seed, TRAIN), state)
+
+    traced = jax.make_jaxpr(one, axis_env=[(devices.AXIS, device_count)], return_shape=True)
+    jaxpr, (_, row) = traced(hyper, seed, state)
+    return memory.peak(jaxpr) + memory.tree_bytes((hyper, state, state)), row
+
+
+def make_plan(*, parts: Parts, trace: Callable, device_count: int, population_chunk: int | str, limit: float) -> Plan:
+    """-> the plan: with "auto", slices of at most MEMORY_OF_CHUNK with which a device holds at most `limit` bytes.
+
+    `trace`: (slices, members a slice) -> (bytes, row of metrics). Where nothing fits, slices are of one unit.
+    """
+    slices = plan_slices(parts, device_count, population_chunk)
+    while True:
+        held, row = trace(slices)
+        members, unit = slices[1], parts.strategy.unit
+        if population_chunk != "auto" or held <= limit or members <= unit:
+            return Plan(slices, held, row)
+        fitting = int(members * limit / held)
+        slices = plan_slices(parts, device_count, max(unit, min(fitting, members - unit)))
 
 
 def plan_slices(parts: Parts, device_count: int, population_chunk: int | str) -> tuple[int, int]:

@@ -8,6 +8,8 @@ import jax  # noqa: E402  (esrun sets JAX up before its first import)
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
+from esrun import memory  # noqa: E402
+from esrun.compilation import Clock  # noqa: E402
 from esrun.config import build, checked  # noqa: E402
 from esrun.training import Stop  # noqa: E402
 
@@ -17,6 +19,7 @@ class Program:
 
     def __init__(self, config: dict):
         """`config` is what Hydra composes."""
+        self.compiling = Clock().__enter__()
         self.run = build(checked(config))
         self.seed = jnp.uint32(0)
         self.start = self.run.program.init(self.run.hyper, self.seed)
@@ -38,6 +41,12 @@ class Program:
             self.start = state
 
     def facts(self) -> dict:
-        """-> the number of parameters, the steps of a generation that counted, and the devices in use."""
-        parts = self.run.program.parts(self.run.hyper)
-        return {"parameters": parts.n, "env_steps": self.env_steps, "devices": len(self.run.local_devices)}
+        """-> parameters, steps of a generation that counted, devices in use, memory that was predicted and held."""
+        local = self.run.local_devices
+        return {
+            "parameters": self.run.program.parts(self.run.hyper).n,
+            "env_steps": self.env_steps,
+            "devices": len(local),
+            "predicted_mb": self.run.program.plan(self.run.hyper).bytes * memory.sharing(local) / 1e6,
+            "held_mb": (memory.peak_of(local, self.compiling.resident) or 0) / 1e6,
+        }

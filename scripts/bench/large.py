@@ -23,6 +23,7 @@ SIDES = {
 NOTES = [
     "two hidden layers on the sine task (batches of 64 sequences), OpenAI-ES; evaluation is esrun's on both sides",
     "peak MB: the whole process on the host; peak device MB: JAX's own account, on accelerators",
+    "arrays MB, predicted MB: what esrun held beyond Python, libraries and compiler, and what its plan said",
     "esrun ×: how many times longer a generation takes than esrun's",
 ]
 
@@ -57,6 +58,8 @@ def compared(width: int, p: int, options: Options, notes: list[str]) -> list[dic
             "parameters × members/s": facts[name]["parameters"] * p * generations / timing.median,
             "peak MB": facts[name]["peak_mb"],
             "peak device MB": facts[name].get("device_peak_mb"),
+            "arrays MB": facts[name].get("held_mb"),
+            "predicted MB": facts[name].get("predicted_mb"),
             "esrun ×": None if name == "esrun" else ratio(timing, timings["esrun"]),
             "generations": generations,
             "seconds": timing.seconds,

@@ -1,0 +1,136 @@
+"""`esrun explain`: figures by hand, warnings with the alternative, nothing left behind and nothing compiled."""
+
+import json
+import os
+
+import pytest
+
+from esrun import memory
+from esrun.compilation import Clock
+from esrun.explain import explain
+
+PENDULUM = ["task=pendulum", "strategy=cma_es", "runtime.devices=2"]
+SINE = ["task=sine", "strategy=openai_es", "runtime.devices=2"]
+
+
+@pytest.fixture
+def explained(capsys):
+    """-> (overrides) -> the figures of `esrun explain --json`."""
+
+    def run(*overrides):
+        assert explain(["--json", *overrides]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def test_the_figures_of_cma_es_on_pendulum_are_those_counted_by_hand(explained):
+    cost = explained(*PENDULUM)
+    n = 3 * 48 + 48 + 48 + 1
+    # C, its two roots, three vectors; sigma, generation, definite
+    state = 3 * n * n * 4 + 3 * n * 4 + 4 + 4 + 1
+    expected = {
+        "num_params": n,
+        "state_bytes": state,
+        # generation, env steps, best fitness, held-out, barren
+        "checkpoint_bytes": state + 4 + 8 + 4 + 4 + 4,
+        "population_size": 100,
+        "population_bytes_per_device": 50 * n * 4,
+        "slices": 1,
+        "members_per_slice": 50,
+        "slice_bytes": 50 * n * 4,
+        "evaluations": 200 * 100,
+        "env_steps_per_generation": 100 * 20 * 200,
+        "env_steps": 200 * 100 * 20 * 200,
+        "held_out": {"evaluations": 10, "episodes": 128, "env_steps": 10 * 128 * 200},
+        "warnings": [],
+    }
+    assert {key: cost[key] for key in expected} == expected
+    assert [layer["num_params"] for layer in cost["layers"]] == [192, 49]
+    assert cost["layers"][0]["shapes"] == {"w": [3, 48], "b": [48]}
+
+
+def test_slices_are_those_that_a_run_would_make(explained):
+    cost = explained(*SINE, "policy.hidden=[1024,1024]")
+    n = 7 * 1024 + 1024 + 1024 * 1024 + 1024 + 1024 + 1
+    assert cost["num_params"] == n
+    assert (cost["slices"], cost["members_per_slice"]) == (3, 44)  # 2^28 // 4 n = 63 members at most, 128 a device
+    assert cost["slice_bytes"] == 44 * n * 4
+    # the mean and Adam's two moments before and after; XLA's own account of the temporaries was 388 MiB
+    assert cost["predicted_memory_bytes"] == pytest.approx(2 * (388 * 2**20 + 6 * n * 4), rel=0.05)
+
+
+def test_steps_that_the_task_fixes_are_known_without_a_table(explained):
+    assert explained(*SINE)["env_steps_per_generation"] == 256 * 64
+    assert explained("task=sphere")["env_steps_per_generation"] == 100
+
+
+def test_nothing_is_compiled_but_what_python_asks_of_single_numbers_and_no_folder_is_made(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    with Clock() as compiling:
+        assert explain(["task=sphere", "strategy=sep_cma_es", "task.dimension=30000"]) == 0
+    assert compiling._longest < 1
+    assert not list(tmp_path.iterdir())
+    shown = capsys.readouterr().out
+    for part in ("30,000 parameters", "sep_cma_es, 100 members", "up to 20,000 env steps", "predicted"):
+        assert part in shown
+
+
+WARNINGS = {
+    "will not fit": (["task=sphere", "task.dimension=100000", "strategy=cma_es"], ["strategy=sep_cma_es", "GiB"]),
+    "updates matrices of 5000 x 5000": (
+        ["task=sphere", "task.dimension=5000", "strategy=cma_es"],
+        ["95.4 MiB each", "strategy=sep_cma_es"],
+    ),
+    "finer than float32": (["task=sphere", "stop.fitness=-1e-8"], ["write runtime.precision=float64"]),
+    "held-out evaluation plays": (["task=sphere", "eval.every=1"], ["25600 episodes", "20000", "eval.every"]),
+    "places stay empty": (
+        [
+            *SINE,
+            "strategy.population_size=9",
+            "strategy.antithetic=false",
+            "runtime.population_chunk=4",
+            "eval.episodes=2",
+        ],
+        ["3 of 12", "strategy.population_size=12"],
+    ),
+}
+
+
+@pytest.mark.parametrize("part", WARNINGS)
+def test_what_is_hopeless_or_unwise_is_said_with_the_alternative(part, explained, monkeypatch):
+    monkeypatch.setattr(memory, "machine", lambda: 16 * 2**30)
+    monkeypatch.setattr(memory, "available", lambda: 16 * 2**30)
+    overrides, more = WARNINGS[part]
+    (line,) = explained(*overrides)["warnings"]
+    assert part in line
+    for word in more:
+        assert word in line
+
+
+def test_a_strategy_linear_in_n_and_a_reachable_target_get_no_warning(explained):
+    assert explained("task=sphere", "task.dimension=100000", "strategy=sep_cma_es")["warnings"] == []
+    assert explained("task=sphere", "stop.fitness=-1e-3")["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "part"),
+    [
+        (["strategy.sgma=1"], "strategy.sgma is not a key"),
+        (["strategy.sigma=-1"], "strategy.sigma must be greater than 0"),
+        (["-m", "seed=0,1"], "leave out -m"),
+        (["runtime.devices=9"], "runtime.devices must be at most"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line(overrides, part, capsys):
+    assert explain(overrides) == 2
+    said = capsys.readouterr().err
+    assert part in said
+    assert said.count("\n") == 1
+
+
+def test_the_memory_of_this_machine_is_known():
+    assert 2**28 < memory.available() <= memory.machine() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 2**26 < memory.resident() <= memory.most_resident() + 2**24
