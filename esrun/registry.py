@@ -35,6 +35,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "cma_es": Option(schema.CMAES, "esrun.strategies.cma_es:make_cma_es"),
         "sep_cma_es": Option(schema.SepCMAES, "esrun.strategies.sep_cma_es:make_sep_cma_es"),
         "ma_es": Option(schema.MAES, "esrun.strategies.ma_es:make_ma_es"),
+        "lm_ma_es": Option(schema.LMMAES, "esrun.strategies.lm_ma_es:make_lm_ma_es"),
         "snes": Option(schema.SNES, "esrun.strategies.snes:make_snes"),
         "xnes": Option(schema.XNES, "esrun.strategies.xnes:make_xnes"),
         "simple_gaussian": Option(schema.SimpleGaussian, "esrun.strategies.simple_gaussian:make_simple_gaussian"),

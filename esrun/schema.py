@@ -102,6 +102,11 @@ class MAES(Selection):  # noqa: D101
     c_m: Positive
 
 
+class LMMAES(Selection):  # noqa: D101
+    name: Literal["lm_ma_es"]
+    c_m: Positive
+
+
 class SNES(Model):  # noqa: D101
     name: Literal["snes"]
     population_size: Literal["auto"] | Annotated[int, Field(ge=2)]
