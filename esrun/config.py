@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
@@ -47,6 +48,11 @@ def _checked_option(kind: str, given: Any, where: str):
             f"{where}.name must be a registered {kind}, got {name!r}{nearest(str(name), known)}: "
             f"write one of {', '.join(known)}"
         ) from None
+    if option.extra and not find_spec(option.extra):
+        raise ConfigError(
+            f"{where}.name={name} needs the package {option.extra}, which is not installed: "
+            f"pip install 'esrun[{option.extra}]'"
+        )
     try:
         return option.schema.model_validate(given)
     except ValidationError as error:
@@ -260,7 +266,8 @@ def _program(structure: str, local: tuple, population_chunk: int | str, precisio
         from jax.flatten_util import ravel_pytree
 
         options = {kind: joined(chosen[kind], hyper[kind]) for kind in KINDS}
-        factories = {kind: registry.factory(kind, options[kind].pop("name")) for kind in KINDS}
+        names = {kind: options[kind].pop("name") for kind in KINDS}
+        factories = {kind: registry.factory(kind, name) for kind, name in names.items()}
         options["task"].pop("generations", None)
         options["policy"].pop("normalize_input", None)
         options["strategy"].pop("max_restarts", None)
@@ -268,8 +275,9 @@ def _program(structure: str, local: tuple, population_chunk: int | str, precisio
         policy = factories["policy"](input_shape=task.input_shape, output_size=task.output_size, **options["policy"])
         params = jax.eval_shape(policy.init, jax.random.key(0))
         flat, unravel = ravel_pytree(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), params))
-        layout = {"unravel": unravel} if "unravel" in inspect.signature(factories["strategy"]).parameters else {}
-        strategy = factories["strategy"](n=len(flat), **layout, **options["strategy"])
+        given = {"n": len(flat), "name": names["strategy"], "unravel": unravel}
+        wanted = inspect.signature(factories["strategy"]).parameters
+        strategy = factories["strategy"](**{k: x for k, x in given.items() if k in wanted}, **options["strategy"])
         return Parts(task, policy, strategy, unravel, len(flat))
 
     return make_program(

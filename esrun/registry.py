@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pkgutil import resolve_name
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, create_model
 
@@ -22,6 +22,8 @@ class Option(NamedTuple):
     schema: type[BaseModel]
     factory: str
     """"module:function", imported when a run is built: that is where JAX comes in."""
+    extra: str | None = None
+    """The optional package that it needs, which is also the name of the extra."""
 
 
 OPTIONS: dict[str, dict[str, Option]] = {
@@ -39,10 +41,15 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "cma_es": Option(schema.CMAES, "esrun.strategies.cma_es:make_cma_es"),
         "sep_cma_es": Option(schema.SepCMAES, "esrun.strategies.sep_cma_es:make_sep_cma_es"),
         "ma_es": Option(schema.MAES, "esrun.strategies.ma_es:make_ma_es"),
+        "lm_ma_es": Option(schema.LMMAES, "esrun.strategies.lm_ma_es:make_lm_ma_es"),
         "snes": Option(schema.SNES, "esrun.strategies.snes:make_snes"),
         "xnes": Option(schema.XNES, "esrun.strategies.xnes:make_xnes"),
         "simple_gaussian": Option(schema.SimpleGaussian, "esrun.strategies.simple_gaussian:make_simple_gaussian"),
         "simple_ga": Option(schema.SimpleGA, "esrun.strategies.simple_ga:make_simple_ga"),
+    }
+    | {
+        name: Option(schema.Evosax, "esrun.strategies.evosax:make_evosax", extra="evosax")
+        for name in get_args(schema.EvosaxName)
     },
     "policy": {
         "mlp": Option(schema.MLP, "esrun.policies.mlp:make_mlp"),
@@ -58,7 +65,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
 
 PLURAL = {"task": "tasks", "strategy": "strategies", "policy": "policies", "logger": "loggers"}
 
-GIVEN = {"n", "unravel", "input_shape", "output_size"}
+GIVEN = {"n", "name", "unravel", "input_shape", "output_size"}
 """Arguments of factories that no configuration sets: they follow from the other parts."""
 
 

@@ -27,6 +27,15 @@ Optimizer = Literal[
     "yogi",
 ]  # fmt: skip
 
+# the algorithms of evosax 0.3; a test holds the list against evosax
+EvosaxName = Literal[
+    "ARS", "ASEBO", "CMAAnchoredLES", "CMA_ES", "CR_FM_NES", "DES", "DifferentialEvolution", "DiffusionEvolution",
+    "ESMC", "EvoTF_ES", "GESMR_GA", "GradientlessDescent", "GuidedES", "HillClimbing", "LES", "LGA", "LM_MA_ES",
+    "MA_ES", "MR15_GA", "NoiseReuseES", "Open_ES", "PGPE", "PSO", "PersistentES", "RandomSearch", "Rm_ES", "SAMR_GA",
+    "SNES", "SV_CMA_ES", "SV_Open_ES", "Sep_CMA_ES", "SimpleES", "SimpleGA", "SimulatedAnnealing", "iAMaLGaM_Full",
+    "iAMaLGaM_Univariate", "xNES",
+]  # fmt: skip
+
 
 class Model(BaseModel):
     """Unknown keys and wrong types are errors; 1 is taken for 1.0, and nothing else is converted."""
@@ -162,6 +171,11 @@ class MAES(Selection):  # noqa: D101
     c_m: Positive
 
 
+class LMMAES(Selection):  # noqa: D101
+    name: Literal["lm_ma_es"]
+    c_m: Positive
+
+
 class SNES(Model):  # noqa: D101
     name: Literal["snes"]
     population_size: Literal["auto"] | Annotated[int, Field(ge=2)]
@@ -201,6 +215,26 @@ class SimpleGA(Model):  # noqa: D101
             raise ValueError(
                 "strategy.elites must be less than strategy.population_size, which counts them too, got "
                 f"{self.elites} elites of {self.population_size}: write strategy.elites={self.population_size // 2}"
+            )
+        return self
+
+
+class Evosax(Model):  # noqa: D101
+    name: EvosaxName
+    population_size: Annotated[int, Field(ge=2)]
+    sigma: Positive
+    optimizer: Optimizer | None
+    learning_rate: Positive | None
+    params: dict[str, bool | int | float]
+    options: dict[str, bool | int]  # no text: one of evosax's arguments is the path of a pickle
+
+    @model_validator(mode="after")
+    def _both(self):
+        if (self.optimizer is None) != (self.learning_rate is None):
+            raise ValueError(
+                "strategy.optimizer and strategy.learning_rate must be given together, or neither for evosax's own, "
+                f"got {self.optimizer} and {self.learning_rate}: write strategy.optimizer=adam "
+                "strategy.learning_rate=0.01"
             )
         return self
 

@@ -21,6 +21,7 @@ STRATEGIES = [
     pytest.param("cma_es", {}, id="cma_es"),
     pytest.param("sep_cma_es", {}, id="sep_cma_es"),
     pytest.param("ma_es", {}, id="ma_es"),
+    pytest.param("lm_ma_es", {}, id="lm_ma_es"),
     pytest.param("snes", {}, id="snes"),
     pytest.param("xnes", {}, id="xnes"),
     pytest.param("simple_gaussian", {}, id="simple_gaussian"),

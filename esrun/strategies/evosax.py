@@ -1,0 +1,208 @@
+"""Any algorithm of evosax behind esrun's interface.
+
+Lange: evosax: JAX-based Evolution Strategies, 2022, https://arxiv.org/abs/2212.04180, version 0.3. The name of an
+algorithm is its key in `evosax.algorithms.algorithms`.
+
+evosax asks for a whole population and is told about a whole population, so a slice cannot be made alone. The state
+holds the key that the population is drawn with, and every slice on every device draws all of it and takes its own rows;
+`update` draws it once more, for evosax's own state behind `ask`. The price is p x n memory on each device, whatever
+`runtime.population_chunk` says, and sampling that more devices do not make faster. Evaluations are spread as always.
+
+Methods that keep a distribution start at the policy's mean. Those that keep a population start from N(mean, sigma^2),
+which is the first generation; the `mean` that esrun holds out and saves is then the best of the present population.
+The Stein variational methods have several distributions, started from N(mean, sigma^2): `mean` is that of the one that
+found the best solution. RandomSearch knows no start at all, and draws from N(0, sigma^2).
+"""
+
+import dataclasses
+import inspect
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from evosax.algorithms import algorithms
+from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
+
+from esrun.compose import nearest
+from esrun.strategies.shaping import raw
+from esrun.types import Strategy
+
+SCALES = ("std_init", "radius_max", "scale_factor")
+"""Parameters of evosax's that say how far from the mean the search begins: what sigma sets."""
+
+
+class State(NamedTuple):
+    """evosax's state, and what every strategy shows."""
+
+    mean: jax.Array  # [n]
+    sigma: jax.Array  # [] mean of evosax's std; the population's spread where it has none
+    search: Any  # evosax's own
+    key: jax.Array  # [2] uint32, the data of the key that all generations' keys come from
+    generation: jax.Array  # [] int32
+
+
+def make_evosax(
+    *,
+    n: int,
+    name: str,
+    population_size: int,
+    sigma: jax.Array | float,
+    optimizer: str | None,
+    learning_rate: jax.Array | float | None,
+    params: dict,
+    options: dict,
+) -> Strategy:
+    """evosax's algorithm `name` over n parameters.
+
+    `params` replace numbers of its `default_params`, `options` whole numbers and switches of its constructor. Raises
+    ValueError for those that it does not have, and with evosax's words where it refuses a size.
+    """
+    algorithm, defaults = _constructed(name, n, population_size, sigma, optimizer, learning_rate, options)
+    known = _numbers(defaults)
+    _only(known, params, f"strategy.params of {name}")
+    settings = defaults.replace(**{scale: sigma for scale in SCALES if scale in known} | params)
+    keeps_population = isinstance(algorithm, PopulationBasedAlgorithm)
+    populations = options.get("num_populations")
+
+    def call(method, *arguments):
+        """A method of evosax's, traced in place: its own `jit` would keep every object, and what it holds, alive."""
+        return getattr(type(algorithm), method).__wrapped__(algorithm, *arguments)
+
+    def around(key, mean, rows):
+        return mean + sigma * jax.random.normal(key, (rows, n), mean.dtype)
+
+    def shown(search, mean):
+        """-> (mean [n], sigma []) of evosax's state."""
+        if keeps_population:
+            mean = search.population[jnp.argmin(search.fitness)]
+        elif populations:
+            mean = search.mean[jnp.argmin(search.best_fitness)]
+        else:
+            mean = search.mean
+        if hasattr(search, "std"):
+            return mean, jnp.mean(search.std)
+        return mean, jnp.mean(jnp.std(search.population, axis=0)) if keeps_population else jnp.asarray(sigma)
+
+    def init(key, mean):
+        init_key, first_key, key = jax.random.split(key, 3)
+        if keeps_population:
+            first = around(first_key, mean, population_size)
+            search = call("init", init_key, first, jnp.zeros(population_size, mean.dtype), settings)
+        else:
+            start = around(first_key, mean, populations) if populations else mean
+            search = call("init", init_key, start, settings)
+        search = jax.tree.map(lambda x: _settled(x, mean.dtype), search)
+        _, shown_sigma = shown(search, mean)
+        return State(mean, jnp.asarray(shown_sigma, mean.dtype), search, jax.random.key_data(key), jnp.int32(0))
+
+    def drawn(state):
+        """-> (population [p, n], evosax's state behind `ask`, the key to tell with)."""
+        key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.generation)
+        ask_key, tell_key = jax.random.split(key)
+
+        def asked():
+            population, search = call("ask", ask_key, state.search, settings)
+            return population.astype(state.mean.dtype), _alike(search, state.search)
+
+        if keeps_population:
+            first = (state.search.population, state.search)
+            population, search = jax.lax.cond(state.generation == 0, lambda: first, asked)
+        else:
+            population, search = asked()
+        # behind the barrier the population is made whole, with the same bits for every slice
+        return jax.lax.optimization_barrier(population), search, tell_key
+
+    def ask(key, state, members):
+        del key
+        population, _, _ = drawn(state)
+        return population[members]
+
+    def weigh(state, fitness):
+        del state
+        return fitness
+
+    def recombine(state, solutions, weights):
+        del state, solutions, weights
+        return ()
+
+    def update(state, sums, fitness):
+        del sums
+        population, search, key = drawn(state)
+        cost = -raw(fitness)  # evosax minimises, and does not expect NaN everywhere
+
+        def told():
+            return _alike(call("tell", key, population, cost, search, settings)[0], state.search)
+
+        def begun():
+            return _alike(call("init", key, population, cost, settings), state.search)
+
+        search = jax.lax.cond(state.generation == 0, begun, told) if keeps_population else told()
+        mean, shown_sigma = shown(search, state.mean)
+        return State(
+            mean.astype(state.mean.dtype),
+            jnp.asarray(shown_sigma, state.sigma.dtype),
+            search,
+            state.key,
+            state.generation + 1,
+        )
+
+    return Strategy(population_size, init, ask, weigh, recombine, update)
+
+
+def _constructed(name, n, population_size, sigma, optimizer, learning_rate, options):
+    """-> (evosax's object, its default parameters)."""
+    arguments = inspect.signature(algorithms[name].__init__).parameters
+    simple = {key for key, a in arguments.items() if a.annotation in (bool, int, int | None)} - {"population_size"}
+    _only(simple, options, f"strategy.options of {name}")
+    given = dict(options)
+    if "num_populations" in arguments:
+        populations = given.get("num_populations")
+        if not populations or population_size % populations:
+            raise ValueError(
+                f"strategy.name={name} splits strategy.population_size into strategy.options.num_populations equal "
+                f"ones, got {population_size} and {populations}: write +strategy.options.num_populations=2"
+            )
+        population_size //= populations
+    if optimizer and "optimizer" not in arguments:
+        raise ValueError(
+            f"strategy.optimizer must be null with strategy.name={name}, which takes none, got {optimizer}: "
+            "write strategy.optimizer=null strategy.learning_rate=null"
+        )
+    if optimizer:
+        given["optimizer"] = getattr(optax, optimizer)(learning_rate)
+    if "std_schedule" in arguments:
+        given["std_schedule"] = optax.constant_schedule(sigma)
+    if "sampling_fn" in arguments:
+        given["sampling_fn"] = lambda key: sigma * jax.random.normal(key, (n,))
+    try:
+        with jax.ensure_compile_time_eval():  # evosax turns arrays into Python numbers here
+            algorithm = algorithms[name](population_size=population_size, solution=jnp.zeros(n), **given)
+            return algorithm, algorithm.default_params
+    except AssertionError as error:
+        raise ValueError(f"strategy.name={name} refuses strategy.population_size={population_size}: {error}") from error
+
+
+def _numbers(params) -> set[str]:
+    """-> the names of the parameters that are one number."""
+    fields = {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
+    return {key for key, x in fields.items() if isinstance(x, (bool, int, float, jax.Array)) and jnp.ndim(x) == 0}
+
+
+def _only(known: set[str], given: dict, what: str) -> None:
+    for key in given:
+        if key not in known:
+            raise ValueError(f"{what} must be of {', '.join(sorted(known)) or 'none'}, got {key}{nearest(key, known)}")
+
+
+def _settled(x, dtype) -> jax.Array:
+    """-> a leaf of a first state as an array of a type that no update changes."""
+    x = jnp.asarray(x)
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        return x.astype(dtype)
+    return x.astype(jnp.int32) if jnp.issubdtype(x.dtype, jnp.signedinteger) else x.astype(x.dtype)
+
+
+def _alike(new, old):
+    """-> evosax's new state with the types and shapes of the old one."""
+    return jax.tree.map(lambda a, b: jnp.broadcast_to(jnp.asarray(a).astype(b.dtype), b.shape), new, old)

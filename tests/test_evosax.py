@@ -1,0 +1,214 @@
+"""evosax's algorithms behind esrun's interface: the numbers of evosax's own loop, all the names, and refusals."""
+
+import sys
+from typing import get_args
+
+import evosax.algorithms
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from asktell import fresh, tell
+
+from esrun.checkpoint import Checkpoint, load, save
+from esrun.cli import list_options, main
+from esrun.compose import ConfigError, composed
+from esrun.config import build, checked
+from esrun.schema import EvosaxName
+from esrun.strategies.evosax import make_evosax
+
+NAMES = sorted(get_args(EvosaxName))
+N, P = 5, 8
+pytestmark = pytest.mark.filterwarnings("ignore:optax.global_norm is deprecated")  # evosax calls it in ClipUp
+
+
+def make(name, n=N, **changes):
+    given = {
+        "population_size": P,
+        "sigma": 0.1,
+        "optimizer": None,
+        "learning_rate": None,
+        "params": {},
+        "options": {"num_populations": 2} if name.startswith("SV_") else {},
+    }
+    return make_evosax(n=n, name=name, **(given | changes))
+
+
+def f(x):
+    return jnp.sum((x - 1) ** 2 * jnp.arange(1, len(x) + 1))
+
+
+def first(strategy, n=N):
+    """-> a first state, compiled as one."""
+    return jax.jit(lambda: fresh(strategy, jnp.zeros(n)))()
+
+
+def step(strategy, state):
+    solutions = strategy.ask(jax.random.key(9), state, jnp.arange(strategy.population_size))
+    return tell(strategy, state, solutions, -jax.vmap(f)(solutions))
+
+
+def trained(name, generations=3):
+    """-> the state after some generations of maximising -f."""
+    strategy = make(name)
+    begin = fresh(strategy, jnp.zeros(N))
+    return jax.lax.scan(lambda state, _: (step(strategy, state), None), begin, None, length=generations)[0]
+
+
+def test_the_names_are_those_of_evosax():
+    assert sorted(evosax.algorithms.algorithms) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_algorithm_traces_to_a_state_that_keeps_its_types(name):
+    # a scan refuses a state that changes its types or shapes
+    state = jax.eval_shape(lambda: trained(name))
+    assert (state.mean.shape, state.sigma.shape) == ((N,), ())
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(state)} <= {"float32", "int32", "uint32", "bool"}
+
+
+@pytest.mark.parametrize("name", ["GradientlessDescent", "LGA", "PGPE", "PSO", "RandomSearch", "SV_CMA_ES"])
+@pytest.mark.usefixtures("quick_to_compile")
+def test_three_generations_climb(name):
+    state = jax.jit(lambda: trained(name))()
+    assert float(f(state.mean)) < float(f(jnp.zeros(N)))
+    assert 0 < float(state.sigma) < 1
+
+
+def keys(generations):
+    """-> (init, first population, [(ask, tell)]) as the strategy derives them."""
+    init_key, first_key, key = jax.random.split(jax.random.key(0), 3)
+    return init_key, first_key, [jax.random.split(jax.random.fold_in(key, g)) for g in range(generations)]
+
+
+@pytest.mark.parametrize(
+    ("name", "constructor", "replaced"),
+    [("Open_ES", {"std_schedule": optax.constant_schedule(0.1)}, {}), ("CMA_ES", {}, {"std_init": 0.1})],
+)
+def test_a_distribution_goes_the_way_of_evosaxs_own_loop(name, constructor, replaced):
+    with jax.enable_x64(True):
+        theirs = evosax.algorithms.algorithms[name](population_size=P, solution=jnp.zeros(N), **constructor)
+        params = theirs.default_params.replace(**replaced)
+        init, _, rest = keys(5)
+        expected = theirs.init(init, jnp.zeros(N), params)
+        for ask_key, tell_key in rest:
+            population, expected = theirs.ask(ask_key, expected, params)
+            expected, _ = theirs.tell(tell_key, population, jax.vmap(f)(population), expected, params)
+
+        strategy = make(name)
+        state, ours = first(strategy), jax.jit(lambda state: step(strategy, state))
+        for _ in range(5):
+            state = ours(state)
+        np.testing.assert_allclose(state.mean, expected.mean, rtol=1e-12)
+        np.testing.assert_allclose(state.sigma, expected.std, rtol=1e-12)
+        assert np.abs(state.mean).max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "constructor"),
+    [("SimpleGA", {"std_schedule": optax.constant_schedule(0.1)}), ("DifferentialEvolution", {})],
+)
+def test_a_population_goes_the_way_of_evosaxs_own_loop(name, constructor):
+    with jax.enable_x64(True):
+        theirs = evosax.algorithms.algorithms[name](population_size=P, solution=jnp.zeros(N), **constructor)
+        params = theirs.default_params
+        _, first_key, rest = keys(6)
+        population = 0.1 * jax.random.normal(first_key, (P, N))
+        expected = theirs.init(rest[0][1], population, jax.vmap(f)(population), params)  # the first generation
+        for ask_key, tell_key in rest[1:]:
+            population, expected = theirs.ask(ask_key, expected, params)
+            expected, _ = theirs.tell(tell_key, population, jax.vmap(f)(population), expected, params)
+
+        strategy = make(name)
+        state, ours = first(strategy), jax.jit(lambda state: step(strategy, state))
+        for _ in range(6):
+            state = ours(state)
+        np.testing.assert_allclose(state.search.population, expected.population, rtol=1e-12)
+        np.testing.assert_allclose(state.mean, theirs.get_best_solution(expected), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["Open_ES", "SimpleGA"])
+def test_a_member_has_the_same_bits_in_any_company(name):
+    strategy = make(name, n=33, population_size=50)
+    state, ask = first(strategy, 33), jax.jit(strategy.ask)
+    whole = np.asarray(ask(jax.random.key(9), state, jnp.arange(50)))
+    for members in ([0], [7, 8, 9], list(range(25, 50))):
+        np.testing.assert_array_equal(ask(jax.random.key(9), state, jnp.asarray(members)), whole[members])
+
+
+@pytest.mark.parametrize("name", ["CMA_ES", "SimpleGA"])
+def test_a_failed_evaluation_counts_as_the_worst(name):
+    strategy = make(name)
+    update = jax.jit(lambda state, fitness: strategy.update(state, (), fitness))
+    state = update(first(strategy), -jnp.arange(8.0))
+    failed = update(state, jnp.array([3.0, jnp.nan, 1.0, 2.0, -jnp.inf, 5.0, 0.0, -4.0]))
+    worst = update(state, jnp.array([3.0, -4.0, 1.0, 2.0, -4.0, 5.0, 0.0, -4.0]))
+    jax.tree.map(np.testing.assert_array_equal, failed, worst)
+
+
+def test_sigma_params_optimizer_and_options_reach_evosax():
+    state = first(make("PGPE", sigma=0.25))
+    assert (float(state.sigma), float(first(make("PGPE", params={"std_init": 0.5})).sigma)) == (0.25, 0.5)
+    # a step of plain gradient descent is ten times as long with ten times the learning rate
+    short, long = (
+        jax.jit(step, static_argnums=0)(s, first(s)).mean
+        for s in (make("Open_ES", optimizer="sgd", learning_rate=rate) for rate in (0.01, 0.1))
+    )
+    np.testing.assert_allclose(long, 10 * short, rtol=1e-5)
+    assert first(make("SV_CMA_ES", options={"num_populations": 4})).search.mean.shape == (4, N)
+
+
+@pytest.mark.parametrize("name", ["CMA_ES", "PSO"])
+def test_a_state_comes_back_from_a_checkpoint_and_goes_on_to_the_same_bits(name, tmp_path):
+    strategy = make(name)
+    ours = jax.jit(lambda state: step(strategy, state))
+    state = ours(ours(first(strategy)))
+    path = save(tmp_path, Checkpoint(jax.tree.map(np.asarray, state), {"generation": 2}), 1)
+    back = load(path, jax.eval_shape(lambda: fresh(strategy, jnp.zeros(N)))).state
+    jax.tree.map(np.testing.assert_array_equal, ours(back), ours(state))
+
+
+def complaint(*overrides, until=checked):
+    with pytest.raises(ConfigError) as caught:
+        until(checked(composed(["task=sphere", "strategy=evosax", *overrides])[0]))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_the_schema_refuses():
+    for overrides, parts in {
+        ("strategy.name=Open_SE",): ["strategy.name must be a registered strategy", "did you mean Open_ES", "PGPE"],
+        ("strategy.sigma=0",): ["strategy.sigma must be greater than 0"],
+        ("strategy.optimizer=adam",): ["must be given together", "strategy.learning_rate=0.01"],
+        ("+strategy.options.params_path=x.pkl",): ["strategy.options.params_path must be", "got 'x.pkl'"],
+    }.items():
+        line = complaint(*overrides, until=lambda config: None)
+        assert all(part in line for part in parts), line
+
+
+def test_what_evosax_refuses():
+    for overrides, parts in {
+        ("strategy.name=Open_ES", "strategy.population_size=9"): ["Open_ES refuses", "must be even"],
+        ("strategy.name=PGPE", "+strategy.params.std_rl=0.1"): ["strategy.params of PGPE", "did you mean std_lr"],
+        ("strategy.name=LES", "+strategy.options.params_path=1"): ["strategy.options of LES must be of none"],
+        ("strategy.name=SV_CMA_ES",): ["strategy.options.num_populations", "got 100 and None"],
+        ("strategy.name=PSO", "strategy.optimizer=adam", "strategy.learning_rate=1e-2"): ["takes none, got adam"],
+    }.items():
+        line = complaint(*overrides, until=build)
+        assert all(part in line for part in parts), line
+
+
+def test_without_evosax_one_line_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setattr("esrun.config.find_spec", lambda name: None)
+    monkeypatch.setattr(sys, "argv", ["esrun"])
+    assert main(["task=sphere", "strategy=evosax", "strategy.name=Open_ES"]) == 2
+    error = capsys.readouterr().err
+    assert "strategy.name=Open_ES needs the package evosax" in error
+    assert "pip install 'esrun[evosax]'" in error
+    assert error.count("\n") == 1
+
+
+def test_the_list_shows_it_once(capsys):
+    assert list_options(["strategies"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()].count("evosax") == 1
