@@ -2,16 +2,19 @@
 
 from typing import Any, NamedTuple
 
-import gymnax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from einops import reduce, repeat
-from gymnax.environments import spaces
 
 from esrun.cpu_kernels import tuned
+from esrun.deferred import deferred
 from esrun.normalizer import normalize, observe
 from esrun.types import Evaluation, PyTree, Sums, Task
+
+with deferred("matplotlib.pyplot", "seaborn"):  # five environments import them for their pictures: 1 s of a start
+    import gymnax
+    from gymnax.environments import spaces
 
 
 class Episode(NamedTuple):
