@@ -234,14 +234,12 @@ def _map(function, tree):
 def _program(structure: str, local: tuple, population_chunk: int | str, precision: str, held_out_episodes: int):
     """One program for all runs of the same structure: a sweep over numbers compiles once."""
     del precision  # part of the key: programs are traced in it
-    from esrun.training import Parts, make_program
+    from esrun.training import Parts, make_program, make_unravel
 
     chosen = json.loads(structure)
 
     def parts(hyper) -> Parts:
         import jax
-        import jax.numpy as jnp
-        from jax.flatten_util import ravel_pytree
 
         options = {kind: joined(chosen[kind], hyper[kind]) for kind in KINDS}
         factories = {kind: registry.factory(kind, options[kind].pop("name")) for kind in KINDS}
@@ -249,10 +247,10 @@ def _program(structure: str, local: tuple, population_chunk: int | str, precisio
         options["policy"].pop("normalize_input", None)
         task = factories["task"](**options["task"])
         policy = factories["policy"](input_shape=task.input_shape, output_size=task.output_size, **options["policy"])
-        params = jax.eval_shape(policy.init, jax.random.key(0))
-        flat, unravel = ravel_pytree(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), params))
-        strategy = factories["strategy"](n=len(flat), **options["strategy"])
-        return Parts(task, policy, strategy, unravel, len(flat))
+        params = jax.eval_shape(lambda: policy.init(jax.random.key(0)))
+        n = sum(x.size for x in jax.tree.leaves(params))
+        strategy = factories["strategy"](n=n, **options["strategy"])
+        return Parts(task, policy, strategy, make_unravel(params), n)
 
     return make_program(
         build=parts,

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from esrun.schema import Config
@@ -95,7 +94,8 @@ def train(
     being used; to be read, not changed). `interrupted` is asked between chunks. `stop.seconds` counts from the first
     chunk's end, so that compiling does not shorten a run.
     """
-    seed = jnp.uint32(config.seed)
+    seed = np.uint32(config.seed)
+    program.prepare(hyper, seed, _stop(config, 0), start and start.state)
     if start is None:
         state, progress = program.init(hyper, seed), Progress(0, 0, 0.0, -np.inf, [], None)
     else:
@@ -151,10 +151,10 @@ def _stop(config: Config, generation: int) -> Stop:
     stop = config.stop
     steps = 2**64 - 1 if stop.env_steps is None else stop.env_steps
     return Stop(
-        generation=jnp.int32(generation),
-        fitness=jnp.asarray(np.inf if stop.fitness is None else stop.fitness, float),
-        held_out=jnp.asarray(np.inf if stop.eval is None else stop.eval, float),
-        env_steps=jnp.asarray([steps >> 32, steps & 0xFFFFFFFF], jnp.uint32),
+        generation=np.asarray(generation, np.int32),
+        fitness=np.asarray(np.inf if stop.fitness is None else stop.fitness),
+        held_out=np.asarray(np.inf if stop.eval is None else stop.eval),
+        env_steps=np.array([steps >> 32, steps & 0xFFFFFFFF], np.uint32),
     )
 
 

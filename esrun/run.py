@@ -113,6 +113,8 @@ def _with_less_memory(built: Run, show: console.Show) -> Run:
 def _train(
     built: Run, cfg, folder: Path, names, show, loggers, interrupts, resuming: bool, began: float
 ) -> dict[str, Any]:
+    import numpy as np
+
     from esrun.compilation import Clock
     from esrun.loop import FAILURES, train
     from esrun.metrics import Metrics
@@ -158,7 +160,7 @@ def _train(
     if not failed:
         rundir.save_policy(
             folder / "policy.safetensors",
-            parts.unravel(outcome.state.strategy.mean),
+            parts.unravel(np.asarray(outcome.state.strategy.mean)),
             outcome.state.normalizer,
             {
                 "policy": cfg["policy"],
