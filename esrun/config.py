@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 from pydantic import ValidationError
 
-from esrun import devices, registry
+from esrun import cache, devices, registry
 from esrun.compose import CONF_DIR, ConfigError, composed, keys, nearest
 from esrun.schema import Config
 
@@ -200,6 +200,7 @@ def joined(structure: Any, numbers: Any) -> Any:
 def build(config: Config) -> Run:
     """-> the run. Starts JAX. Raises ConfigError for what only the built parts can tell."""
     devices.start(config.runtime.precision, config.runtime.deterministic)
+    cache.use()
     import jax.numpy as jnp
 
     chosen = {kind: getattr(config, kind).model_dump() for kind in KINDS}
