@@ -5,6 +5,7 @@ rules but `stop.seconds` are decided inside the compiled program; a chunk that w
 nothing.
 """
 
+import gc
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -96,6 +97,7 @@ def train(
     """
     seed = np.uint32(config.seed)
     program.prepare(hyper, seed, _stop(config, 0), start and start.state)
+    gc.enable()  # the command starts without: see cli.py
     if start is None:
         state, progress = program.init(hyper, seed), Progress(0, 0, 0.0, -np.inf, [], None)
     else:
