@@ -15,6 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _run_verb(sys.argv[1:] if arguments is None else arguments)
     finally:
         gc.enable()
+        gc.freeze()  # the process ends: Python would search all that lives for garbage once more, for half a second
 
 
 def _run_verb(arguments: list[str]) -> int:

@@ -83,7 +83,7 @@ def test_a_sweep_runs_every_job_and_compiles_once(esrun, tmp_path):
     assert len({summary["eval"]["mean"] for summary in summaries}) == 4
 
 
-def test_garbage_is_left_lying_until_training_begins(esrun):
+def test_garbage_is_left_lying_before_training_and_at_the_end(esrun):
     code = """
 import gc, esrun.cli, esrun.metrics, esrun.rundir
 def observed(function):
@@ -94,9 +94,14 @@ def observed(function):
 esrun.rundir.describe = observed(esrun.rundir.describe)
 esrun.metrics.Metrics.add = observed(esrun.metrics.Metrics.add)
 esrun.cli.main()
+print("add", "frozen", gc.get_freeze_count() > 100_000, gc.isenabled())
 """
     lines = esrun(*TINY, "generations=1", code=code).stdout.splitlines()
-    assert [line for line in lines if line.startswith(("describe", "add"))] == ["describe False", "add True"]
+    assert [line for line in lines if line.startswith(("describe", "add"))] == [
+        "describe False",
+        "add True",
+        "add frozen True True",
+    ]
 
 
 def test_a_second_run_finds_what_the_first_one_compiled_and_computes_the_same(esrun, tmp_path):
