@@ -1,5 +1,6 @@
 """The command: the first word decides which verb. JAX is imported by the verbs that need it, not here."""
 
+import gc
 import sys
 from pathlib import Path
 
@@ -9,7 +10,15 @@ LATER = ("eval", "render", "plot", "report", "doctor")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command -> its exit code: 0 done, 1 failed, 2 wrong usage, 75 interrupted with the state saved."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    gc.disable()  # imports and traces make many objects and drop few; training turns it on again
+    try:
+        return _run_verb(sys.argv[1:] if arguments is None else arguments)
+    finally:
+        gc.enable()
+        gc.freeze()  # the process ends: Python would search all that lives for garbage once more, for half a second
+
+
+def _run_verb(arguments: list[str]) -> int:
     verb, rest = (arguments[0], arguments[1:]) if arguments and arguments[0] in VERBS else ("train", arguments)
     if verb in LATER:
         print(f"esrun: `esrun {verb}` is not there yet in this version", file=sys.stderr)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 from pydantic import ValidationError
 
-from esrun import devices, registry
+from esrun import cache, devices, registry
 from esrun.compose import CONF_DIR, ConfigError, composed, keys, nearest
 from esrun.schema import Config
 
@@ -217,6 +217,7 @@ def joined(structure: Any, numbers: Any) -> Any:
 def build(config: Config) -> Run:
     """-> the run. Starts JAX. Raises ConfigError for what only the built parts can tell."""
     devices.start(config.runtime.precision, config.runtime.deterministic)
+    cache.use()
     import jax.numpy as jnp
 
     chosen = {kind: getattr(config, kind).model_dump() for kind in KINDS}
@@ -256,14 +257,12 @@ def _map(function, tree):
 def _program(structure: str, local: tuple, population_chunk: int | str, precision: str, held_out_episodes: int):
     """One program for all runs of the same structure: a sweep over numbers compiles once."""
     del precision  # part of the key: programs are traced in it
-    from esrun.training import Parts, make_program
+    from esrun.training import Parts, make_program, make_unravel
 
     chosen = json.loads(structure)
 
     def parts(hyper) -> Parts:
         import jax
-        import jax.numpy as jnp
-        from jax.flatten_util import ravel_pytree
 
         options = {kind: joined(chosen[kind], hyper[kind]) for kind in KINDS}
         names = {kind: options[kind].pop("name") for kind in KINDS}
@@ -273,12 +272,12 @@ def _program(structure: str, local: tuple, population_chunk: int | str, precisio
         options["strategy"].pop("max_restarts", None)
         task = factories["task"](**options["task"])
         policy = factories["policy"](input_shape=task.input_shape, output_size=task.output_size, **options["policy"])
-        params = jax.eval_shape(policy.init, jax.random.key(0))
-        flat, unravel = ravel_pytree(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), params))
-        given = {"n": len(flat), "name": names["strategy"], "unravel": unravel}
+        params = jax.eval_shape(lambda: policy.init(jax.random.key(0)))
+        n, unravel = sum(x.size for x in jax.tree.leaves(params)), make_unravel(params)
+        given = {"n": n, "name": names["strategy"], "unravel": unravel}
         wanted = inspect.signature(factories["strategy"]).parameters
         strategy = factories["strategy"](**{k: x for k, x in given.items() if k in wanted}, **options["strategy"])
-        return Parts(task, policy, strategy, unravel, len(flat))
+        return Parts(task, policy, strategy, unravel, n)
 
     return make_program(
         build=parts,

@@ -64,25 +64,45 @@ def choose(requested: int | str, population_size: int) -> tuple:
     return tuple(found[: int(requested)])
 
 
-def on_every(devices: tuple, function: Callable) -> Callable:
-    """Compile `function` for `devices`: each runs the whole of it on the same arguments.
+class OnEvery:
+    """`function`, compiled for `devices`: each runs the whole of it on the same arguments.
 
     Inside it `slice_of`, `gather` and `total` tell the devices apart. All results must be the same on every device.
     """
-    import jax
-    import jax.numpy as jnp
 
-    def program(_, arguments):
-        return function(*arguments)
+    def __init__(self, devices: tuple, function: Callable):
+        """Nothing is compiled before it is needed."""
+        import jax
+        import numpy as np
 
-    mapped = jax.pmap(program, axis_name=AXIS, devices=devices, in_axes=(0, None), out_axes=None)
-    numbers = jnp.arange(len(devices))  # pmap asks for one argument that is mapped
-    return lambda *arguments: mapped(numbers, arguments)
+        def program(_, arguments):
+            return function(*arguments)
+
+        self._mapped = jax.pmap(program, axis_name=AXIS, devices=devices, in_axes=(0, None), out_axes=None)
+        self._numbers = np.arange(len(devices))  # pmap asks for one argument that is mapped
+
+    def __call__(self, *arguments):
+        """Run it."""
+        return self._mapped(self._numbers, arguments)
+
+    def lowered(self, *arguments):
+        """-> the traced function, for arrays or shapes; its `compile()` saves the first such call from compiling."""
+        return self._mapped.lower(self._numbers, arguments)
 
 
 def replicated(devices: tuple, tree):
     """-> the same tree on every device, lying as the results of a program lie."""
-    return on_every(devices, lambda tree: tree)(tree)
+    return OnEvery(devices, lambda tree: tree)(tree)
+
+
+def shapes(devices: tuple, tree):
+    """-> the shapes of a tree of a program's results, with how they lie."""
+    import jax
+    import numpy as np
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+    everywhere = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec())
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), tree)
 
 
 def slice_of(size: int):

@@ -5,12 +5,12 @@ rules but `stop.seconds` are decided inside the compiled program; a chunk that w
 nothing.
 """
 
+import gc
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from esrun.schema import Config
@@ -98,7 +98,9 @@ def train(
     being used; to be read, not changed). `interrupted` is asked between chunks. `stop.seconds` counts from the first
     chunk's end, so that compiling does not shorten a run.
     """
-    seed = jnp.uint32(config.seed)
+    seed = np.uint32(config.seed)
+    program.prepare(hyper, seed, _stop(config, 0), start and start.state)
+    gc.enable()  # the command starts without: see cli.py
     population_size = program.parts(hyper).strategy.population_size
     if start is None:
         state, progress = program.init(hyper, seed), Progress(0, 0, 0, 0.0, -np.inf, [], None, [])
@@ -155,10 +157,10 @@ def _stop(config: Config, generation: int) -> Stop:
     stop = config.stop
     steps = 2**64 - 1 if stop.env_steps is None else stop.env_steps
     return Stop(
-        generation=jnp.int32(generation),
-        fitness=jnp.asarray(np.inf if stop.fitness is None else stop.fitness, float),
-        held_out=jnp.asarray(np.inf if stop.eval is None else stop.eval, float),
-        env_steps=jnp.asarray([steps >> 32, steps & 0xFFFFFFFF], jnp.uint32),
+        generation=np.asarray(generation, np.int32),
+        fitness=np.asarray(np.inf if stop.fitness is None else stop.fitness),
+        held_out=np.asarray(np.inf if stop.eval is None else stop.eval),
+        env_steps=np.array([steps >> 32, steps & 0xFFFFFFFF], np.uint32),
     )
 
 

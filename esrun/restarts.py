@@ -110,13 +110,18 @@ def train(
 def searching(run: Run, search: Search, past: list[dict]) -> Run:
     """-> the run with the search's own numbers. Of its programs only `advance` depends on the population size."""
     config = run.config.model_copy()
-    changes = {"population_size": search.population_size, "sigma": search.sigma}
+    changes = {"sigma": search.sigma}
+    if search.population_size != run.program.parts(run.hyper).strategy.population_size:
+        changes["population_size"] = search.population_size
     config.strategy = config.strategy.model_copy(update=changes)
     if search.evaluations is not None:
         own = (past[-1]["generation"] if past else 0) + math.ceil(search.evaluations / search.population_size)
         config.generations = min(config.generations, own)
     built = build(config)
-    return built._replace(program=built.program._replace(init=run.program.init, evaluate=run.program.evaluate))
+    if built.program is run.program:
+        return built
+    shared = {"init": run.program.init, "evaluate": run.program.evaluate, "prepare": lambda *arguments: None}
+    return built._replace(program=built.program._replace(**shared))
 
 
 def refreshed(run: Run, state: TrainState, number: int) -> TrainState:

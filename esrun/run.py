@@ -110,6 +110,8 @@ def _with_less_memory(built: Run, show: console.Show) -> Run:
 def _train(
     built: Run, cfg, folder: Path, names, show, loggers, interrupts, resuming: bool, began: float
 ) -> dict[str, Any]:
+    import numpy as np
+
     from esrun import memory
     from esrun.compilation import Clock
     from esrun.health import Health
@@ -160,7 +162,7 @@ def _train(
     if not failed:
         rundir.save_policy(
             folder / "policy.safetensors",
-            parts.unravel(outcome.state.strategy.mean),
+            parts.unravel(np.asarray(outcome.state.strategy.mean)),
             outcome.state.normalizer,
             {
                 "policy": cfg["policy"],
@@ -203,14 +205,14 @@ def _closing_rows(summary: dict) -> dict[str, str]:
     from esrun.memory import shown
 
     rate = summary["env_steps"] / max(summary["training_seconds"], 1e-9)
-    peak = summary["peak_memory_bytes"]
+    peak, predicted = summary["peak_memory_bytes"], summary["predicted_memory_bytes"]
     return {
         "held-out": summary["held_out"],
         "best fitness": f"{summary['best_fitness']:.4g} (one member, one generation's episodes)",
         "stopped by": f"{summary['stop_reason']}, after {summary['generations']} generations",
         "work": f"{summary['env_steps']:.3g} env steps, {rate:.3g} a second",
         "time": f"{summary['wall_seconds']:.1f} s, {summary['compile_seconds']:.1f} s of it compiling",
-        "memory": f"{shown(peak) if peak else '?'} at most, {shown(summary['predicted_memory_bytes'])} of arrays predicted",
+        "memory": f"{shown(peak) if peak else '?'} at most, {shown(predicted)} of arrays predicted",
     }
 
 

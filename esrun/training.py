@@ -9,10 +9,12 @@ running.
 import functools
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from einops import rearrange
 from jax.flatten_util import ravel_pytree
 
@@ -42,7 +44,8 @@ class Parts(NamedTuple):
     task: Task
     policy: Policy
     strategy: Strategy
-    unravel: Callable[[jax.Array], PyTree]
+    unravel: Callable[[Any], PyTree]
+    """(parameters [n]) -> the policy's tree."""
     n: int
 
 
@@ -60,10 +63,10 @@ class Plan(NamedTuple):
 class Stop(NamedTuple):
     """Limits at which a chunk ends. Arrays, so that one program serves all limits."""
 
-    generation: jax.Array  # [] int32
-    fitness: jax.Array  # [] best raw fitness of a member, +inf for none
-    held_out: jax.Array  # [] held-out mean, +inf for none
-    env_steps: jax.Array  # [2] uint32, high and low word
+    generation: jax.Array | np.ndarray  # [] int32
+    fitness: jax.Array | np.ndarray  # [] best raw fitness of a member, +inf for none
+    held_out: jax.Array | np.ndarray  # [] held-out mean, +inf for none
+    env_steps: jax.Array | np.ndarray  # [2] uint32, high and low word
 
 
 class Program(NamedTuple):
@@ -78,6 +81,8 @@ class Program(NamedTuple):
     parts: Callable[[Any], Parts]
     plan: Callable[[Any], Plan]
     """(hyper) -> how the members are worked through. Traces a generation and compiles nothing."""
+    prepare: Callable[[Any, Any, Stop, TrainState | None], None]
+    """(hyper, seed, stop, state): compile them all at once; `init` only where there is no state to go on from."""
 
 
 def make_program(
@@ -136,6 +141,7 @@ def make_program(
         )
         return state._replace(held_out=jnp.mean(returns)), returns, measures
 
+    programs = {f.__name__: devices.OnEvery(local_devices, f) for f in (init, advance, evaluate)}
     plans: dict[Any, Plan] = {}
 
     def plan(hyper):
@@ -152,8 +158,29 @@ def make_program(
             )
         return plans[tree, shapes]
 
-    programs = {f.__name__: devices.on_every(local_devices, f) for f in (init, advance, evaluate)}
-    return Program(**programs, parts=build, plan=plan)
+    def prepare(hyper, seed, stop, state):
+        first = {"init": (hyper, seed)} if state is None else {}
+        if state is None:
+            state = devices.shapes(local_devices, jax.eval_shape(programs["init"], hyper, seed))
+        arguments = {"advance": (hyper, seed, state, stop), "evaluate": (hyper, seed, state)} | first
+        with ThreadPoolExecutor() as pool:  # XLA compiles without Python's lock; the longest program comes first
+            compiling = [pool.submit(programs[name].lowered(*given).compile) for name, given in arguments.items()]
+        for program in compiling:
+            program.result()
+
+    return Program(**programs, parts=build, plan=plan, prepare=prepare)
+
+
+def make_unravel(shapes: PyTree) -> Callable[[Any], PyTree]:
+    """-> (parameters [n], of JAX or of NumPy) -> the tree, the inverse of JAX's `ravel_pytree`."""
+    leaves, tree = jax.tree.flatten(shapes)
+    ends = np.cumsum([leaf.size for leaf in leaves])
+
+    def unravel(flat):
+        parts = (np if isinstance(flat, np.ndarray) else jnp).split(flat, ends[:-1])
+        return jax.tree.unflatten(tree, [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)])
+
+    return unravel
 
 
 def stream(seed: jax.Array, number: int) -> jax.Array:

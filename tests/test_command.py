@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file
 
 ROOT = Path(__file__).parent.parent
 TINY = ["task=pendulum", "task.episodes=1", "task.episode_length=20", "strategy.population_size=8", "policy.hidden=[4]",
@@ -81,6 +82,45 @@ def test_a_sweep_runs_every_job_and_compiles_once(esrun, tmp_path):
     assert [summary["seed"] for summary in summaries] == [0, 0, 1, 1]
     assert [summary["compile_seconds"] > 0.2 for summary in summaries] == [True, False, False, False]
     assert len({summary["eval"]["mean"] for summary in summaries}) == 4
+
+
+def test_garbage_is_left_lying_before_training_and_at_the_end(esrun):
+    code = """
+import gc, esrun.cli, esrun.metrics, esrun.rundir
+def observed(function):
+    def call(*arguments, **options):
+        print(function.__name__, gc.isenabled())
+        return function(*arguments, **options)
+    return call
+esrun.rundir.describe = observed(esrun.rundir.describe)
+esrun.metrics.Metrics.add = observed(esrun.metrics.Metrics.add)
+esrun.cli.main()
+print("add", "frozen", gc.get_freeze_count() > 100_000, gc.isenabled())
+"""
+    lines = esrun(*TINY, "generations=1", code=code).stdout.splitlines()
+    assert [line for line in lines if line.startswith(("describe", "add"))] == [
+        "describe False",
+        "add True",
+        "add frozen True True",
+    ]
+
+
+def test_a_second_run_finds_what_the_first_one_compiled_and_computes_the_same(esrun, tmp_path):
+    kept, trained = [], []
+    for name in ("first", "second"):
+        done = esrun(
+            *TINY,
+            "generations=3",
+            f"hydra.run.dir={name}",
+            JAX_ENABLE_COMPILATION_CACHE="true",
+            XDG_CACHE_HOME=str(tmp_path / "cache"),
+        )
+        assert done.returncode == 0, done.stderr
+        kept.append({path.name for path in (tmp_path / "cache").rglob("*-cache")})
+        trained.append(load_file(tmp_path / name / "policy.safetensors"))
+    assert len(kept[0]) > 3
+    assert kept[1] == kept[0]
+    assert all((trained[0][key] == trained[1][key]).all() for key in trained[0] | trained[1])
 
 
 @pytest.mark.parametrize(

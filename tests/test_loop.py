@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from esrun.compilation import Clock
 from esrun.loop import train
 from esrun.metrics import Metrics
 
@@ -25,6 +26,25 @@ def test_every_generation_is_reported_once_and_in_order(built):
     assert outcome.reason == "generations"
     assert outcome.progress.env_steps == 23 * 8 == rows[-1]["env_steps"]
     assert outcome.progress.best_fitness == max(row["fitness_best"] for row in rows)
+
+
+def test_everything_is_compiled_before_the_first_generation(built):
+    run = built(*TINY, "task.dimension=5")
+    with Clock() as clock:
+        compiled = {}
+
+        def counted(name):
+            def call(*arguments):
+                before = clock.compilations
+                result = getattr(run.program, name)(*arguments)
+                compiled[name] = compiled.get(name, 0) + clock.compilations - before
+                return result
+
+            return call
+
+        names = ("prepare", "init", "advance", "evaluate")
+        trained(run._replace(program=run.program._replace(**{name: counted(name) for name in names})))
+    assert compiled == {"prepare": 3, "init": 0, "advance": 0, "evaluate": 0}
 
 
 def test_the_mean_policy_is_evaluated_on_time_and_at_the_end(built):

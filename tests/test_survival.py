@@ -70,6 +70,7 @@ def start(cache):
             env=os.environ
             | {
                 "JAX_COMPILATION_CACHE_DIR": str(cache),
+                "JAX_ENABLE_COMPILATION_CACHE": "true",
                 "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
                 "JAX_PLATFORMS": "cpu",
             },

@@ -1,13 +1,14 @@
 """The compiled program: devices, chunks, seeds, limits, what compiles and what does not."""
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from esrun.compilation import Clock
 from esrun.loop import _stop
-from esrun.training import add_wide
+from esrun.training import add_wide, make_unravel
 
 OPENAI = ("strategy=openai_es", "strategy.population_size=24")
 CMA = ("strategy=cma_es", "strategy.population_size=24")
@@ -79,6 +80,41 @@ def test_only_the_first_chunk_compiles(built):
             state, _, _, _ = run.program.advance(run.hyper, jnp.uint32(0), state, _stop(run.config, generation))
     assert int(state.generation) == 9
     assert clock.compilations == 0
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("going_on", [False, True], ids=["fresh", "going_on"])
+def test_a_prepared_program_compiles_nothing_more(built, devices, going_on):
+    # a structure of its own for each case: what an earlier one compiled is still there
+    run = built(*CMA, *SINE, f"policy.hidden=[{10 + 2 * devices + going_on}]", f"runtime.devices={devices}")
+    seed = np.uint32(3)
+    state = run.program.init(run.hyper, seed) if going_on else None
+    run.program.prepare(run.hyper, seed, _stop(run.config, 0), state)
+    with Clock() as clock:
+        state = state or run.program.init(run.hyper, seed)
+        state, *_ = run.program.advance(run.hyper, seed, state, _stop(run.config, 2))
+        state, *_ = run.program.evaluate(run.hyper, seed, state)
+        state, *_ = run.program.advance(run.hyper, seed, state, _stop(run.config, 4))
+    assert clock.compilations == 0
+    assert int(state.generation) == 4
+
+
+def test_programs_that_compile_at_the_same_time_count_once(monkeypatch):
+    clock = Clock()
+    for now, seconds in ((10.0, 2.0), (11.0, 2.0), (20.0, 1.0), (11.5, 3.0)):  # 8 to 11.5 and 19 to 20
+        monkeypatch.setattr("esrun.compilation.time.monotonic", lambda now=now: now)
+        clock._hear("/jax/core/compile/backend_compile_duration", seconds)
+    assert clock.seconds == pytest.approx(4.5)
+    assert clock.compilations == 4
+
+
+@pytest.mark.parametrize("of", [np.asarray, jnp.asarray], ids=["numpy", "jax"])
+def test_parameters_come_back_from_their_flat_form(of):
+    tree = {"b": {"w": jnp.arange(6.0).reshape(2, 3), "b": jnp.float32(7)}, "a": {"w": jnp.ones((2, 1, 2))}}
+    flat, _ = jax.flatten_util.ravel_pytree(tree)
+    again = make_unravel(jax.eval_shape(lambda: tree))(of(flat))
+    assert jax.tree.structure(again) == jax.tree.structure(tree)
+    assert all(map(np.array_equal, jax.tree.leaves(again), jax.tree.leaves(tree)))
 
 
 def test_a_sweep_over_numbers_and_seeds_compiles_once(built):

@@ -9,10 +9,12 @@ import numpy as np
 from einops import reduce, repeat
 
 from esrun.cpu_kernels import tuned
+from esrun.deferred import deferred
 from esrun.normalizer import normalize, observe
 from esrun.types import Evaluation, PyTree, Sums, Task
 
-with jax.enable_x64(False):  # some of its modules make arrays when they are imported
+# some of its modules make arrays when they are imported, and five import these for their pictures: 1 s of a start
+with jax.enable_x64(False), deferred("matplotlib.pyplot", "seaborn"):
     import gymnax
     from gymnax.environments import spaces
 
