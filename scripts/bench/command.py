@@ -2,7 +2,7 @@
 
 `esrun` trains on pendulum for 200 generations, evaluates every 20 and writes its run folder; evosax is a script that
 imports, compiles and runs one scan of as many generations. Cold: an empty compile cache; warm: one that an earlier
-process filled. Both are JAX's own, set by JAX_COMPILATION_CACHE_DIR.
+process filled: esrun's in XDG_CACHE_HOME, for evosax JAX's own by JAX_COMPILATION_CACHE_DIR.
 """
 
 import json
@@ -19,8 +19,8 @@ from worker import Worker, WorkerError
 from esrun.compose import composed
 
 NOTES = [
-    "from process start to its end; cold: JAX_COMPILATION_CACHE_DIR is an empty folder, warm: one that an earlier "
-    "process filled (JAX keeps only programs that took it a second or more to compile)",
+    "from process start to its end; cold: the folder for compiled programs is empty, warm: an earlier process "
+    "filled it (esrun keeps all programs, JAX for evosax those that took it a second or more to compile)",
     "evosax: a script of imports and one compiled scan, without held-out evaluation, metrics or run folder",
     "esrun ×: how many times longer it takes than esrun's command",
 ]
@@ -44,8 +44,9 @@ def compared(overrides: list[str], generations: int, strategy: str, options: Opt
 
     def esrun(cache: Path, name: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
+            environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
             words = [sys.executable, "-m", "esrun", *overrides, f"hydra.run.dir='{folder}'"]
-            done = subprocess.run(words, env=os.environ | cached(cache), capture_output=True, text=True)
+            done = subprocess.run(words, env=environment, capture_output=True, text=True)
             if done.returncode:
                 raise WorkerError(done.stderr.strip().splitlines()[-1])
             summaries[name] = json.loads((Path(folder) / "summary.json").read_text())

@@ -19,12 +19,16 @@ class WorkerError(Exception):
     """A worker ended; the message is the last line that it said."""
 
 
+NOTHING_KEPT = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+"""A first call is one that compiles."""
+
+
 class Worker:
     """A child process with one program for each of `specs`; a context manager."""
 
     def __init__(self, specs: list[dict], environment: dict[str, str] | None = None):
         """Each spec names a `program` of this folder and holds the arguments of its `Program`."""
-        environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | (environment or {})
+        environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | (environment or NOTHING_KEPT)
         if specs[0]["program"] != "esrun_program":
             environment.setdefault("OPENBLAS_NUM_THREADS", str(os.cpu_count()))
         self.said = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed with the worker)
