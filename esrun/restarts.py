@@ -64,12 +64,15 @@ def train(
     run: Run,
     report: Callable[[Progress], None],
     *,
-    start: Start | None,
-    save: Callable[[TrainState, Progress, bool], None],
-    interrupted: Callable[[], bool],
-    say: Callable[[str], None],
+    start: Start | None = None,
+    save: Callable[[TrainState, Progress, bool], None] = lambda state, progress, final: None,
+    interrupted: Callable[[], bool] = lambda: False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
-    """Train, with the restarts that the strategy asks for. Arguments and result as `esrun.loop.train`'s."""
+    """Train, with the restarts that the strategy asks for; `say` is told of each.
+
+    The other arguments and the result are those of `esrun.loop.train`.
+    """
     strategy = run.config.strategy
     kind = getattr(strategy, "restarts", None)
     if kind is None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from esrun.compose import composed
 from esrun.config import build, checked
-from esrun.loop import train
+from esrun.restarts import train
 
 
 class Table(NamedTuple):
@@ -31,13 +31,15 @@ class Table(NamedTuple):
 
 
 TABLES = {
-    "single": Table((1, 2, 5, 8, 10), 10_000),  # no restart matters on these
+    "single": Table((1, 2, 5, 8, 10), 10_000),  # one search is enough, but for some on f8
+    "multimodal": Table((3, 15, 20, 22), 50_000),
 }
 
 SETTINGS = (
     "strategy=cma_es",
     "strategy.population_size=auto",
     "strategy.sigma=2",
+    "strategy.restarts=bipop",
     "runtime.precision=float64",
     "runtime.devices=1",  # a generation is too little work to share
     "stop.fitness=-1e-8",
@@ -71,7 +73,7 @@ def measured(table: Table, function: int, dimension: int, trials: int) -> Counts
         task = ["task=bbob", f"task.function={function}", f"task.dimension={dimension}", f"task.instance={number}"]
         limits = [f"seed={number}", f"stop.env_steps={table.budget * dimension}"]
         run = build(checked(composed([*task, *limits, *SETTINGS, *table.overrides])[0]))
-        outcome = train(run.program, run.hyper, run.config, lambda progress: None)
+        outcome = train(run, lambda progress: None)
         # a step is an evaluation, and a run ends with the generation that reaches the target
         return outcome.progress.env_steps, outcome.reason == "fitness"
 
