@@ -1,6 +1,7 @@
 """A configuration checked by the schema and built into a run. JAX is imported by `build` alone."""
 
 import functools
+import importlib.util
 import inspect
 import json
 import re
@@ -72,7 +73,7 @@ def _complaint(error: ValidationError, prefix: str, given: dict) -> str:
         for one in error.errors()
         if one["loc"][: len(first["loc"]) - 1] == first["loc"][:-1] or one["loc"][0] == first["loc"][0]
     )
-    return f"{key} must be {' or '.join(musts)}, got {first['input']!r}{_remedy(key, first)}"
+    return f"{key} must be {' or '.join(musts)}, got {first['input']!r}{_remedy(key, first, given.get('name'))}"
 
 
 def _fields(error: ValidationError, prefix: str, given: dict) -> list[str]:
@@ -82,22 +83,25 @@ def _fields(error: ValidationError, prefix: str, given: dict) -> list[str]:
     return list(keys(composed([])[0]))
 
 
-def _remedy(key: str, first) -> str:
+def _remedy(key: str, first, name: str | None) -> str:
     expected = first.get("ctx", {}).get("expected", "")
     near = get_close_matches(str(first["input"]), re.findall(r"'([^']+)'", expected), n=1, cutoff=0.5)
     if near:
         return f": write {key}={near[0]}"
-    default: Any = _default(key)
+    default: Any = _default(key, name)
     return f": write for example {key}={json.dumps(default)}" if default is not None else ""
 
 
-def _default(key: str):
-    """The value of a key in the option files, None when there is none."""
+def _default(key: str, name: str | None):
+    """The value of a key in the primary file or an option file of that `name`, None when there is none."""
     group, _, rest = key.partition(".")
     files = [CONF_DIR / "esrun.yaml", *sorted((CONF_DIR / group).glob("*.yaml"))]
     for file in files:
         node = yaml.safe_load(file.read_text())
-        for part in (key if file.name == "esrun.yaml" else rest).split("."):
+        primary = file.name == "esrun.yaml"
+        if not primary and node.get("name") != name:
+            continue
+        for part in (key if primary else rest).split("."):
             node = node.get(part) if isinstance(node, dict) else None
         if isinstance(node, (int, float, str, list)) and not str(node).startswith("$"):
             return node
@@ -117,12 +121,14 @@ def environments() -> dict[str, dict]:
 def _cross_check(config: Config) -> None:
     """What no single option can know."""
     task, policy, runtime = config.task, config.policy, config.runtime
-    if (task.name == "blackbox") != (policy.name == "vector"):
-        wanted = "vector" if task.name == "blackbox" else "mlp"
+    if (task.name in BLACK_BOXES) != (policy.name == "vector"):
+        wanted = "vector" if task.name in BLACK_BOXES else "mlp"
         raise ConfigError(
             f"a black-box function needs policy=vector and nothing else does, got task {task.name} with "
             f"policy={policy.name}: write policy={wanted}"
         )
+    if task.name == "bbob" and importlib.util.find_spec("bbobax") is None:
+        raise ConfigError("task=bbob needs the package bbobax, which is not installed: pip install 'esrun[bbob]'")
     if task.name == "sine" and policy.name == "cnn":
         raise ConfigError("policy=cnn needs an image-like input, the sine task gives a sequence: write policy=mlp")
     if task.name == "gymnax":
@@ -132,6 +138,10 @@ def _cross_check(config: Config) -> None:
             f"runtime.devices must be at most {devices.cores()}, the cores of this machine (no accelerator is "
             f"installed), got {runtime.devices}: write runtime.devices=auto"
         )
+
+
+BLACK_BOXES = ("blackbox", "bbob")
+"""Tasks whose input is empty and whose point is the output."""
 
 
 def _check_environment(task, policy) -> None:
@@ -253,6 +263,7 @@ def _program(structure: str, local: tuple, population_chunk: int | str, precisio
         factories = {kind: registry.factory(kind, options[kind].pop("name")) for kind in KINDS}
         options["task"].pop("generations", None)
         options["policy"].pop("normalize_input", None)
+        options["strategy"].pop("max_restarts", None)
         task = factories["task"](**options["task"])
         policy = factories["policy"](input_shape=task.input_shape, output_size=task.output_size, **options["policy"])
         params = jax.eval_shape(policy.init, jax.random.key(0))
@@ -266,5 +277,6 @@ def _program(structure: str, local: tuple, population_chunk: int | str, precisio
         local_devices=local,
         population_chunk=population_chunk,
         normalize_input=chosen["policy"].get("normalize_input", False),
+        restarting=chosen["strategy"].get("restarts") is not None,
         held_out_episodes=held_out_episodes,
     )

@@ -45,6 +45,8 @@ class Progress(NamedTuple):
     """The chunk's generations, oldest first."""
     score: Score | None
     """The evaluation at the chunk's end, if there was one."""
+    searches: list[dict]
+    """The searches that ended in a restart, oldest first (see `esrun.restarts`)."""
 
 
 class Start(NamedTuple):
@@ -99,7 +101,7 @@ def train(
     seed = jnp.uint32(config.seed)
     population_size = program.parts(hyper).strategy.population_size
     if start is None:
-        state, progress = program.init(hyper, seed), Progress(0, 0, 0, 0.0, -np.inf, [], None)
+        state, progress = program.init(hyper, seed), Progress(0, 0, 0, 0.0, -np.inf, [], None, [])
     else:
         state, progress = start
     score, reason, length = progress.score, None, 1
@@ -142,7 +144,7 @@ def train(
         return Outcome(state, reason, progress, None)
     if reason != "signal" and (score is None or score.generation != progress.generation):
         state, returns, measures = program.evaluate(hyper, seed, state)
-        score = _score(progress.generation, returns, measures)
+        score = scored(progress.generation, returns, measures)
         progress = progress._replace(rows=[], score=score)
         report(progress)
     save(state, progress._replace(score=score), True)
@@ -184,13 +186,14 @@ def _progress(before: Progress, chunk: Chunk, population_size: int, count: int, 
     ]
     generation = before.generation + count
     best = max([before.best_fitness, *(row["fitness_best"] for row in rows)])
-    score = _score(generation, *chunk.score) if chunk.score else None
+    score = scored(generation, *chunk.score) if chunk.score else None
     evaluations = before.evaluations + count * population_size
     steps = int(env_steps[-1]) if count else before.env_steps
-    return Progress(generation, evaluations, steps, seconds, best, rows, score)
+    return Progress(generation, evaluations, steps, seconds, best, rows, score, before.searches)
 
 
-def _score(generation: int, returns: jax.Array, measures: dict) -> Score:
+def scored(generation: int, returns: jax.Array, measures: dict) -> Score:
+    """-> the score of held-out returns [episodes] and what else the task measured."""
     values = np.asarray(returns, np.float64)
     std = float(np.std(values, ddof=1))
     return Score(

@@ -29,9 +29,13 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "gymnax": Option(schema.Gymnax, "esrun.tasks.gymnax:make_gymnax"),
         "sine": Option(schema.Sine, "esrun.tasks.sine:make_sine"),
         "blackbox": Option(schema.Blackbox, "esrun.tasks.blackbox:make_blackbox"),
+        "bbob": Option(schema.BBOB, "esrun.tasks.bbob:make_bbob"),
     },
     "strategy": {
         "openai_es": Option(schema.OpenAIES, "esrun.strategies.openai_es:make_openai_es"),
+        "eggroll": Option(schema.EGGROLL, "esrun.strategies.eggroll:make_eggroll"),
+        "pgpe": Option(schema.PGPE, "esrun.strategies.pgpe:make_pgpe"),
+        "ars": Option(schema.ARS, "esrun.strategies.ars:make_ars"),
         "cma_es": Option(schema.CMAES, "esrun.strategies.cma_es:make_cma_es"),
         "sep_cma_es": Option(schema.SepCMAES, "esrun.strategies.sep_cma_es:make_sep_cma_es"),
         "ma_es": Option(schema.MAES, "esrun.strategies.ma_es:make_ma_es"),

@@ -113,8 +113,9 @@ def _train(
     from esrun import memory
     from esrun.compilation import Clock
     from esrun.health import Health
-    from esrun.loop import FAILURES, train
+    from esrun.loop import FAILURES
     from esrun.metrics import Metrics
+    from esrun.restarts import train
     from esrun.saving import Saver
 
     parts = built.program.parts(built.hyper)
@@ -143,17 +144,16 @@ def _train(
                     for log in loggers:
                         log(line)
                 show.progress(progress)
-                for warning in health.look(progress.rows):
+                for warning in health.look(progress.rows, len(progress.searches)):
                     show.say(warning)
 
             outcome = train(
-                built.program,
-                built.hyper,
-                built.config,
+                built,
                 report,
                 start=start,
                 save=lambda state, progress, final: saver.save(state, progress, final, metrics.sync),
                 interrupted=lambda: interrupts.name is not None,
+                say=show.say,
             )
 
     failed = outcome.reason in FAILURES
@@ -191,6 +191,8 @@ def _train(
         "peak_memory_bytes": memory.peak_of(built.local_devices, compiling.resident),
         "predicted_memory_bytes": built.program.plan(built.hyper).bytes * memory.sharing(built.local_devices),
     }
+    if progress.searches:
+        summary["restarts"] = progress.searches
     rundir.write_json(folder / "summary.json", summary)
     summary["training_seconds"] = progress.seconds
     summary["held_out"] = console.held_out(score) if score else "-"
@@ -201,14 +203,14 @@ def _closing_rows(summary: dict) -> dict[str, str]:
     from esrun.memory import shown
 
     rate = summary["env_steps"] / max(summary["training_seconds"], 1e-9)
-    peak = summary["peak_memory_bytes"]
+    peak, predicted = summary["peak_memory_bytes"], summary["predicted_memory_bytes"]
     return {
         "held-out": summary["held_out"],
         "best fitness": f"{summary['best_fitness']:.4g} (one member, one generation's episodes)",
         "stopped by": f"{summary['stop_reason']}, after {summary['generations']} generations",
         "work": f"{summary['env_steps']:.3g} env steps, {rate:.3g} a second",
         "time": f"{summary['wall_seconds']:.1f} s, {summary['compile_seconds']:.1f} s of it compiling",
-        "memory": f"{shown(peak) if peak else '?'} at most, {shown(summary['predicted_memory_bytes'])} of arrays predicted",
+        "memory": f"{shown(peak) if peak else '?'} at most, {shown(predicted)} of arrays predicted",
     }
 
 

@@ -19,6 +19,7 @@ Activation = Literal[
     "relu", "tanh", "gelu", "elu", "silu", "sigmoid", "softplus", "leaky_relu", "sin", "identity", "step", "sign"
 ]
 Init = Literal["lecun_normal", "orthogonal", "normal", "uniform", "zeros"]
+Shaping = Literal["centered_ranks", "z_score", "raw"]
 # optax's first-order optimisers whose update is a plain gradient step; a test holds the list against optax
 Optimizer = Literal[
     "adabelief", "adadelta", "adagrad", "adam", "adamax", "adamaxw", "adamw", "adan", "amsgrad", "lamb", "lars", "lion",
@@ -36,13 +37,31 @@ class Model(BaseModel):
 # ---- strategies ------------------------------------------------------------------------------------------------------
 
 
-class Perturbing(Model):
-    """What strategies share that perturb one mean, in mirrored pairs or one by one."""
+class Noise(Model):
+    """What strategies share that perturb one mean."""
 
     population_size: Annotated[int, Field(ge=2)]
-    antithetic: bool
     noise: Literal["threefry", "table"]
     noise_table_size: Annotated[int, Field(ge=1, lt=2**31)]
+
+
+class Mirrored(Noise):
+    """What strategies share whose members always come in mirrored pairs."""
+
+    @model_validator(mode="after")
+    def _pairs(self):
+        if self.population_size % 2:
+            raise ValueError(
+                "strategy.population_size must be even, since members come in pairs, "
+                f"got {self.population_size}: write strategy.population_size={self.population_size + 1}"
+            )
+        return self
+
+
+class Perturbing(Noise):
+    """What strategies share that perturb one mean, in mirrored pairs or one by one."""
+
+    antithetic: bool
 
     @model_validator(mode="after")
     def _pairs(self):
@@ -55,8 +74,9 @@ class Perturbing(Model):
         return self
 
 
-class OpenAIES(Perturbing):  # noqa: D101  (the option's yaml says what each key is)
-    name: Literal["openai_es"]
+class GradientES(Perturbing):
+    """OpenAI-ES and its kin."""
+
     sigma: Positive
     sigma_decay: Factor
     sigma_limit: NonNegative
@@ -64,9 +84,46 @@ class OpenAIES(Perturbing):  # noqa: D101  (the option's yaml says what each key
     learning_rate_decay: Factor
     learning_rate_limit: NonNegative
     weight_decay: NonNegative
-    shaping: Literal["centered_ranks", "z_score", "raw"]
+    shaping: Shaping
     optimizer: Optimizer
     optimizer_options: dict[str, bool | int | float | str | None]
+
+
+class OpenAIES(GradientES):  # noqa: D101  (the option's yaml says what each key is)
+    name: Literal["openai_es"]
+
+
+class EGGROLL(GradientES):  # noqa: D101
+    name: Literal["eggroll"]
+    rank: Count
+
+
+class PGPE(Mirrored):  # noqa: D101
+    name: Literal["pgpe"]
+    sigma: Positive
+    learning_rate: Positive | None
+    learning_rate_sigma: NonNegative
+    sigma_max_change: Annotated[float, Field(gt=0, lt=1)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    max_speed: Positive | None
+    shaping: Shaping
+
+
+class ARS(Mirrored):  # noqa: D101
+    name: Literal["ars"]
+    sigma: Positive
+    learning_rate: Positive
+    parents: Count | None
+
+    @model_validator(mode="after")
+    def _directions(self):
+        directions = self.population_size // 2
+        if self.parents and self.parents > directions:
+            raise ValueError(
+                "strategy.parents must be at most half of strategy.population_size, a direction for each pair of "
+                f"members, got {self.parents} parents of {directions} directions: write strategy.parents={directions}"
+            )
+        return self
 
 
 class Selection(Model):
@@ -90,6 +147,9 @@ class CMAES(Selection):  # noqa: D101
     name: Literal["cma_es"]
     c_m: Positive
     active: bool
+    decompose_every: Literal["auto"] | Count
+    restarts: Literal["ipop", "bipop"] | None
+    max_restarts: Count
 
 
 class SepCMAES(Selection):  # noqa: D101
@@ -228,6 +288,13 @@ class Blackbox(TaskModel):  # noqa: D101
                 "write task.dimension=2"
             )
         return self
+
+
+class BBOB(TaskModel):  # noqa: D101
+    name: Literal["bbob"]
+    function: Annotated[int, Field(ge=1, le=24)]
+    dimension: Annotated[int, Field(ge=2)]
+    instance: Annotated[float, Field(ge=1, lt=2**24, multiple_of=1)]  # a float, so that instances share one program
 
 
 # ---- loggers ---------------------------------------------------------------------------------------------------------

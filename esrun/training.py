@@ -18,7 +18,7 @@ from jax.flatten_util import ravel_pytree
 
 from esrun import devices, memory, normalizer
 from esrun.strategies.shaping import finite_or_worst
-from esrun.types import Policy, PyTree, Strategy, Task, TrainState
+from esrun.types import Incumbent, Policy, PyTree, Strategy, Task, TrainState
 
 CHUNK = 1024
 """Most generations in a chunk: the length of the buffer for their metrics."""
@@ -86,6 +86,7 @@ def make_program(
     local_devices: tuple,
     population_chunk: int | str,
     normalize_input: bool,
+    restarting: bool,
     held_out_episodes: int,
 ) -> Program:
     """A run's program for `local_devices`. `build` makes Parts inside the trace, so that numbers stay arguments."""
@@ -102,6 +103,7 @@ def make_program(
             best_fitness=worst,
             held_out=worst,
             barren=jnp.int32(0),
+            incumbent=Incumbent(mean, worst) if restarting else None,
         )
 
     def advance(hyper, seed, state, stop):
@@ -255,7 +257,7 @@ def generation(
         "fitness_mean": jnp.mean(fitness, where=finite),
         "fitness_std": jnp.std(fitness, where=finite),
         "sigma": state.strategy.sigma,
-        "non_finite": p - jnp.sum(finite),
+        "non_finite": p - jnp.sum(finite, dtype=jnp.int32),
         "tied": jnp.mean(tied(fitness)),
         "step_per_sigma": step / state.strategy.sigma,
         "step_per_mean": step / jnp.linalg.norm(state.strategy.mean),
@@ -270,6 +272,7 @@ def generation(
             best_fitness=jnp.maximum(state.best_fitness, row["fitness_best"]),
             held_out=state.held_out,
             barren=jnp.where(jnp.any(finite), 0, state.barren + 1),
+            incumbent=state.incumbent,
         ),
         row,
     )

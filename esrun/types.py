@@ -89,6 +89,13 @@ class Strategy(NamedTuple):
     """Members that belong together, such as a mirrored pair: `ask` is given whole units, aligned."""
 
 
+class Incumbent(NamedTuple):
+    """The best mean of the searches before the present one."""
+
+    mean: jax.Array  # [n]
+    held_out: jax.Array  # [] its held-out mean, -inf before the first search has ended
+
+
 class TrainState(NamedTuple):
     """All that a run needs to go on."""
 
@@ -99,3 +106,4 @@ class TrainState(NamedTuple):
     best_fitness: jax.Array  # [] best raw fitness of any member so far
     held_out: jax.Array  # [] latest held-out mean, -inf before the first
     barren: jax.Array  # [] int32, generations on end without a single finite fitness
+    incumbent: Incumbent | None  # None where nothing restarts

@@ -1,6 +1,8 @@
 """JAX as the tests need it, set up before anything imports it: two CPU devices, one OpenBLAS thread."""
 
 import os
+import subprocess
+import sys
 
 os.environ |= {"OPENBLAS_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"}
 
@@ -15,8 +17,9 @@ jax.devices()  # from here on the number of devices stays, whatever this machine
 
 @pytest.fixture
 def built():
-    """-> (overrides) -> the run that the command line `esrun *overrides` would train."""
-    return lambda *overrides: build(checked(composed(list(overrides))[0]))
+    """-> (overrides) -> the run that `esrun *overrides` would train; JAX has its precision until the test ends."""
+    yield lambda *overrides: build(checked(composed(list(overrides))[0]))
+    jax.config.update("jax_enable_x64", False)
 
 
 @pytest.fixture
@@ -31,3 +34,13 @@ def quick_to_compile():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="session")
+def command():
+    """-> (arguments) -> the finished command, which must have done what it was asked."""
+
+    def run(*arguments):
+        return subprocess.run([sys.executable, "-m", "esrun", *arguments], check=True, capture_output=True, text=True)
+
+    return run

@@ -104,6 +104,18 @@ def test_bad_usage_answers_in_one_line_without_jax_or_a_folder(esrun, tmp_path, 
     assert not list(tmp_path.iterdir())
 
 
+def test_a_missing_package_is_named_in_one_line_without_jax_or_a_folder(esrun, tmp_path):
+    code = (
+        "import sys; sys.modules['bbobax'] = None; from esrun.cli import main; code = main(); "
+        "assert 'jax' not in sys.modules; sys.exit(code)"
+    )
+    done = esrun("task=bbob", code=code)
+    assert done.returncode == 2
+    assert done.stderr.startswith("esrun: task=bbob needs the package bbobax")
+    assert done.stderr.endswith(": pip install 'esrun[bbob]'\n")
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_only_the_built_run_can_tell_leaves_no_folder_either(esrun, tmp_path):
     done = esrun(*TINY, "strategy=openai_es", "+strategy.optimizer_options.b9=1")
     assert done.returncode == 2

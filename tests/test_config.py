@@ -58,6 +58,8 @@ def test_a_wrong_value_gets_one_line_with_the_remedy(override):
     ("overrides", "parts"),
     [
         (["strategy=openai_es", "strategy.population_size=101"], ["must be even", "strategy.population_size=102"]),
+        (["strategy=pgpe", "strategy.population_size=101"], ["must be even", "strategy.population_size=102"]),
+        (["strategy=ars", "strategy.parents=65"], ["at most half", "65 parents of 64", "write strategy.parents=64"]),
         (["task=sphere", "policy=mlp"], ["needs policy=vector", "write policy=vector"]),
         (["task=himmelblau", "task.dimension=3"], ["task.dimension must be 2", "write task.dimension=2"]),
         (["task=sine", "policy=cnn"], ["image-like", "write policy=mlp"]),
@@ -69,6 +71,10 @@ def test_two_settings_that_contradict_each_other_get_one_line(overrides, parts):
     assert "\n" not in line
     for part in parts:
         assert part in line
+
+
+def test_the_remedy_is_the_default_of_the_option_in_use():
+    assert complaint("strategy=openai_es", "strategy.sigma=wide").endswith("write for example strategy.sigma=0.1")
 
 
 @pytest.mark.parametrize("experiment", options("experiment"))

@@ -41,14 +41,19 @@ def faulty(built):
             _, unravel = jax.flatten_util.ravel_pytree({"~": {"x": jnp.zeros(8)}})
             strategy = make_openai_es(
                 n=8, population_size=20, sigma_decay=1.0, learning_rate_decay=1.0, learning_rate_limit=0.0,
-                weight_decay=0.0, antithetic=True, shaping="centered_ranks", optimizer="adam", optimizer_options={},
-                **numbers,
+                weight_decay=0.0, antithetic=True, noise="threefry", noise_table_size=0, shaping="centered_ranks",
+                optimizer="adam", optimizer_options={}, **numbers,
             )  # fmt: skip
             return Parts(task, policy, strategy, unravel, 8)
 
         local = devices.choose(2, 20)
         program = make_program(
-            build=build, local_devices=local, population_chunk="auto", normalize_input=False, held_out_episodes=2
+            build=build,
+            local_devices=local,
+            population_chunk="auto",
+            normalize_input=False,
+            restarting=False,
+            held_out_episodes=2,
         )
         return program, config
 
@@ -111,7 +116,8 @@ def test_an_indefinite_covariance_matrix_ends_the_run_with_a_name(built):
     state = run.program.init(run.hyper, jnp.uint32(0))
     broken = state._replace(strategy=state.strategy._replace(C=-jnp.eye(10)))
     start = Start(
-        devices.replicated(run.local_devices, jax.tree.map(np.asarray, broken)), Progress(0, 0, 0, 0.0, 0.0, [], None)
+        devices.replicated(run.local_devices, jax.tree.map(np.asarray, broken)),
+        Progress(0, 0, 0, 0.0, 0.0, [], None, []),
     )
     outcome = train(run.program, run.hyper, run.config, lambda progress: None, start=start)
     assert outcome.reason == "indefinite_C"

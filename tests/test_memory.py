@@ -38,6 +38,8 @@ def held_out(policy, generations):
         learning_rate_limit=0.0,
         weight_decay=0.0,
         antithetic=True,
+        noise="threefry",
+        noise_table_size=0,
         shaping="centered_ranks",
         optimizer="adam",
         optimizer_options={},
@@ -47,6 +49,7 @@ def held_out(policy, generations):
         local_devices=tuple(jax.local_devices()),
         population_chunk="auto",
         normalize_input=False,
+        restarting=False,
         held_out_episodes=64,
     )
     never = jnp.float32(jnp.inf)

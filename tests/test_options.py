@@ -10,7 +10,7 @@ from esrun.compose import CONF_DIR, composed, options
 from esrun.config import KINDS, checked
 
 FILES = [(kind, option) for kind in (*KINDS, "logger") for option in options(kind)]
-TRAINING = {"name", "generations", "normalize_input"}
+TRAINING = {"name", "generations", "normalize_input", "max_restarts"}
 """Keys that the run reads, not the option's factory."""
 
 

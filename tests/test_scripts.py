@@ -1,8 +1,16 @@
 """The scripts beside the command."""
 
+import gzip
+import importlib.util
+import pickle
 import subprocess
 import sys
 from pathlib import Path
+
+import numpy as np
+import pytest
+
+from esrun.loop import train
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 
@@ -29,3 +37,65 @@ def test_the_queue_runs_one_command_a_gpu_and_returns_the_worst_code(tmp_path):
 def test_shell_scripts_are_posix():
     for script in ("esrun", "test", "setup.sh", "slurm_array.sh"):
         subprocess.run(["sh", "-n", SCRIPTS / script], check=True)
+
+
+# ---- scripts/bbob.py -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bbob():
+    """-> the script as a module."""
+    spec = importlib.util.spec_from_file_location("bbob_script", SCRIPTS / "bbob.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_counts_of_failures_enter_the_expected_running_time_and_not_the_range(bbob):
+    counts = bbob.Counts(np.array([30, 500, 10]), np.array([True, False, True]))
+    assert (counts.median(), counts.expected()) == (30, 540 / 2)
+    assert counts.row() == "30 | 10 to 30 | 2 of 3 | 270"
+    assert bbob.Counts(np.array([7, 9]), np.array([False, False])).row() == "inf | – | 0 of 2 | inf"
+
+
+def test_evaluations_are_counted_to_the_generation_that_first_reaches_the_target(bbob, built):
+    table = bbob.Table((1,), 10_000)
+    counts = bbob.measured(table, 1, 2, trials=2)
+    assert counts.solved.all()
+    for number, evaluations in enumerate(counts.evaluations, start=1):
+        task = ["task=bbob", "task.function=1", "task.dimension=2", f"task.instance={number}"]
+        run = built(*task, *bbob.SETTINGS, f"seed={number}", "generations=200", "stop.fitness=null")
+        reports = []
+        train(run.program, run.hyper, run.config, reports.append)
+        best = [row["fitness_best"] for progress in reports for row in progress.rows]
+        first = next(i for i, fitness in enumerate(best, start=1) if fitness >= -1e-8)
+        assert evaluations == 6 * first  # 4 + floor(3 ln 2) members
+
+
+@pytest.mark.usefixtures("built")
+def test_a_trial_gives_up_when_its_budget_is_spent(bbob):
+    counts = bbob.measured(bbob.Table((15,), 60), 15, 2, trials=1)
+    assert (counts.evaluations.tolist(), counts.solved.tolist()) == ([120], [False])
+
+
+def test_published_counts_are_read_from_cocopp(bbob, tmp_path, monkeypatch):
+    data = {"BIPOP-CMA-ES": {3: {5: ([1e-8, 40, np.nan, 20], [44, 900, 21])}}}
+    package(tmp_path, pickle.dumps(data))
+    monkeypatch.syspath_prepend(tmp_path)
+    counts = bbob.published(3, 5)
+    assert (counts.evaluations.tolist(), counts.solved.tolist()) == ([40, 900, 20], [True, False, True])
+
+
+def test_published_counts_bring_no_code_with_them(bbob, tmp_path, monkeypatch):
+    package(tmp_path, pickle.dumps(subprocess.run))
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(pickle.UnpicklingError, match=r"subprocess\.run"):
+        bbob.published(3, 5)
+
+
+def package(folder, data):
+    (folder / "cocopp").mkdir()
+    (folder / "cocopp" / "__init__.py").touch()
+    (folder / "cocopp" / "pprldistr2009_1e-8.pickle.gz").write_bytes(gzip.compress(data))

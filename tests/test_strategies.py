@@ -1,5 +1,7 @@
 """What holds for every strategy: slices, weights of zero, ranks, translation."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,8 @@ STRATEGIES = [
     pytest.param("openai_es", {}, id="openai_es"),
     pytest.param("openai_es", {"antithetic": False}, id="openai_es-plain"),
     pytest.param("openai_es", {"noise": "table", "noise_table_size": 100_000}, id="openai_es-table"),
+    pytest.param("pgpe", {}, id="pgpe"),
+    pytest.param("ars", {}, id="ars"),
     pytest.param("cma_es", {}, id="cma_es"),
     pytest.param("sep_cma_es", {}, id="sep_cma_es"),
     pytest.param("ma_es", {}, id="ma_es"),
@@ -23,7 +27,14 @@ STRATEGIES = [
     pytest.param("simple_ga", {"elites": 5}, id="simple_ga"),
     pytest.param("simple_ga", {"elites": 5, "crossover": True}, id="simple_ga-crossover"),
 ]
+EGGROLL = [  # its solutions are factors of low rank, no points that a function could be evaluated at
+    pytest.param("eggroll", {}, id="eggroll"),
+    pytest.param("eggroll", {"antithetic": False, "rank": 2}, id="eggroll-plain"),
+]
+BY_VALUE = {"ars"}
+"""Those that weigh members by their fitness itself, not by its order."""
 every_strategy = pytest.mark.parametrize(("name", "changes"), STRATEGIES)
+every_slice = pytest.mark.parametrize(("name", "changes"), STRATEGIES + EGGROLL)
 
 
 @pytest.fixture
@@ -35,8 +46,11 @@ def float64():
 def make(name, changes, n, population_size):
     """-> the strategy with the numbers of its yaml."""
     options = OmegaConf.to_container(OmegaConf.load(CONF_DIR / "strategy" / f"{name}.yaml"))
-    del options["name"]
-    return registry.factory("strategy", name)(n=n, **(options | {"population_size": population_size} | changes))
+    options.pop("name"), options.pop("max_restarts", None)
+    make_strategy = registry.factory("strategy", name)
+    if "unravel" in inspect.signature(make_strategy).parameters:
+        options["unravel"] = lambda mean: {"w": mean[: n // 2 * 2].reshape(-1, 2), "b": mean[n // 2 * 2 :]}
+    return make_strategy(n=n, **(options | {"population_size": population_size} | changes))
 
 
 def generation(strategy, state, key, fitness_of):
@@ -76,7 +90,7 @@ def assert_near(one, other, tolerance):
     jax.tree.map(near, one, other)
 
 
-@every_strategy
+@every_slice
 @pytest.mark.usefixtures("float64")
 def test_sums_of_slices_add_to_the_sum_of_the_whole(name, changes):
     strategy = make(name, changes, 7, 20)
@@ -88,7 +102,7 @@ def test_sums_of_slices_add_to_the_sum_of_the_whole(name, changes):
     assert_near(jax.tree.map(lambda *x: sum(x), *parts), recombine(state, solutions, weights), 1e-12)
 
 
-@every_strategy
+@every_slice
 @pytest.mark.parametrize(
     ("n", "x64"),
     [(3, False), (5, True), (33, False), (241, False), (241, True)],  # with 3 and 5 XLA fuses some rows in another way
@@ -106,7 +120,7 @@ def test_a_member_has_the_same_bits_in_any_company(name, changes, n, x64):
                 np.testing.assert_array_equal(ask(key, state, jnp.asarray(members)), whole[members])
 
 
-@every_strategy
+@every_slice
 @pytest.mark.usefixtures("float64")
 def test_a_member_of_weight_zero_is_not_there(name, changes):
     strategy = make(name, changes, 7, 20)
@@ -119,7 +133,12 @@ def test_a_member_of_weight_zero_is_not_there(name, changes):
     assert_near(recombine(state, solutions[:12], weights[:12]), sums, 1e-12)
 
 
-@every_strategy
+def strategies(*, by_value):
+    chosen = [strategy for strategy in STRATEGIES if (strategy.values[0] in BY_VALUE) == by_value]
+    return pytest.mark.parametrize(("name", "changes"), chosen)
+
+
+@strategies(by_value=False)
 def test_a_monotone_map_of_fitness_leaves_the_update_to_the_bit(name, changes):
     strategy = make(name, changes, 7, 20)
     state = after(strategy, jnp.zeros(7), ellipsoid, 3)
@@ -135,6 +154,20 @@ def test_a_monotone_map_of_fitness_leaves_the_update_to_the_bit(name, changes):
     assert not np.array_equal(expected.mean, state.mean)
     for rising in (jnp.exp, lambda f: f**3 - 100, lambda f: 1e20 * f):
         jax.tree.map(np.testing.assert_array_equal, updated(rising(fitness)), expected)
+
+
+@strategies(by_value=True)
+@pytest.mark.usefixtures("float64")
+def test_scale_and_offset_of_fitness_leave_the_update(name, changes):
+    strategy = make(name, changes, 7, 20)
+    state = after(strategy, jnp.zeros(7), ellipsoid, 3)
+    fitness = jnp.asarray(np.random.default_rng(0).normal(size=20))
+
+    def updated(fitness):
+        return generation(strategy, state, jax.random.key(9), lambda _: fitness)
+
+    assert_near(updated(1e6 * fitness - 100), updated(fitness), 1e-9)
+    assert np.abs(updated(jnp.exp(fitness)).mean - updated(fitness).mean).max() > 1e-4  # by value indeed
 
 
 @every_strategy

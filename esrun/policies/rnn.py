@@ -4,7 +4,7 @@ import haiku as hk
 import jax.numpy as jnp
 from einops import rearrange
 
-from esrun.policies.layers import ACTIVATIONS
+from esrun.policies.layers import ACTIVATIONS, Linear
 from esrun.types import Policy
 
 CELLS = {"gru": hk.GRU, "lstm": hk.LSTM, "vanilla": hk.VanillaRNN}
@@ -20,7 +20,7 @@ def make_rnn(
 
     def forward(x, carry):
         x, carry = core()(rearrange(x, "... -> (...)"), carry)
-        return hk.Linear(output_size)(ACTIVATIONS[activation](x)), carry
+        return Linear(output_size)(ACTIVATIONS[activation](x)), carry
 
     network = hk.without_apply_rng(hk.transform(forward))
     initial = hk.without_apply_rng(hk.transform(lambda: core().initial_state(None)))

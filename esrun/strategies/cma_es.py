@@ -16,6 +16,8 @@ import numpy as np
 
 from esrun.strategies.noise import normal
 from esrun.strategies.shaping import by_rank
+from esrun.strategies.termination import History, Spectrum, fresh_history, fresh_spectrum, record
+from esrun.strategies.termination import tests as termination_tests
 from esrun.types import Strategy
 
 ROWS = 32
@@ -33,7 +35,8 @@ class State(NamedTuple):
     root: jax.Array  # [n, n] C^(1/2) as of the last decomposition
     inverse_root: jax.Array  # [n, n] C^(-1/2)
     generation: jax.Array  # [] int32
-    definite: jax.Array  # [] bool, whether C was positive definite when it was last decomposed
+    spectrum: Spectrum  # of C when it was last decomposed
+    history: History
 
 
 class Sums(NamedTuple):
@@ -95,18 +98,23 @@ def make_cma_es(
     parents: int | None,
     c_m: jax.Array | float,
     active: bool,
+    decompose_every: int | str,
+    restarts: str | None,
 ) -> Strategy:
     """CMA-ES over n parameters.
 
     `population_size` may be "auto", 4 + floor(3 ln n) (eq. 48); `parents` None is half of it. `active` gives the worse
-    half negative weights. C is decomposed every max(1, floor(1 / (10 n (c_1 + c_mu)))) generations (appendix B.2).
+    half negative weights. C is decomposed every `decompose_every` generations: "auto" is
+    max(1, floor(0.5 / (n (c_1 + c_mu)))), five times the tutorial's appendix B.2 and the same as in Hansen's purecma.
+    Where `restarts` follow (see `esrun.restarts`), stagnation ends a run too: without one it would end the search of
+    whoever is content to go on slowly, as noisy tasks do.
     """
     p = 4 + int(3 * math.log(n)) if population_size == "auto" else int(population_size)  # 48
     mu = p / 2 if parents is None else parents
     if mu > p:
         raise ValueError(f"strategy.parents must be at most the population size {p}, got {mu}")
     w, mu_eff, c_sigma, d_sigma, c_c, c_1, c_mu, chi_n = constants(n, p, mu, active)
-    decompose_every = max(1, int(1 / (10 * n * (c_1 + c_mu))))
+    every = max(1, int(0.5 / (n * (c_1 + c_mu)))) if decompose_every == "auto" else int(decompose_every)
 
     def init(key, mean):
         del key
@@ -120,7 +128,8 @@ def make_cma_es(
             identity,
             identity,
             jnp.int32(0),
-            jnp.bool_(True),
+            fresh_spectrum(mean.dtype),
+            fresh_history(n, restarts is not None, mean.dtype),
         )
 
     def ask(key, state, members):
@@ -141,8 +150,7 @@ def make_cma_es(
         return Sums(parent_weights @ y, (y.T * weights) @ y)
 
     def update(state, sums, fitness):
-        del fitness
-        mean, sigma, C, p_sigma, p_c, root, inverse_root, generation, definite = state
+        mean, sigma, C, p_sigma, p_c, root, inverse_root, generation, spectrum, history = state
         y_w = sums.y_w  # 41
         mean = mean + c_m * sigma * y_w  # 42
 
@@ -158,16 +166,29 @@ def make_cma_es(
         C = (1 + c_1 * delta - c_1 - c_mu * float(w.sum())) * C + c_1 * rank_one + c_mu * sums.rank_mu  # 47
         C = (C + C.T) / 2
 
+        history = record(history, generation, fitness, n)
         generation = generation + 1
-        root, inverse_root, definite = jax.lax.cond(
-            generation % decompose_every == 0, roots, lambda C: (root, inverse_root, definite), C
+        root, inverse_root, spectrum = jax.lax.cond(
+            generation % every == 0,
+            lambda: roots(C, mean, sigma),
+            lambda: (root, inverse_root, spectrum),
         )
-        return State(mean, sigma, C, p_sigma, p_c, root, inverse_root, generation, definite)
+        return State(mean, sigma, C, p_sigma, p_c, root, inverse_root, generation, spectrum, history)
 
     def ended(state):
-        return {"indefinite_C": ~state.definite}
+        smallest, largest, _ = state.spectrum
+        tests = termination_tests(
+            state.mean, state.sigma, jnp.sqrt(jnp.diag(state.C)), state.p_c, sigma, state.spectrum, state.history
+        )
+        return tests | {"indefinite_C": smallest < -n * jnp.finfo(smallest.dtype).eps * largest}
 
-    return Strategy(p, init, ask, weigh, recombine, update, ended=ended)
+    def diagnose(state, fitness):
+        del fitness
+        smallest, largest, _ = state.spectrum
+        condition = largest / jnp.maximum(smallest, jnp.finfo(smallest.dtype).tiny)
+        return {"condition": condition, "axis_ratio": jnp.sqrt(condition)}
+
+    return Strategy(p, init, ask, weigh, recombine, update, ended=ended, diagnose=diagnose)
 
 
 def multiply_rows(z: jax.Array, root: jax.Array) -> jax.Array:
@@ -180,13 +201,10 @@ def multiply_rows(z: jax.Array, root: jax.Array) -> jax.Array:
     return jax.lax.map(lambda block: block @ root, blocks).reshape(-1, n)[:m]
 
 
-def roots(C: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """C [n, n] -> (C^(1/2), C^(-1/2), whether C is positive definite).
-
-    Eigenvalues below the precision of the type are lifted to it; one more negative than rounding explains is a fault.
-    """
+def roots(C: jax.Array, mean: jax.Array, sigma: jax.Array) -> tuple[jax.Array, jax.Array, Spectrum]:
+    """C [n, n] -> (C^(1/2), C^(-1/2), its spectrum). Eigenvalues below the precision of the type are lifted to it."""
     eigenvalues, B = jnp.linalg.eigh(C)
     floor = jnp.finfo(C.dtype).eps * jnp.max(eigenvalues)
     D = jnp.sqrt(jnp.maximum(eigenvalues, floor))
-    definite = eigenvalues[0] > -len(C) * floor
-    return (B * D) @ B.T, (B / D) @ B.T, definite
+    no_effect = jnp.any(jnp.all(mean[:, None] + 0.1 * sigma * B * D == mean[:, None], axis=0))
+    return (B * D) @ B.T, (B / D) @ B.T, Spectrum(eigenvalues[0], eigenvalues[-1], no_effect)

@@ -46,13 +46,25 @@ def make_noise(source: str | jax.Array, table_size: int, n: int, *, mirrored: bo
         table = make_table(table_size, str(jnp.dtype(dtype))) if isinstance(source, str) else source
         offsets, _ = threefry(key, members.astype(jnp.uint32), jnp.zeros_like(members, jnp.uint32))
         starts = (offsets % np.uint32(table_size - n + 1)).astype(jnp.int32)
-        return jax.vmap(lambda start: jax.lax.dynamic_slice(table, (start,), (n,)))(starts)
+        # one copy after another: side by side they become a gather, number by number
+        return jax.lax.map(lambda start: jax.lax.dynamic_slice(table, (start,), (n,)), starts)
 
     def draw_pairs(key, members, dtype):
         z = draw(key, members[::2] // 2, dtype)
         return rearrange(jnp.stack([z, -z], axis=1), "pair sign n -> (pair sign) n")
 
     return draw_pairs if mirrored else draw
+
+
+def perturbed(mean: jax.Array, sigma: jax.Array, z: jax.Array) -> jax.Array:
+    """Mean [n], sigma [] or [n], z [m, n] -> mean + sigma z [m, n]."""
+    # the barrier and twice, which is exact: the same bits however the compiler regroups and fuses these products
+    return mean + 2 * (sigma / 2 * jax.lax.optimization_barrier(z))
+
+
+def weighted_noise(mean: jax.Array, sigma: jax.Array, solutions: jax.Array, weights: jax.Array) -> jax.Array:
+    """Mean [n], sigma [], solutions mean + sigma z [m, n], weights w [m] -> sum of w z [n], without an array of z."""
+    return (weights @ solutions - jnp.sum(weights) * mean) / sigma
 
 
 def normal(key: jax.Array, members: jax.Array, n: int, dtype) -> jax.Array:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from esrun.strategies.noise import make_noise
+from esrun.strategies.noise import make_noise, perturbed, weighted_noise
 from esrun.strategies.shaping import SHAPING, signal_to_noise
 from esrun.types import Strategy
 
@@ -65,16 +65,13 @@ def make_openai_es(
         return State(mean, jnp.maximum(sigma, sigma_limit).astype(mean.dtype), descent.init(mean), jnp.int32(0))
 
     def ask(key, state, members):
-        z = jax.lax.optimization_barrier(draw(key, members, state.mean.dtype))
-        # the barrier and twice, which is exact: the same bits however the compiler regroups and fuses these products
-        return state.mean + 2 * (state.sigma / 2 * z)
+        return perturbed(state.mean, state.sigma, draw(key, members, state.mean.dtype))
 
     def weigh(state, fitness):
         return shape_fitness(fitness)
 
     def recombine(state, solutions, weights):
-        # sum of w z, without an array of z
-        return (weights @ solutions - jnp.sum(weights) * state.mean) / state.sigma
+        return weighted_noise(state.mean, state.sigma, solutions, weights)
 
     def update(state, weighted_z, fitness):
         del fitness

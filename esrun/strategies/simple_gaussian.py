@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from esrun.strategies.noise import normal
+from esrun.strategies.noise import normal, perturbed
 from esrun.strategies.shaping import by_rank
 from esrun.types import Strategy
 
@@ -51,9 +51,7 @@ def make_simple_gaussian(
         return State(mean, jnp.asarray(sigma, mean.dtype), jnp.full(n, sigma, mean.dtype))
 
     def ask(key, state, members):
-        z = jax.lax.optimization_barrier(normal(key, members, n, state.mean.dtype))
-        # the barrier and twice, which is exact: the same bits however the compiler regroups and fuses these products
-        return state.mean + 2 * (state.sigmas / 2 * z)
+        return perturbed(state.mean, state.sigmas, normal(key, members, n, state.mean.dtype))
 
     def weigh(state, fitness):
         return by_rank(fitness, jnp.asarray(w, state.mean.dtype))

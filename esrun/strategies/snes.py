@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from esrun.strategies.noise import normal
+from esrun.strategies.noise import normal, perturbed
 from esrun.strategies.shaping import by_rank
 from esrun.types import Strategy
 
@@ -37,6 +37,12 @@ def utilities(population_size: int) -> np.ndarray:
     return u / u.sum() - 1 / population_size
 
 
+def natural_gradients(state, solutions: jax.Array, weights: jax.Array) -> Sums:
+    """`recombine` of any state with a mean [n] and sigmas [n]: gradients in units of the sigmas."""
+    z = (solutions - state.mean) / state.sigmas
+    return Sums(weights @ z, weights @ (z**2 - 1))
+
+
 def make_snes(
     *,
     n: int,
@@ -59,16 +65,10 @@ def make_snes(
         return State(mean, jnp.asarray(sigma, mean.dtype), jnp.full(n, sigma, mean.dtype))
 
     def ask(key, state, members):
-        z = jax.lax.optimization_barrier(normal(key, members, n, state.mean.dtype))
-        # the barrier and twice, which is exact: the same bits however the compiler regroups and fuses these products
-        return state.mean + 2 * (state.sigmas / 2 * z)
+        return perturbed(state.mean, state.sigmas, normal(key, members, n, state.mean.dtype))
 
     def weigh(state, fitness):
         return by_rank(fitness, jnp.asarray(u, state.mean.dtype))
-
-    def recombine(state, solutions, weights):
-        z = (solutions - state.mean) / state.sigmas
-        return Sums(weights @ z, weights @ (z**2 - 1))
 
     def update(state, gradients, fitness):
         del fitness
@@ -79,4 +79,4 @@ def make_snes(
             sigmas=sigmas,
         )
 
-    return Strategy(p, init, ask, weigh, recombine, update)
+    return Strategy(p, init, ask, weigh, natural_gradients, update)

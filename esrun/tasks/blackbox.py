@@ -3,6 +3,8 @@
 Sources and optima: Surjanovic and Bingham, Virtual Library of Simulation Experiments, https://www.sfu.ca/~ssurjano/optimization.html.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from einops import repeat
@@ -55,8 +57,12 @@ FUNCTIONS = {f.__name__: f for f in (sphere, ellipsoid, rosenbrock, rastrigin, a
 
 
 def make_blackbox(*, function: str, dimension: int, episodes: int) -> Task:
-    """Minimise `function` over R^dimension. It is deterministic: one episode says all, however many are asked for."""
-    f = FUNCTIONS[function]
+    """Minimise `function` over R^dimension."""
+    return minimized(FUNCTIONS[function], dimension, episodes)
+
+
+def minimized(f: Callable[[jax.Array], jax.Array], dimension: int, episodes: int) -> Task:
+    """Minimise f over R^dimension. It is deterministic: one episode says all, however many are asked for."""
 
     def evaluate(keys, policy, members, normalizer):
         del normalizer

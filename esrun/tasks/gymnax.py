@@ -1,17 +1,20 @@
 """Any gymnax environment (Lange 2022, https://github.com/RobertTLange/gymnax) as a task."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import gymnax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from einops import reduce, repeat
-from gymnax.environments import spaces
 
 from esrun.cpu_kernels import tuned
 from esrun.normalizer import normalize, observe
 from esrun.types import Evaluation, PyTree, Sums, Task
+
+with jax.enable_x64(False):  # some of its modules make arrays when they are imported
+    import gymnax
+    from gymnax.environments import spaces
 
 
 class Episode(NamedTuple):
@@ -31,12 +34,15 @@ def make_gymnax(*, env: str, env_params: dict, episodes: int, episode_length: in
 
     Observations become flat or image-like floats, discrete ones one-hot. A discrete action is the argmax of the output;
     a continuous one is clipped ("clip") or squashed by tanh ("squash") into the action space.
+
+    The environment itself computes in 32 bits whatever the precision of the run.
     """
-    with jax.ensure_compile_time_eval():  # some environments branch on their own arrays as they are made
+    with jax.ensure_compile_time_eval(), jax.enable_x64(False):  # some branch on their own arrays as they are made
         environment, defaults = gymnax.make(env)
     arrays = {key: jnp.asarray(value) for key, value in env_params.items() if isinstance(value, list)}
     limit = type(defaults.max_steps_in_episode)(episode_length)  # a float in BernoulliBandit-misc, which relies on it
     params = defaults.replace(**env_params | arrays, max_steps_in_episode=limit)
+    reset_env, step_env = in_32_bits(environment.reset_env), in_32_bits(environment.step_env)
     encode, input_shape = make_encoder(environment.observation_space(params))
     decode, output_size = make_decoder(environment.action_space(params), action)
 
@@ -44,7 +50,7 @@ def make_gymnax(*, env: str, env_params: dict, episodes: int, episode_length: in
         reset_keys, step_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
 
         def reset(key):
-            observation, state = environment.reset_env(key, params)
+            observation, state = reset_env(key, params)
             zero, none = jnp.zeros(()), jnp.int32(0)
             inputs = normalizer and Sums(zero, jnp.zeros(input_shape), jnp.zeros(input_shape))
             return Episode(observation, state, policy.initial_carry(), zero, none, jnp.bool_(True), inputs)
@@ -55,9 +61,7 @@ def make_gymnax(*, env: str, env_params: dict, episodes: int, episode_length: in
                 inputs = jax.tree.map(jnp.add, inputs, observe(normalizer, x, episode.alive))
                 x = normalize(normalizer, x)
             output, carry = policy.apply(member, episode.carry, x)
-            observation, state, reward, terminated, _ = environment.step_env(
-                key, episode.environment, decode(output), params
-            )
+            observation, state, reward, terminated, _ = step_env(key, episode.environment, decode(output), params)
             return Episode(
                 observation,
                 state,
@@ -87,12 +91,30 @@ def make_gymnax(*, env: str, env_params: dict, episodes: int, episode_length: in
         _, done = jax.lax.while_loop(unfinished, body, (jnp.int32(0), start))
         return Evaluation(
             returns=done.total,
-            steps=reduce(done.steps, "m e -> m", "sum"),
+            steps=reduce(done.steps, "m e -> m", "sum").astype(jnp.int32),
             inputs=jax.tree.map(lambda x: reduce(x, "m e ... -> m ...", "sum"), done.inputs),
             measures={},
         )
 
     return Task(input_shape, output_size, episodes, evaluate)
+
+
+def in_32_bits(function: Callable) -> Callable:
+    """-> the function traced without 64-bit types, which its arguments lose as well.
+
+    Environments are written for JAX's default types: with 64-bit ones some mix the two where XLA allows no mixing.
+    """
+
+    def narrow(x):
+        wide = isinstance(x, jax.Array) and x.dtype in (jnp.float64, jnp.int64, jnp.uint64)
+        return x.astype(f"{x.dtype.kind}4") if wide else x
+
+    def wrapped(*arguments):
+        arguments = jax.tree.map(narrow, arguments)
+        with jax.enable_x64(False):
+            return function(*arguments)
+
+    return wrapped
 
 
 def make_encoder(space):

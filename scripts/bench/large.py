@@ -1,5 +1,5 @@
-"""(c) Large networks: OpenAI-ES on sine prediction with two wide hidden layers; parameters x members a second and the
-peak memory of the process, each side in one of its own.
+"""(c) Large networks: OpenAI-ES on sine prediction with two wide hidden layers, with fresh noise, a noise table and
+low-rank perturbations; parameters x members a second and the peak memory of the process, each in one of its own.
 
 Both sides evaluate with esrun's task and policy; strategy, memory and devices are theirs.
 """
@@ -11,6 +11,14 @@ from esrun.compose import composed
 
 SIZES = [(256, 256), (1024, 256)]
 """(width of both hidden layers, members)."""
+
+SIDES = {
+    "esrun": ("esrun", []),
+    "esrun, table": ("esrun", ["strategy.noise=table"]),
+    "esrun, eggroll": ("esrun", ["strategy=eggroll"]),
+    "evosax": ("evosax", []),
+}
+"""name: (whose program, its overrides)"""
 
 NOTES = [
     "two hidden layers on the sine task (batches of 64 sequences), OpenAI-ES; evaluation is esrun's on both sides",
@@ -29,12 +37,13 @@ def large(options: Options) -> Table:
 
 
 def compared(width: int, p: int, options: Options, notes: list[str]) -> list[dict]:
-    """-> a row for esrun and one for evosax."""
-    config = composed(
-        ["task=sine", "strategy=openai_es", f"strategy.population_size={p}", f"policy.hidden=[{width},{width}]"]
-    )[0]
+    """-> a row for each side."""
+    work = ["task=sine", "strategy=openai_es", f"strategy.population_size={p}", f"policy.hidden=[{width},{width}]"]
     generations = options.in_round(1)
-    specs = {name: {"program": f"{name}_program", "config": config} for name in ("esrun", "evosax")}
+    specs = {
+        name: {"program": f"{program}_program", "config": composed([*work, *overrides])[0]}
+        for name, (program, overrides) in SIDES.items()
+    }
     with open_all(specs, notes.append) as workers:
         timings = in_turn({name: worker.turn(generations) for name, worker in workers.items()}, options)
         facts = {name: worker.facts() for name, worker in workers.items()}

@@ -1,0 +1,146 @@
+"""Restarts: when a search ends by its own tests, another one begins, with more members or with other ones.
+
+IPOP doubles the population each time (Auger, Hansen: A Restart CMA Evolution Strategy With Increasing Population Size,
+CEC 2005). BIPOP alternates that with short searches of small populations and small steps, whichever of the two regimes
+has used fewer evaluations (Hansen: Benchmarking a BI-Population CMA-ES on the BBOB-2009 Function Testbed, GECCO 2009).
+Small populations are rounded to the default times a power of the square root of 2, so that a run compiles few programs.
+
+A restart is a host's affair: the population size is structure, so another one is another compiled program. Everything
+else of the training state goes on: generations, evaluations, the best fitness. What the run reports is the best mean of
+all searches, on held-out episodes.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from esrun import loop
+from esrun.config import Run, build
+from esrun.loop import Outcome, Progress, Start
+from esrun.types import Incumbent, TrainState
+
+FINAL = ("generations", "eval", "fitness", "seconds", "env_steps", "signal", "non_finite_fitness")
+"""Ends of a search that end the run as well. All others are a strategy's or the state's own."""
+
+
+class Search(NamedTuple):
+    """What distinguishes one search from the next."""
+
+    population_size: int
+    sigma: float
+    evaluations: int | None
+    """It may use, None for no limit of its own."""
+    large: bool
+    """Of the regime that doubles its population."""
+
+
+def next_search(kind: str, default: Search, past: list[dict], seed: int) -> Search:
+    """-> the search after those of `past`, each a dict of population_size, evaluations and large.
+
+    The first is the `default`. A pure function of its arguments: a resumed run goes on with the same one.
+    """
+    if not past:
+        return default
+    larger = sum(search["large"] for search in past[1:])
+    used = {large: sum(s["evaluations"] for s in past[1:] if s["large"] is large) for large in (True, False)}
+    if kind == "ipop" or used[True] <= used[False]:
+        return default._replace(population_size=default.population_size * 2 ** (larger + 1))
+    u, v = np.random.default_rng([seed, len(past)]).random(2)
+    last = [search for search in past if search["large"]][-1]
+    growth = (last["population_size"] / default.population_size / 2) ** (u**2)
+    rounded = 2 ** (round(2 * math.log2(growth)) / 2)
+    return Search(
+        population_size=int(default.population_size * rounded),
+        sigma=default.sigma * 10 ** (-2 * v),
+        evaluations=max(1, last["evaluations"] // 2),
+        large=False,
+    )
+
+
+def train(
+    run: Run,
+    report: Callable[[Progress], None],
+    *,
+    start: Start | None,
+    save: Callable[[TrainState, Progress, bool], None],
+    interrupted: Callable[[], bool],
+    say: Callable[[str], None],
+) -> Outcome:
+    """Train, with the restarts that the strategy asks for. Arguments and result as `esrun.loop.train`'s."""
+    strategy = run.config.strategy
+    kind = getattr(strategy, "restarts", None)
+    if kind is None:
+        return loop.train(run.program, run.hyper, run.config, report, start=start, save=save, interrupted=interrupted)
+
+    p = run.program.parts(run.hyper).strategy.population_size
+    default = Search(p, strategy.sigma, None, large=True)
+    search = next_search(kind, default, start.progress.searches if start else [], run.config.seed)
+    while True:
+        past = start.progress.searches if start else []
+        now = searching(run, search, past)
+        outcome = loop.train(
+            now.program, now.hyper, now.config, report, start=start, save=save, interrupted=interrupted
+        )
+        state, reason, progress, score = outcome
+        if reason in FINAL and (reason != "generations" or progress.generation >= run.config.generations):
+            return with_the_best(run, outcome)
+
+        ended = search._asdict() | {
+            "evaluations": progress.evaluations - (past[-1]["until"] if past else 0),
+            "until": progress.evaluations,
+            "generation": progress.generation,
+            "stop_reason": "evaluations" if reason == "generations" else reason,
+            "best_fitness": progress.best_fitness,
+            "held_out": score and score.mean,
+        }
+        past = [*past, ended]
+        search = next_search(kind, default, past, run.config.seed)
+        if sum(one["large"] for one in past[1:]) + search.large > strategy.max_restarts:
+            return with_the_best(run, outcome)
+        say(
+            f"restart {len(past)}: {ended['stop_reason']} after {ended['evaluations']} evaluations; "
+            f"the next search has {search.population_size} members and sigma {search.sigma:.3g}"
+        )
+        start = Start(refreshed(searching(run, search, past), state, len(past)), progress._replace(searches=past))
+
+
+def searching(run: Run, search: Search, past: list[dict]) -> Run:
+    """-> the run with the search's own numbers. Of its programs only `advance` depends on the population size."""
+    config = run.config.model_copy()
+    changes = {"population_size": search.population_size, "sigma": search.sigma}
+    config.strategy = config.strategy.model_copy(update=changes)
+    if search.evaluations is not None:
+        own = (past[-1]["generation"] if past else 0) + math.ceil(search.evaluations / search.population_size)
+        config.generations = min(config.generations, own)
+    built = build(config)
+    return built._replace(program=built.program._replace(init=run.program.init, evaluate=run.program.evaluate))
+
+
+def refreshed(run: Run, state: TrainState, number: int) -> TrainState:
+    """-> the state with the strategy's own begun anew, from another first policy; its mean stays if it is the best."""
+    seed = np.random.SeedSequence([run.config.seed, number]).generate_state(1)[0]
+    fresh = run.program.init(run.hyper, jnp.uint32(seed))
+    return state._replace(
+        strategy=fresh.strategy, held_out=fresh.held_out, barren=fresh.barren, incumbent=better(state)
+    )
+
+
+def better(state: TrainState) -> Incumbent:
+    """-> the present mean or the incumbent, whichever scored higher on held-out episodes."""
+    assert state.incumbent is not None
+    present = Incumbent(state.strategy.mean, state.held_out)
+    return present if present.held_out > state.incumbent.held_out else state.incumbent
+
+
+def with_the_best(run: Run, outcome: Outcome) -> Outcome:
+    """-> the outcome with the best mean of all searches."""
+    best = better(outcome.state)
+    if best.mean is outcome.state.strategy.mean:
+        return outcome
+    state = outcome.state._replace(strategy=outcome.state.strategy._replace(mean=best.mean))
+    state, returns, measures = run.program.evaluate(run.hyper, jnp.uint32(run.config.seed), state)
+    score = outcome.score and loop.scored(outcome.progress.generation, returns, measures)
+    return outcome._replace(state=state, score=score)

@@ -1,0 +1,96 @@
+"""PGPE: policy gradients with parameter-based exploration, symmetric sampling and the optimiser ClipUp.
+
+Sehnke, Osendorfer, Rückstieß, Graves, Peters, Schmidhuber: Parameter-exploring policy gradients, Neural Networks 23,
+2010, https://doi.org/10.1016/j.neunet.2009.12.004, with symmetric sampling; and as it is used by Toklu, Liskowski,
+Srivastava 2020 (see `esrun.strategies.clipup`): the baseline is the population's mean, fitness is ranked, and no sigma
+changes by more than a share of itself. Step sizes that grow with sigma^2, the first paper's choice, make the gradients
+those of SNES.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from esrun.strategies.clipup import clipup
+from esrun.strategies.noise import make_noise, perturbed
+from esrun.strategies.shaping import SHAPING, signal_to_noise
+from esrun.strategies.snes import natural_gradients
+from esrun.types import Strategy
+
+
+class State(NamedTuple):
+    """The search distribution N(mean, diag(sigmas)^2) and the speed of its mean."""
+
+    mean: jax.Array  # [n]
+    sigma: jax.Array  # [] geometric mean of the sigmas
+    sigmas: jax.Array  # [n] step size of every parameter
+    velocity: jax.Array  # [n] the latest step of the mean
+
+
+def make_pgpe(
+    *,
+    n: int,
+    population_size: int,
+    sigma: jax.Array | float,
+    learning_rate: jax.Array | float | None,
+    learning_rate_sigma: jax.Array | float,
+    sigma_max_change: jax.Array | float,
+    momentum: jax.Array | float,
+    max_speed: jax.Array | float | None,
+    noise: str | jax.Array,
+    noise_table_size: int,
+    shaping: str,
+) -> Strategy:
+    """PGPE over n parameters: members 2i and 2i + 1 are mean + sigmas z and mean - sigmas z.
+
+    `learning_rate` is the length of a step without momentum, None for a tenth of the first perturbations' length, sigma
+    sqrt(n); `max_speed` is that of the longest step, None for twice the learning rate. `sigma_max_change` is a share of
+    sigma, less than 1. `noise` is "threefry" or "table" (see `esrun.strategies.noise`). In a generation without any
+    difference in fitness the mean coasts and the sigmas stay.
+    """
+    p = population_size
+    shape_fitness = SHAPING[shaping]
+    draw = make_noise(noise, noise_table_size, n, mirrored=True)
+    alpha = sigma * math.sqrt(n) / 10 if learning_rate is None else learning_rate
+    limit = 2 * alpha if max_speed is None else max_speed
+
+    def init(key, mean):
+        del key
+        return State(
+            mean, jnp.asarray(sigma, mean.dtype), jnp.full(n, sigma, mean.dtype), velocity=jnp.zeros_like(mean)
+        )
+
+    def ask(key, state, members):
+        return perturbed(state.mean, state.sigmas, draw(key, members, state.mean.dtype))
+
+    def weigh(state, fitness):
+        del state
+        weights = shape_fitness(fitness)
+        advantage = weights - weights[0]  # a difference first: equal fitness gives zeros, not rounding errors
+        return advantage - jnp.mean(advantage)
+
+    def update(state, gradients, fitness):
+        del fitness
+        velocity = clipup(
+            state.velocity,
+            state.sigmas * gradients.mean / p,
+            learning_rate=alpha,
+            momentum=momentum,
+            max_speed=limit,
+        )
+        change = learning_rate_sigma * gradients.sigmas / p
+        sigmas = state.sigmas * (1 + jnp.clip(change, -sigma_max_change, sigma_max_change))
+        return State(
+            mean=state.mean + velocity,
+            sigma=jnp.exp(jnp.mean(jnp.log(sigmas))),
+            sigmas=sigmas,
+            velocity=velocity,
+        )
+
+    def diagnose(state, fitness):
+        del state
+        return {"signal_to_noise": signal_to_noise(fitness)}
+
+    return Strategy(p, init, ask, weigh, natural_gradients, update, diagnose=diagnose, unit=2)

@@ -1,0 +1,113 @@
+"""EGGROLL against OpenAI-ES with its perturbations written out, in every kind of network."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from asktell import fresh, tell
+from jax.flatten_util import ravel_pytree
+from omegaconf import OmegaConf
+
+from esrun.compose import CONF_DIR
+from esrun.policies.cnn import make_cnn
+from esrun.policies.mlp import make_mlp
+from esrun.policies.rnn import make_rnn
+from esrun.strategies.eggroll import make_eggroll
+from esrun.strategies.openai_es import make_openai_es
+
+INIT = {"init": "lecun_normal", "init_scale": 1.0, "bias": True}
+NETWORKS = {
+    "mlp": make_mlp(input_shape=(3,), output_size=2, hidden=[5, 4], activation="tanh", **INIT),
+    "cnn": make_cnn(
+        input_shape=(4, 4, 2), output_size=2, channels=[3], kernel=2, stride=1, hidden=[4], activation="relu", **INIT
+    ),
+    "gru": make_rnn(input_shape=(3,), output_size=2, cell="gru", hidden=[4], activation="tanh"),
+    "lstm": make_rnn(input_shape=(3,), output_size=2, cell="lstm", hidden=[4], activation="tanh"),
+    "vanilla": make_rnn(input_shape=(3,), output_size=2, cell="vanilla", hidden=[4], activation="tanh"),
+}
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def options(name, **changes):
+    options = OmegaConf.to_container(OmegaConf.load(CONF_DIR / "strategy" / f"{name}.yaml"))
+    del options["name"]
+    return options | {"population_size": 12, "noise": "threefry"} | changes
+
+
+def written_out(solutions, params, rank):
+    """-> E [m, n] of normals [m, k], leaf by leaf with NumPy."""
+    rows = []
+    for row in np.asarray(solutions):
+        rest, leaves = row, []
+        for leaf in jax.tree.leaves(params):
+            if leaf.ndim == 1:
+                leaves.append(rest[: leaf.size])
+                rest = rest[leaf.size :]
+            else:
+                i, o = leaf.size // leaf.shape[-1], leaf.shape[-1]
+                a, b = rest[: i * rank].reshape(i, rank), rest[i * rank : (i + o) * rank].reshape(o, rank)
+                leaves.append((a @ b.T).ravel() / math.sqrt(rank))
+                rest = rest[(i + o) * rank :]
+        assert not len(rest)
+        rows.append(np.concatenate(leaves))
+    return np.stack(rows)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("rank", [1, 3])
+def test_networks_and_updates_equal_those_of_perturbations_written_out(network, rank):
+    policy = NETWORKS[network]
+    params = jax.tree.map(lambda x: jnp.asarray(x, float), policy.init(jax.random.key(0)))
+    mean, unravel = ravel_pytree(params)
+    strategy = make_eggroll(n=len(mean), unravel=unravel, **options("eggroll", rank=rank))
+    state = fresh(strategy, mean)
+    solutions = strategy.ask(jax.random.key(1), state, jnp.arange(12))
+    E = written_out(solutions, params, rank)
+    np.testing.assert_array_equal(E[::2], -E[1::2])  # mirrored
+
+    x = jax.random.normal(jax.random.key(2), (4, 4, 2) if network == "cnn" else (3,))
+    express = strategy.express(state)
+    for member in (0, 5):
+        low, carry = policy.apply(express(solutions[member]), policy.initial_carry(), x)
+        full, expected = policy.apply(unravel(mean + state.sigma * E[member]), policy.initial_carry(), x)
+        np.testing.assert_allclose(low, full, rtol=1e-9, atol=1e-12)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), carry, expected)
+
+    plain = make_openai_es(n=len(mean), **options("openai_es"))
+    fitness = jax.random.normal(jax.random.key(3), (12,))
+    here = tell(strategy, state, solutions, fitness)
+    there = tell(plain, fresh(plain, mean), mean + state.sigma * E, fitness)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-12), here, there)
+
+
+def test_an_entry_of_the_perturbation_has_variance_one():
+    params = {"w": jnp.zeros((20, 30)), "b": jnp.zeros(30)}
+    mean, unravel = ravel_pytree(params)
+    strategy = make_eggroll(n=630, unravel=unravel, **options("eggroll", rank=2, population_size=2000))
+    E = written_out(strategy.ask(jax.random.key(1), fresh(strategy, mean), jnp.arange(2000)), params, 2)
+    np.testing.assert_allclose(E.var(axis=0).mean(), 1, atol=0.01)
+    assert 4 < (E[:, 40:] ** 4).mean() < 7.5  # 3 (r + 2) / r = 6: no Gaussian, whose fourth moment is 3
+
+
+def test_wide_layers_share_one_product_with_the_base():
+    """The members' forward pass holds no array of the size of all their weights."""
+    policy = make_mlp(input_shape=(64,), output_size=1, hidden=[64], activation="relu", **INIT)
+    mean, unravel = ravel_pytree(policy.init(jax.random.key(0)))
+    strategy = make_eggroll(n=len(mean), unravel=unravel, **options("eggroll", population_size=32))
+    state = fresh(strategy, mean)
+
+    def outputs(members):
+        express = strategy.express(state)
+        solutions = strategy.ask(jax.random.key(1), state, members)
+        return jax.vmap(lambda z: policy.apply(express(z), (), jnp.ones(64))[0])(solutions)
+
+    text = jax.jit(outputs).lower(jnp.arange(32)).as_text()
+    assert "32x64xf64" in text.replace("tensor<", "")  # the activations
+    assert "32x64x64xf64" not in text  # no member's own weights

@@ -1,0 +1,116 @@
+"""The termination tests of CMA-ES: each ends the search that it is made for, and stagnation as NumPy tells it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from asktell import fresh, tell
+
+from esrun.strategies import termination
+from esrun.strategies.cma_es import make_cma_es, roots
+from esrun.strategies.termination import fresh_history, record
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def make(n, **changes):
+    options = {"population_size": "auto", "sigma": 0.5, "parents": None, "c_m": 1.0, "active": True}
+    return make_cma_es(n=n, **(options | {"decompose_every": 1, "restarts": None} | changes))
+
+
+def search(f, n, start=1.0, limit=5000, **changes):
+    """-> (generations, the tests that ended the search)."""
+    strategy = make(n, **changes)
+
+    def go_on(state):
+        return ~jnp.any(jnp.stack(list(strategy.ended(state).values()))) & (state.generation < limit)
+
+    def body(state):
+        x = strategy.ask(
+            jax.random.fold_in(jax.random.key(0), state.generation), state, jnp.arange(strategy.population_size)
+        )
+        return tell(strategy, state, x, -jax.vmap(f)(x))
+
+    state = jax.jit(
+        lambda: jax.lax.while_loop(go_on, body, fresh(strategy, jnp.broadcast_to(jnp.asarray(start, float), n)))
+    )()
+    return int(state.generation), {name for name, yes in strategy.ended(state).items() if yes}
+
+
+def test_a_flat_function_ends_by_tolfun_once_the_window_is_full():
+    generations, names = search(lambda x: 0.0 * x[0], 5, population_size=20)
+    assert names == {"tolfun"}
+    assert generations == 10 + 8  # 10 + 30 n / p, rounded up
+
+
+@pytest.mark.parametrize(
+    ("f", "n", "name"),
+    [
+        (lambda x: jnp.sum(x**2), 4, "tolfun"),
+        (lambda x: 1e60 * jnp.sum(x**2), 4, "tolx"),  # fitness that differs however close to 0 the members are
+        (lambda x: 1e60 * jnp.sum((x - jnp.eye(4)[0] * 1e5) ** 2), 4, "noeffectcoord"),
+        (lambda x: x[0], 4, "tolupsigma"),
+        (lambda x: 1e60 * (x[0] ** 2 + 1e16 * (x[1] - 0.7 * x[0]) ** 2), 2, "conditioncov"),
+    ],
+    ids=["tolfun", "tolx", "noeffectcoord", "tolupsigma", "conditioncov"],
+)
+def test_a_search_ends_by_the_test_that_is_made_for_it(f, n, name):
+    # one coordinate where steps are coarse; every decomposition looks at axes, whose test is the finer one
+    changes = {"start": [1e5, 1, 1, 1], "decompose_every": 10**6} if name == "noeffectcoord" else {}
+    generations, names = search(f, n, **changes)
+    assert names == {name}
+    assert 20 < generations < 5000
+
+
+def test_an_axis_without_effect_is_found_where_no_coordinate_tells():
+    # deviations of 1e-3 and 1e-12 along the diagonals; a mean of 1e5 resolves 1.5e-11
+    diagonal = np.array([[1, 1], [1, -1]]) / np.sqrt(2)
+    C = jnp.asarray(diagonal.T @ np.diag([1e-6, 1e-22]) @ diagonal)
+    _, _, spectrum = roots(C, jnp.full(2, 1e5), jnp.asarray(1.0))
+    assert spectrum.no_effect
+    deviations = jnp.sqrt(jnp.diag(C))
+    found = termination.tests(
+        jnp.full(2, 1e5), jnp.asarray(1.0), deviations, jnp.ones(2), 1.0, spectrum, fresh_history(2, False, float)
+    )
+    assert not found["noeffectcoord"]
+    _, _, spectrum = roots(C, jnp.full(2, 1e-5), jnp.asarray(1.0))
+    assert not spectrum.no_effect
+
+
+def stagnates(best, median, n, p):
+    """The tutorial's words in NumPy, over all generations so far."""
+    g = len(best)
+    length = min(max(g // 5, 120 + -(-30 * n // p)), 20_000)
+    if g < length:
+        return False
+    share = 3 * length // 10
+
+    def worse(x):
+        x = x[-length:]
+        return np.sort(x[-share:])[share // 2] <= np.sort(x[:share])[share // 2]
+
+    return worse(best) and worse(median)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.02, -0.02])
+def test_stagnation_is_told_as_numpy_tells_it(slope):
+    p, n, generations = 10, 3, 3000
+    fitness = np.random.default_rng(0).normal(size=(generations, p)) + slope * np.arange(generations)[:, None]
+
+    def step(history, row):
+        g, values = row
+        history = record(history, g, values, n)
+        return history, history.stagnating
+
+    start = fresh_history(n, True, jnp.zeros(()).dtype)
+    _, told = jax.jit(lambda: jax.lax.scan(step, start, (jnp.arange(generations), jnp.asarray(fitness))))()
+    best, median = fitness.max(axis=1), np.median(fitness, axis=1)
+    looks = np.arange(termination.PATIENCE, generations + 1, termination.PATIENCE)
+    expected = [stagnates(best[:g], median[:g], n, p) for g in looks]
+    np.testing.assert_array_equal(np.asarray(told)[looks - 1], expected)
+    if slope:
+        assert all(expected) == (slope < 0)
