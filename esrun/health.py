@@ -33,15 +33,24 @@ class Health:
         self._precision = precision
         self._said: set[str] = set()
         self._evaluations = 0
+        self._search = 0
+        self._begin(0)
+
+    def _begin(self, generation: int) -> None:
+        """A search begins behind this generation."""
+        self._origin = generation
         self._flat = self._faulty = 0
         self._sigma: float | None = None
         self._best, self._stuck = -math.inf, 0
         self._beginning: list[float] = []
         self._latest: deque[dict] = deque(maxlen=WINDOW)
 
-    def look(self, rows: list[dict]) -> list[str]:
-        """-> what is to be said of these generations, a line each."""
+    def look(self, rows: list[dict], search: int = 0) -> list[str]:
+        """-> what is to be said of these generations, a line each. A restart has another number of `search`."""
         lines = []
+        if rows and search != self._search:
+            self._search = search
+            self._begin(rows[0]["generation"] - 1)
         for row in rows:
             self._add(row)
             for name, line in self._complaints(row):
@@ -51,9 +60,9 @@ class Health:
         return lines
 
     def _add(self, row: dict) -> None:
-        first = self._sigma is None
-        if first:
+        if self._sigma is None:
             self._sigma = row["sigma"]
+        if not self._evaluations:
             self._evaluations = row["evaluations"] * (row["generation"] - 1) // row["generation"]
         self._population_size = row["evaluations"] - self._evaluations
         self._evaluations = row["evaluations"]
@@ -62,7 +71,7 @@ class Health:
         self._stuck = 0 if row["fitness_best"] > self._best else self._stuck + 1
         self._best = max(self._best, row["fitness_best"])
         if math.isfinite(row["fitness_mean"]):
-            if row["generation"] <= BEGINNING:
+            if row["generation"] - self._origin <= BEGINNING:
                 self._beginning.append(row["fitness_mean"])
             self._latest.append(row)
 
@@ -116,7 +125,7 @@ class Health:
 
     def _does_not_learn(self) -> bool:
         """Whether the latest generations are no better than the first, by twice the standard error of both."""
-        if len(self._beginning) < BEGINNING or self._latest[0]["generation"] <= 2 * BEGINNING:
+        if len(self._beginning) < BEGINNING or self._latest[0]["generation"] - self._origin <= 2 * BEGINNING:
             return False
         latest = [row["fitness_mean"] for row in self._latest]
         return _mean(latest) - _mean(self._beginning) <= 2 * math.hypot(_error(latest), _error(self._beginning))

@@ -146,7 +146,7 @@ def _train(
                     for log in loggers:
                         log(line)
                 show.progress(progress)
-                for warning in health.look(progress.rows):
+                for warning in health.look(progress.rows, len(progress.searches)):
                     show.say(warning)
 
             outcome = train(

@@ -9,7 +9,7 @@ from esrun import memory
 from esrun.compilation import Clock
 from esrun.explain import explain
 
-PENDULUM = ["task=pendulum", "strategy=cma_es", "runtime.devices=2"]
+PENDULUM = ["task=pendulum", "strategy=openai_es", "runtime.devices=2"]
 SINE = ["task=sine", "strategy=openai_es", "runtime.devices=2"]
 
 
@@ -24,30 +24,36 @@ def explained(capsys):
     return run
 
 
-def test_the_figures_of_cma_es_on_pendulum_are_those_counted_by_hand(explained):
+def test_the_figures_of_openai_es_on_pendulum_are_those_counted_by_hand(explained):
     cost = explained(*PENDULUM)
     n = 3 * 48 + 48 + 48 + 1
-    # C, its two roots, three vectors; sigma, generation, definite
-    state = 3 * n * n * 4 + 3 * n * 4 + 4 + 4 + 1
+    # the mean and Adam's two moments; sigma, generation, Adam's count and its schedule's
+    state = 3 * n * 4 + 4 * 4
     expected = {
         "num_params": n,
         "state_bytes": state,
         # generation, env steps, best fitness, held-out, barren
         "checkpoint_bytes": state + 4 + 8 + 4 + 4 + 4,
-        "population_size": 100,
-        "population_bytes_per_device": 50 * n * 4,
+        "population_size": 256,
+        "population_bytes_per_device": 128 * n * 4,
         "slices": 1,
-        "members_per_slice": 50,
-        "slice_bytes": 50 * n * 4,
-        "evaluations": 200 * 100,
-        "env_steps_per_generation": 100 * 20 * 200,
-        "env_steps": 200 * 100 * 20 * 200,
+        "members_per_slice": 128,
+        "slice_bytes": 128 * n * 4,
+        "evaluations": 200 * 256,
+        "env_steps_per_generation": 256 * 20 * 200,
+        "env_steps": 200 * 256 * 20 * 200,
         "held_out": {"evaluations": 10, "episodes": 128, "env_steps": 10 * 128 * 200},
         "warnings": [],
     }
     assert {key: cost[key] for key in expected} == expected
     assert [layer["num_params"] for layer in cost["layers"]] == [192, 49]
     assert cost["layers"][0]["shapes"] == {"w": [3, 48], "b": [48]}
+
+
+def test_a_matrix_of_n_by_n_is_seen(explained):
+    """C and its two roots, and little else."""
+    cost = explained("task=sphere", "task.dimension=1000", "strategy=cma_es")
+    assert cost["state_bytes"] == pytest.approx(3 * 1000 * 1000 * 4, rel=0.01)
 
 
 def test_slices_are_those_that_a_run_would_make(explained):

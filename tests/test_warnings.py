@@ -117,6 +117,14 @@ def test_a_resumed_run_is_not_held_against_a_beginning_that_was_not_seen():
     assert f"3 of {P} members" in line
 
 
+def test_a_restart_is_held_against_its_own_beginning():
+    first, second = rows(200, sigma=lambda g: 0.3 * 0.99**g), rows(200, first=201, fitness_mean=lambda g: g - 201.0)
+    health = Health("float32")
+    assert health.look(first) + health.look(second, 1) == []
+    (line,) = health.look(rows(200, first=401, fitness_mean=lambda g: np.sin(g)), 2)
+    assert "no better than in the first" in line
+
+
 REAL = {
     "every member has had": ["strategy.sigma=5e-8", "strategy.learning_rate_sigma=0.1"],
     "no better than": ["strategy.learning_rate=1e-9", "strategy.learning_rate_sigma=1e-9"],
