@@ -28,8 +28,9 @@ CHUNK = 1024
 BARREN_LIMIT = 10
 """Generations on end without one finite fitness after which a run gives up."""
 
-MEMORY_OF_CHUNK = 2**28
-"""Most bytes of solutions that `population_chunk: auto` holds on a device at a time: larger ones are no faster."""
+MEMORY_OF_CHUNK = {"cpu": 2**24, "gpu": 2**28, "tpu": 2**28}
+"""Most bytes of solutions that `population_chunk: auto` holds on a device at a time: what the caches of a CPU keep
+between making them and using them; on others larger ones are no faster."""
 
 SHARE_OF_MEMORY = 0.75
 """How much of the memory `population_chunk: auto` plans with; a prediction may be off by a fifth."""
@@ -218,10 +219,19 @@ def plan_slices(parts: Parts, device_count: int, population_chunk: int | str) ->
     """-> (slices, members a slice) that a device works through in turn, in whole units; the last ones may be padded."""
     here = math.ceil(parts.strategy.population_size / device_count)
     if population_chunk == "auto":
-        population_chunk = max(1, MEMORY_OF_CHUNK // (parts.n * jnp.zeros(()).dtype.itemsize))
+        population_chunk = max(1, MEMORY_OF_CHUNK[jax.default_backend()] // solution_bytes(parts))
     units = math.ceil(here / parts.strategy.unit)
     count = math.ceil(units / max(1, int(population_chunk) // parts.strategy.unit))
     return count, math.ceil(units / count) * parts.strategy.unit
+
+
+def solution_bytes(parts: Parts) -> int:
+    """-> the bytes of one member's solution."""
+    key, mean = jax.eval_shape(lambda: (jax.random.key(0), jnp.zeros(parts.n)))
+    state = jax.eval_shape(parts.strategy.init, key, mean)
+    unit = jax.ShapeDtypeStruct((parts.strategy.unit,), jnp.int32)
+    solutions = jax.tree.leaves(jax.eval_shape(parts.strategy.ask, key, state, unit))
+    return sum(x.size * x.dtype.itemsize for x in solutions) // parts.strategy.unit
 
 
 def generation(

@@ -92,7 +92,7 @@ def test_a_chunk_that_was_asked_for_is_taken(parts):
 
 
 def test_no_slice_is_larger_than_is_fast(parts, monkeypatch):
-    monkeypatch.setattr(training, "MEMORY_OF_CHUNK", 10 * 4 * 1000)
+    monkeypatch.setitem(training.MEMORY_OF_CHUNK, "cpu", 10 * 4 * 1000)
     assert planned(parts, float("inf")).slices == (4, 8)
 
 
