@@ -59,7 +59,7 @@ def test_a_wrong_value_gets_one_line_with_the_remedy(override):
     [
         (["strategy=openai_es", "strategy.population_size=101"], ["must be even", "strategy.population_size=102"]),
         (["strategy=pgpe", "strategy.population_size=101"], ["must be even", "strategy.population_size=102"]),
-        (["strategy=ars", "strategy.parents=65"], ["at most half", "65 parents of 64", "write strategy.parents=64"]),
+        (["strategy=ars", "strategy.parents=129"], ["at most half", "129 parents of 128", "strategy.parents=128"]),
         (["task=sphere", "policy=mlp"], ["needs policy=vector", "write policy=vector"]),
         (["task=himmelblau", "task.dimension=3"], ["task.dimension must be 2", "write task.dimension=2"]),
         (["task=sine", "policy=cnn"], ["image-like", "write policy=mlp"]),
