@@ -99,8 +99,11 @@ def _locked(cfg: dict, folder: Path, choices, built: Run, loggers: list, earlier
 
 def _with_less_memory(built: Run, show: console.Show) -> Run:
     """The same run with half the population chunk. Raises MemoryError when there is nothing left to halve."""
-    (_, members), *_ = built.program.plan(built.hyper)
-    if members <= built.program.parts(built.hyper).strategy.unit:
+    from esrun.training import plan_slices
+
+    parts = built.program.parts(built.hyper)
+    _, members = plan_slices(parts, len(built.local_devices), built.config.runtime.population_chunk)
+    if members <= parts.strategy.unit:
         raise MemoryError("the device has no room for one member: make task.episodes or policy.hidden smaller")
     built.config.runtime.population_chunk = members // 2
     show.say(f"out of memory with {members} members at a time: going on with runtime.population_chunk={members // 2}")

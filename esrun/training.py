@@ -18,7 +18,7 @@ import numpy as np
 from einops import rearrange
 from jax.flatten_util import ravel_pytree
 
-from esrun import devices, memory, normalizer
+from esrun import devices, keys, memory, normalizer
 from esrun.strategies.shaping import finite_or_worst
 from esrun.types import Incumbent, Policy, PyTree, Strategy, Task, TrainState
 
@@ -134,9 +134,9 @@ def make_program(
         """Held-out episodes of the mean policy: always the same ones, on keys that training never draws."""
         parts = build(hyper)
         here = devices.slice_of(math.ceil(held_out_episodes / len(local_devices)))
-        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(stream(seed, HELD_OUT), here)
+        held_out_keys = keys.fold_in(stream(seed, HELD_OUT), here)
         params = jax.tree.map(lambda x: x[None], parts.unravel(state.strategy.mean))
-        seen = parts.task.evaluate(keys, parts.policy, params, state.normalizer)
+        seen = parts.task.evaluate(held_out_keys, parts.policy, params, state.normalizer)
         returns, measures = jax.tree.map(
             lambda x: devices.gather(x[0])[:held_out_episodes], (seen.returns, seen.measures)
         )
@@ -186,7 +186,7 @@ def make_unravel(shapes: PyTree) -> Callable[[Any], PyTree]:
 
 def stream(seed: jax.Array, number: int) -> jax.Array:
     """-> the root key of one of the streams of a run."""
-    return jax.random.fold_in(jax.random.key(seed), number)
+    return keys.fold_in(jax.random.key(seed), number)
 
 
 def _trace(build, device_count: int, hyper, seed, state, slices: tuple[int, int]) -> tuple[int, dict]:
@@ -247,8 +247,8 @@ def generation(
     task, strategy = parts.task, parts.strategy
     p = strategy.population_size
     count, m = slices
-    ask_key, task_key = jax.random.split(jax.random.fold_in(train_key, state.generation))
-    episode_keys = jax.random.split(task_key, task.episodes)
+    ask_key, task_key = keys.split(keys.fold_in(train_key, state.generation))
+    episode_keys = keys.split(task_key, task.episodes)
     members = rearrange(devices.slice_of(count * m), "(count m) -> count m", m=m)
 
     def ask(numbers):
@@ -295,7 +295,7 @@ def generation(
         "fitness_std": jnp.std(fitness, where=finite),
         "sigma": state.strategy.sigma,
         "non_finite": p - jnp.sum(finite, dtype=jnp.int32),
-        "tied": jnp.mean(tied(fitness)),
+        "tied": jnp.mean(tied(fitness), dtype=fitness.dtype),
         "step_per_sigma": step / state.strategy.sigma,
         "step_per_mean": step / jnp.linalg.norm(state.strategy.mean),
         "env_steps": steps,

@@ -167,7 +167,7 @@ def test_help_and_list_show_the_choices_without_jax(esrun):
     code = "import sys; from esrun.cli import main; code = main(); assert 'jax' not in sys.modules; sys.exit(code)"
     shown = esrun("--help", code=code)
     assert shown.returncode == 0, shown.stderr
-    for part in ("Examples", "strategy: cma_es", "task: ackley", "population_size: 100"):
+    for part in ("Examples", "strategy: ars, cma_es", "task: ackley", "population_size: 100"):
         assert part in shown.stdout
     listed = esrun("list", code=code)
     assert listed.returncode == 0

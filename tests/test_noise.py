@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from esrun.strategies.noise import make_noise, make_table, normal, threefry
+from esrun.keys import threefry
+from esrun.strategies.noise import make_noise, make_table, normal
 
 
 @pytest.mark.parametrize(

@@ -28,17 +28,23 @@ def advanced(run, *generations):
 
 def distance(a, b):
     """-> the largest relative distance between two arrays of the strategies' states."""
-    a, b = ([np.asarray(x, np.float64) for x in jax.tree.leaves(state.strategy)] for state in (a, b))
-    return max(float(np.linalg.norm(x - y) / (np.linalg.norm(x) + 1e-12)) for x, y in zip(a, b, strict=True))
+
+    def arrays(state):  # a history that is not full yet holds minus infinity
+        return [np.nan_to_num(np.asarray(x, np.float64), neginf=0.0) for x in jax.tree.leaves(state.strategy)]
+
+    pairs = zip(arrays(a), arrays(b), strict=True)
+    return max(float(np.linalg.norm(x - y) / (np.linalg.norm(x) + 1e-12)) for x, y in pairs)
 
 
 @pytest.mark.parametrize("strategy", [OPENAI, CMA], ids=["openai_es", "cma_es"])
 @pytest.mark.parametrize("task", [SINE, ROSENBROCK], ids=["sine", "rosenbrock"])
 def test_devices_and_population_chunks_change_nothing_but_the_order_of_sums(built, strategy, task):
-    alone, _, _, _ = advanced(built(*strategy, *task, "runtime.devices=1"), 20)
+    # in float32 two members whose fitness agrees to 1e-7 change ranks now and then, and the searches part
+    work = [*strategy, *task, "runtime.precision=float64"]
+    alone, _, _, _ = advanced(built(*work, "runtime.devices=1"), 20)
     for spread in (["runtime.devices=2"], ["runtime.devices=2", "runtime.population_chunk=5"]):
-        together, _, _, _ = advanced(built(*strategy, *task, *spread), 20)
-        assert distance(alone, together) < 1e-4
+        together, _, _, _ = advanced(built(*work, *spread), 20)
+        assert distance(alone, together) < 1e-9
 
 
 @pytest.mark.parametrize("strategy", [OPENAI, CMA], ids=["openai_es", "cma_es"])

@@ -20,10 +20,7 @@ import numpy as np
 from einops import rearrange
 
 from esrun.cpu_kernels import sine_of_quarters
-
-ROTATIONS = (13, 15, 26, 6), (17, 29, 16, 24)
-PARITY = np.uint32(0x1BD11BDA)
-"""Constants of threefry-2x32 and its key schedule."""
+from esrun.keys import threefry
 
 
 def make_noise(source: str | jax.Array, table_size: int, n: int, *, mirrored: bool) -> Callable:
@@ -92,18 +89,3 @@ def make_table(size: int, dtype: str) -> jax.Array:
     """-> [size] normals: one table for all runs of a process, always the same one."""
     with jax.ensure_compile_time_eval():  # it may be asked for inside a trace
         return normal(jax.random.key(0), jnp.zeros(1, int), size, jnp.dtype(dtype))[0]
-
-
-def threefry(key: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """A random key, two uint32 words of counters (broadcast) -> two uint32 words of bits."""
-    first, second = jax.random.key_data(key)
-    schedule = (first, second, first ^ second ^ PARITY)
-    x, y = x + schedule[0], y + schedule[1]
-    for block in range(5):
-        for rotation in ROTATIONS[block % 2]:
-            x = x + y
-            y = (y << rotation) | (y >> (32 - rotation))
-            y = x ^ y
-        x = x + schedule[(block + 1) % 3]
-        y = y + schedule[(block + 2) % 3] + np.uint32(block + 1)
-    return x, y

@@ -10,6 +10,7 @@ from einops import reduce, repeat
 
 from esrun.cpu_kernels import tuned
 from esrun.deferred import deferred
+from esrun.keys import fold_in
 from esrun.normalizer import normalize, observe
 from esrun.types import Evaluation, PyTree, Sums, Task
 
@@ -49,7 +50,7 @@ def make_gymnax(*, env: str, env_params: dict, episodes: int, episode_length: in
     decode, output_size = make_decoder(environment.action_space(params), action)
 
     def evaluate(keys, policy, members, normalizer):
-        reset_keys, step_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+        reset_keys, step_keys = fold_in(keys, 0), fold_in(keys, 1)
 
         def reset(key):
             observation, state = reset_env(key, params)
@@ -81,7 +82,7 @@ def make_gymnax(*, env: str, env_params: dict, episodes: int, episode_length: in
         # for all members, who share them (common random numbers).
         def body(loop):
             t, running = loop
-            keys_now = jax.vmap(jax.random.fold_in, in_axes=(0, None))(step_keys, t)
+            keys_now = fold_in(step_keys, t)
             return t + 1, all_steps(members, keys_now, running)
 
         def unfinished(loop):

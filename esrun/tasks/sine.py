@@ -6,6 +6,7 @@ The task of the tutorial "Evolving Neural Networks in JAX", with its offsets, ra
 import jax
 import jax.numpy as jnp
 
+from esrun.keys import split
 from esrun.normalizer import normalize, observe
 from esrun.types import Evaluation, Task
 
@@ -27,7 +28,7 @@ def make_sine(
     """
 
     def sequences(key):
-        end_key, jitter_key = jax.random.split(key)
+        end_key, jitter_key = split(key)
         end = jax.random.uniform(end_key, (batch_size, 1), minval=-span, maxval=span)
         offsets = jnp.arange(sequence_length - 1, -1, -1) / sequence_length
         moved = jax.random.uniform(jitter_key, (batch_size, sequence_length), minval=-jitter, maxval=jitter)
