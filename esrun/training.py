@@ -333,7 +333,7 @@ def expressed(parts: Parts, state: TrainState, solutions: PyTree) -> tuple[Polic
 
 def tied(fitness: jax.Array) -> jax.Array:
     """Fitness [p] -> [p] bool in ascending order of fitness, whether another member has the same."""
-    ascending = jnp.sort(fitness)
+    ascending = jnp.sort(finite_or_worst(fitness))  # the sort of the ranks: compiled and done once
     same = ascending[1:] == ascending[:-1]
     return jnp.append(same, False) | jnp.append(False, same)
 

@@ -8,6 +8,7 @@ from measure import Options, Table, in_turn, ratio
 from worker import open_all
 
 from esrun.compose import composed
+from esrun.strategies.cma_es import constants
 
 SIGMA = 0.3
 SIZES = {
@@ -50,7 +51,7 @@ def compared(strategy: str, n: int, p: int, options: Options, notes: list[str]) 
         for name, package in {"pycma": "cma", "cmaes": "cmaes"}.items():
             specs[name] = {"program": "numpy_programs", "package": package}
             specs[name] |= {"n": n, "population_size": p, "sigma": SIGMA}
-    generations = {name: options.in_round(in_a_round(n, name)) for name in specs}
+    generations = {name: options.in_round(in_a_round(strategy, n, p, name)) for name in specs}
     with open_all(specs, notes.append) as workers:
         timings = in_turn({name: worker.turn(generations[name]) for name, worker in workers.items()}, options)
     return [
@@ -72,8 +73,16 @@ def compared(strategy: str, n: int, p: int, options: Options, notes: list[str]) 
     ]
 
 
-def in_a_round(n: int, name: str) -> int:
-    """-> the generations of a round: enough for an even number of eigendecompositions, few where one takes seconds."""
-    if name == "cmaes" and n > 300:
-        return 1
-    return 100 if n <= 100 else 20 if n <= 300 else 4
+def in_a_round(strategy: str, n: int, p: int, name: str) -> int:
+    """-> the generations of a round: many where they are short, few where they take seconds.
+
+    Where C is decomposed at intervals, rounds are whole intervals, so that none goes without.
+    """
+    if n <= 300 or (strategy == "openai_es" and n <= 1000):
+        return 100
+    if strategy == "openai_es":
+        return 10
+    if name in ("esrun", "pycma"):
+        table_1 = constants(n, p, p / 2, active=True)
+        return 2 * max(1, int(0.5 / (n * (table_1.c_1 + table_1.c_mu))))
+    return 4 if name == "evosax" else 1
