@@ -28,7 +28,7 @@ CHUNK = 1024
 BARREN_LIMIT = 10
 """Generations on end without one finite fitness after which a run gives up."""
 
-MEMORY_OF_CHUNK = {"cpu": 2**24, "gpu": 2**28, "tpu": 2**28}
+MEMORY_OF_CHUNK = {"cpu": 2**25, "gpu": 2**28, "tpu": 2**28}
 """Most bytes of solutions that `population_chunk: auto` holds on a device at a time: what the caches of a CPU keep
 between making them and using them; on others larger ones are no faster."""
 

@@ -101,16 +101,17 @@ def test_the_mean_moves_by_c_m():
     np.testing.assert_allclose(state.mean, [0.625, 0.375], rtol=1e-12)  # a quarter of the way to the only parent
 
 
-def test_the_roots_are_those_of_c_and_renewed_at_their_interval():
+def test_the_decomposition_is_that_of_c_and_renewed_at_its_interval():
     # n 100, p 4: mu_eff 1.65, c_1 1.95e-4, c_mu 4.9e-5, so 1 / (10 n (c_1 + c_mu)) = 4.1
     strategy = make(100, population_size=4, decompose_every=4)
     state, identity = fresh(strategy, jnp.zeros(100)), np.eye(100)
     update = jax.jit(lambda state, x: tell(strategy, state, x, -jnp.sum(x**2, axis=1)))
     for g in range(4):
-        np.testing.assert_array_equal(state.root, identity)
+        np.testing.assert_array_equal(state.B, identity)
+        np.testing.assert_array_equal(state.D, 1)
         state = update(state, np.random.default_rng(g).normal(size=(4, 100)))
-    np.testing.assert_allclose(state.root @ state.root, state.C, atol=1e-12)
-    np.testing.assert_allclose(state.inverse_root @ state.C @ state.inverse_root, identity, atol=1e-12)
+    np.testing.assert_allclose((state.B * state.D**2) @ state.B.T, state.C, atol=1e-12)
+    np.testing.assert_allclose(state.B.T @ state.B, identity, atol=1e-12)
     assert np.abs(state.C - identity).max() > 1e-4
 
 
@@ -119,7 +120,7 @@ def test_solutions_have_the_distribution_of_the_state():
     C = jnp.array([[2.0, 0.6], [0.6, 0.5]])
     eigenvalues, B = np.linalg.eigh(C)
     strategy = make(2, population_size=20_000)
-    state = fresh(strategy, jnp.array([3.0, -1.0]))._replace(C=C, root=jnp.asarray((B * np.sqrt(eigenvalues)) @ B.T))
+    state = fresh(strategy, jnp.array([3.0, -1.0]))._replace(C=C, B=jnp.asarray(B), D=jnp.sqrt(eigenvalues))
     y = (strategy.ask(jax.random.key(0), state, jnp.arange(20_000)) - state.mean) / state.sigma
     np.testing.assert_allclose(y.mean(axis=0), 0, atol=0.05)
     np.testing.assert_allclose(np.cov(y.T), C, atol=0.1)

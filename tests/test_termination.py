@@ -7,7 +7,7 @@ import pytest
 from asktell import fresh, tell
 
 from esrun.strategies import termination
-from esrun.strategies.cma_es import make_cma_es, roots
+from esrun.strategies.cma_es import decompose, make_cma_es
 from esrun.strategies.termination import fresh_history, record
 
 
@@ -64,7 +64,7 @@ def test_a_search_ends_by_the_test_that_is_made_for_it(f, n, name):
 def found(mean, C, sigma):
     """-> the tests that hold for N(mean, sigma^2 C) after a fruitful search."""
     C, mean, sigma = jnp.asarray(C), jnp.asarray(mean), jnp.asarray(sigma)
-    _, _, spectrum = roots(C, mean, sigma)
+    _, _, spectrum = decompose(C, mean, sigma)
     names = termination.tests(
         mean, sigma, jnp.sqrt(jnp.diag(C)), jnp.ones(2), 1e-3, spectrum, fresh_history(2, False, mean.dtype)
     )

@@ -2,7 +2,7 @@
 
 Hansen: The CMA Evolution Strategy: A Tutorial, 2016, https://arxiv.org/abs/1604.00772. Equation numbers are the
 tutorial's; figure 6 and table 1 hold the whole algorithm. Two choices are ours: fitness is maximised, and solutions
-are drawn with the symmetric root of C, y = C^(1/2) z, which has the distribution of the tutorial's B D z and is
+are drawn with the symmetric root of C, y = B D Bᵀ z, which has the distribution of the tutorial's B D z and is
 continuous in C where B is not (a sign or an order of eigenvectors that flips with the last bit would change every
 sample).
 """
@@ -21,19 +21,19 @@ from esrun.strategies.termination import tests as termination_tests
 from esrun.types import Strategy
 
 ROWS = 32
-"""Members that are multiplied by C^(1/2) at a time."""
+"""Members that are multiplied by a matrix at a time."""
 
 
 class State(NamedTuple):
-    """The search distribution N(mean, sigma^2 C), its evolution paths and the roots of C."""
+    """The search distribution N(mean, sigma^2 C), its evolution paths and the decomposition C = B D^2 Bᵀ."""
 
     mean: jax.Array  # [n]
     sigma: jax.Array  # []
     C: jax.Array  # [n, n]
     p_sigma: jax.Array  # [n]
     p_c: jax.Array  # [n]
-    root: jax.Array  # [n, n] C^(1/2) as of the last decomposition
-    inverse_root: jax.Array  # [n, n] C^(-1/2)
+    B: jax.Array  # [n, n] eigenvectors of C as of the last decomposition, one a column
+    D: jax.Array  # [n] square roots of its eigenvalues
     generation: jax.Array  # [] int32
     spectrum: Spectrum  # of C when it was last decomposed
     history: History
@@ -126,7 +126,7 @@ def make_cma_es(
             zero,
             zero,
             identity,
-            identity,
+            jnp.ones_like(mean),
             jnp.int32(0),
             fresh_spectrum(mean.dtype),
             fresh_history(n, restarts is not None, mean.dtype),
@@ -134,7 +134,9 @@ def make_cma_es(
 
     def ask(key, state, members):
         z = normal(key, members, n, state.mean.dtype)  # 38
-        y = multiply_rows(z, state.root)  # 39
+        # behind the barrier the transpose is an array: read in place, it makes XLA's kernel depend on m
+        transpose = jax.lax.optimization_barrier(state.B.T)
+        y = multiply_rows(multiply_rows(z, state.B) * state.D, transpose)  # 39
         # twice is exact: the same bits whether or not the compiler fuses that product with the sum
         return state.mean + 2 * (state.sigma / 2 * y)  # 40
 
@@ -145,16 +147,17 @@ def make_cma_es(
         y = (solutions - state.mean) / state.sigma
         parent_weights = jnp.maximum(weights, 0)
         if active:
-            length = jnp.sum(jnp.square(y @ state.inverse_root), axis=1)
+            length = jnp.sum(jnp.square(y @ state.B / state.D), axis=1)
             weights = jnp.where(weights < 0, weights * n / jnp.maximum(length, 1e-8), weights)  # 46
         return Sums(parent_weights @ y, (y.T * weights) @ y)
 
     def update(state, sums, fitness):
-        mean, sigma, C, p_sigma, p_c, root, inverse_root, generation, spectrum, history = state
+        mean, sigma, C, p_sigma, p_c, B, D, generation, spectrum, history = state
         y_w = sums.y_w  # 41
         mean = mean + c_m * sigma * y_w  # 42
 
-        p_sigma = (1 - c_sigma) * p_sigma + math.sqrt(c_sigma * (2 - c_sigma) * mu_eff) * (inverse_root @ y_w)  # 43
+        whitened = B @ ((B.T @ y_w) / D)  # C^(-1/2) y_w
+        p_sigma = (1 - c_sigma) * p_sigma + math.sqrt(c_sigma * (2 - c_sigma) * mu_eff) * whitened  # 43
         length = jnp.linalg.norm(p_sigma)
         sigma = sigma * jnp.exp(c_sigma / d_sigma * (length / chi_n - 1))  # 44
 
@@ -168,12 +171,12 @@ def make_cma_es(
 
         history = record(history, generation, fitness, n)
         generation = generation + 1
-        root, inverse_root, spectrum = jax.lax.cond(
+        B, D, spectrum = jax.lax.cond(
             generation % every == 0,
-            lambda: roots(C, mean, sigma),
-            lambda: (root, inverse_root, spectrum),
+            lambda: decompose(C, mean, sigma),
+            lambda: (B, D, spectrum),
         )
-        return State(mean, sigma, C, p_sigma, p_c, root, inverse_root, generation, spectrum, history)
+        return State(mean, sigma, C, p_sigma, p_c, B, D, generation, spectrum, history)
 
     def ended(state):
         smallest, largest, _ = state.spectrum
@@ -201,10 +204,10 @@ def multiply_rows(z: jax.Array, root: jax.Array) -> jax.Array:
     return jax.lax.map(lambda block: block @ root, blocks).reshape(-1, n)[:m]
 
 
-def roots(C: jax.Array, mean: jax.Array, sigma: jax.Array) -> tuple[jax.Array, jax.Array, Spectrum]:
-    """C [n, n] -> (C^(1/2), C^(-1/2), its spectrum). Eigenvalues below the precision of the type are lifted to it."""
+def decompose(C: jax.Array, mean: jax.Array, sigma: jax.Array) -> tuple[jax.Array, jax.Array, Spectrum]:
+    """C [n, n] -> (B [n, n], D [n], its spectrum). Eigenvalues below the precision of the type are lifted to it."""
     eigenvalues, B = jnp.linalg.eigh(C)
     floor = jnp.finfo(C.dtype).eps * jnp.max(eigenvalues)
     D = jnp.sqrt(jnp.maximum(eigenvalues, floor))
     no_effect = jnp.any(jnp.all(mean[:, None] + 0.1 * sigma * B * D == mean[:, None], axis=0))
-    return (B * D) @ B.T, (B / D) @ B.T, Spectrum(eigenvalues[0], eigenvalues[-1], no_effect)
+    return B, D, Spectrum(eigenvalues[0], eigenvalues[-1], no_effect)
