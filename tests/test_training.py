@@ -29,8 +29,12 @@ def advanced(run, *generations):
 def distance(a, b):
     """-> the largest relative distance between two arrays of the strategies' states."""
 
-    def arrays(state):  # a history that is not full yet holds minus infinity
-        return [np.nan_to_num(np.asarray(x, np.float64), neginf=0.0) for x in jax.tree.leaves(state.strategy)]
+    def arrays(state):
+        strategy = state.strategy
+        if hasattr(strategy, "B"):  # eigenvectors of near eigenvalues are arbitrary, their sum is not
+            strategy = strategy._replace(B=(strategy.B * strategy.D) @ strategy.B.T)
+        # a history that is not full yet holds minus infinity
+        return [np.nan_to_num(np.asarray(x, np.float64), neginf=0.0) for x in jax.tree.leaves(strategy)]
 
     pairs = zip(arrays(a), arrays(b), strict=True)
     return max(float(np.linalg.norm(x - y) / (np.linalg.norm(x) + 1e-12)) for x, y in pairs)
