@@ -1,7 +1,6 @@
 """A configuration checked by the schema and built into a run. JAX is imported by `build` alone."""
 
 import functools
-import importlib.util
 import inspect
 import json
 import re
@@ -48,10 +47,10 @@ def _checked_option(kind: str, given: Any, where: str):
             f"{where}.name must be a registered {kind}, got {name!r}{nearest(str(name), known)}: "
             f"write one of {', '.join(known)}"
         ) from None
-    if option.extra and not find_spec(option.extra):
+    if option.package and not find_spec(option.package):
+        chosen = f"{where}={name}" if name == option.extra else f"{where}.name={name}"
         raise ConfigError(
-            f"{where}.name={name} needs the package {option.extra}, which is not installed: "
-            f"pip install 'esrun[{option.extra}]'"
+            f"{chosen} needs the package {option.package}, which is not installed: pip install 'esrun[{option.extra}]'"
         )
     try:
         return option.schema.model_validate(given)
@@ -133,8 +132,6 @@ def _cross_check(config: Config) -> None:
             f"a black-box function needs policy=vector and nothing else does, got task {task.name} with "
             f"policy={policy.name}: write policy={wanted}"
         )
-    if task.name == "bbob" and importlib.util.find_spec("bbobax") is None:
-        raise ConfigError("task=bbob needs the package bbobax, which is not installed: pip install 'esrun[bbob]'")
     if task.name == "sine" and policy.name == "cnn":
         raise ConfigError("policy=cnn needs an image-like input, the sine task gives a sequence: write policy=mlp")
     if task.name == "gymnax":

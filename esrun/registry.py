@@ -22,8 +22,10 @@ class Option(NamedTuple):
     schema: type[BaseModel]
     factory: str
     """"module:function", imported when a run is built: that is where JAX comes in."""
+    package: str | None = None
+    """An optional package that it needs."""
     extra: str | None = None
-    """The optional package that it needs, which is also the name of the extra."""
+    """The extra that installs it."""
 
 
 OPTIONS: dict[str, dict[str, Option]] = {
@@ -31,7 +33,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "gymnax": Option(schema.Gymnax, "esrun.tasks.gymnax:make_gymnax"),
         "sine": Option(schema.Sine, "esrun.tasks.sine:make_sine"),
         "blackbox": Option(schema.Blackbox, "esrun.tasks.blackbox:make_blackbox"),
-        "bbob": Option(schema.BBOB, "esrun.tasks.bbob:make_bbob"),
+        "bbob": Option(schema.BBOB, "esrun.tasks.bbob:make_bbob", package="bbobax", extra="bbob"),
     },
     "strategy": {
         "openai_es": Option(schema.OpenAIES, "esrun.strategies.openai_es:make_openai_es"),
@@ -48,7 +50,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "simple_ga": Option(schema.SimpleGA, "esrun.strategies.simple_ga:make_simple_ga"),
     }
     | {
-        name: Option(schema.Evosax, "esrun.strategies.evosax:make_evosax", extra="evosax")
+        name: Option(schema.Evosax, "esrun.strategies.evosax:make_evosax", package="evosax", extra="evosax")
         for name in get_args(schema.EvosaxName)
     },
     "policy": {
