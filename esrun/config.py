@@ -254,7 +254,8 @@ def _map(function, tree):
 def _program(structure: str, local: tuple, population_chunk: int | str, precision: str, held_out_episodes: int):
     """One program for all runs of the same structure: a sweep over numbers compiles once."""
     del precision  # part of the key: programs are traced in it
-    from esrun.training import Parts, make_program, make_unravel
+    from esrun.generation import Parts
+    from esrun.training import make_program, make_unravel
 
     chosen = json.loads(structure)
 

@@ -55,12 +55,12 @@ def costs(built: Run, names: dict[str, str]) -> dict[str, Any]:
     import jax.numpy as jnp
 
     from esrun import memory
+    from esrun.plan import plan_slices
 
     config, parts = built.config, built.program.parts(built.hyper)
     p, n, generations = parts.strategy.population_size, parts.n, config.generations
     state = jax.eval_shape(built.program.init, built.hyper, jnp.uint32(0))
-    plan = built.program.plan(built.hyper)
-    slices, members = plan.slices
+    slices, members = plan_slices(parts, len(built.local_devices), config.runtime.population_chunk)
 
     solutions = jax.eval_shape(
         lambda state: parts.strategy.ask(jax.random.key(0), state, jnp.arange(members)), state.strategy
@@ -95,7 +95,7 @@ def costs(built: Run, names: dict[str, str]) -> dict[str, Any]:
             "episodes": config.eval.episodes,
             "env_steps": steps and evaluations * config.eval.episodes * steps // parts.task.episodes,
         },
-        "predicted_memory_bytes": plan.bytes * shared,
+        "least_memory_bytes": (2 * memory.tree_bytes(state) + members * member_bytes) * shared,
         "memory_bytes": whole and whole * shared,
         "free_memory_bytes": free and free * shared,
     }
@@ -151,7 +151,7 @@ def _warnings(cost: dict[str, Any], built: Run) -> list[str]:
     known = registry.names("strategy")
     others = " or ".join(f"strategy={name}" for name in LINEAR if name in known and name != cost["strategy"])
     matrix = cost["state_bytes"] > QUADRATIC * n * itemsize
-    need, whole, free = (cost[key] for key in ("predicted_memory_bytes", "memory_bytes", "free_memory_bytes"))
+    need, whole, free = (cost[key] for key in ("least_memory_bytes", "memory_bytes", "free_memory_bytes"))
     lines = []
     if whole and need > whole:
         remedy = f"write {others}" if matrix else "use a smaller policy or more memory"
@@ -208,7 +208,7 @@ def show(cost: dict[str, Any]) -> None:
         "all": f"{cost['generations']:,} generations, {cost['evaluations']:,} evaluations, {steps(cost['env_steps'])}",
         "held-out": f"{held_out['evaluations']:,} x {held_out['episodes']:,} episodes, {steps(held_out['env_steps'])}",
         "devices": f"{devices} ({cost['device_kind']}), {cost['precision']}",
-        "memory": f"{shown(cost['predicted_memory_bytes'])} predicted, "
+        "memory": f"at least {shown(cost['least_memory_bytes'])}, "
         f"{shown(cost['free_memory_bytes']) if cost['free_memory_bytes'] else '?'} free",
     }
     console = Console(highlight=False)

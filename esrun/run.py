@@ -99,7 +99,7 @@ def _locked(cfg: dict, folder: Path, choices, built: Run, loggers: list, earlier
 
 def _with_less_memory(built: Run, show: console.Show) -> Run:
     """The same run with half the population chunk. Raises MemoryError when there is nothing left to halve."""
-    from esrun.training import plan_slices
+    from esrun.plan import plan_slices
 
     parts = built.program.parts(built.hyper)
     _, members = plan_slices(parts, len(built.local_devices), built.config.runtime.population_chunk)
@@ -194,7 +194,7 @@ def _train(
         "seed": built.config.seed,
         "devices": devices,
         "peak_memory_bytes": memory.peak_of(built.local_devices, compiling.resident),
-        "predicted_memory_bytes": built.program.plan(built.hyper).bytes * memory.sharing(built.local_devices),
+        "predicted_memory_bytes": built.program.plan().bytes * memory.sharing(built.local_devices),
     }
     if progress.searches:
         summary["restarts"] = progress.searches

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from esrun import devices
+from esrun.generation import Parts
 from esrun.loop import Progress, Start, train
 from esrun.policies.vector import make_vector
 from esrun.strategies.openai_es import make_openai_es
-from esrun.training import BARREN_LIMIT, Parts, make_program
+from esrun.training import BARREN_LIMIT, make_program
 from esrun.types import Evaluation, Task
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from esrun.compilation import Clock
+from esrun.generation import add_wide
 from esrun.loop import _stop
-from esrun.training import add_wide, make_unravel
+from esrun.training import make_unravel
 
 OPENAI = ("strategy=openai_es", "strategy.population_size=24")
 CMA = ("strategy=cma_es", "strategy.population_size=24")

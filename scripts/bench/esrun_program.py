@@ -47,6 +47,6 @@ class Program:
             "parameters": self.run.program.parts(self.run.hyper).n,
             "env_steps": self.env_steps,
             "devices": len(local),
-            "predicted_mb": self.run.program.plan(self.run.hyper).bytes * memory.sharing(local) / 1e6,
+            "predicted_mb": self.run.program.plan().bytes * memory.sharing(local) / 1e6,
             "held_mb": (memory.peak_of(local, self.compiling.resident) or 0) / 1e6,
         }
