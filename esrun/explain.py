@@ -60,7 +60,7 @@ def costs(built: Run, names: dict[str, str]) -> dict[str, Any]:
     config, parts = built.config, built.program.parts(built.hyper)
     p, n, generations = parts.strategy.population_size, parts.n, config.generations
     state = jax.eval_shape(built.program.init, built.hyper, jnp.uint32(0))
-    slices, members = plan_slices(parts, len(built.local_devices), config.runtime.population_chunk)
+    slices, members = plan_slices(parts, built.local_devices, config.runtime.population_chunk)
 
     solutions = jax.eval_shape(
         lambda state: parts.strategy.ask(jax.random.key(0), state, jnp.arange(members)), state.strategy

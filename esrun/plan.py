@@ -16,9 +16,12 @@ from esrun import memory
 from esrun.devices import OnEvery
 from esrun.generation import Parts
 
-MEMORY_OF_CHUNK = {"cpu": 2**25, "gpu": 2**28, "tpu": 2**28}
-"""Most bytes of solutions that `population_chunk: auto` holds on a device at a time: what the caches of a CPU keep
-between making them and using them; on others larger ones are no faster."""
+CACHED = 2**25
+"""Most bytes of solutions that `population_chunk: auto` holds on a CPU: what its caches keep between making them and
+using them."""
+
+SHARE_OF_SOLUTIONS = 1 / 16
+"""The same of an accelerator, as a share of its memory: what does not fit into a slice is made twice."""
 
 SHARE_OF_MEMORY = 0.9
 """How much of the memory `population_chunk: auto` plans with: metrics, saved states and libraries need some too."""
@@ -50,7 +53,7 @@ class Sliced:
     def compiling(self, *arguments) -> Callable[[], Plan]:
         """Trace it, for arrays or shapes -> what compiles it, which saves the first such call from compiling."""
         parts = self._build(arguments[0])
-        slices = plan_slices(parts, len(self._devices), self._chunk)
+        slices = plan_slices(parts, self._devices, self._chunk)
         lowered = self._program(slices).lowered(*arguments)
 
         def compile_what_fits():
@@ -58,7 +61,7 @@ class Sliced:
             limit = SHARE_OF_MEMORY * (memory.of_each(self._devices) or math.inf)
             while self._chunk == "auto" and plan.bytes > limit and plan.slices[1] > unit:
                 fitting = int(plan.slices[1] * limit / plan.bytes)
-                fewer = plan_slices(parts, len(self._devices), max(unit, min(fitting, plan.slices[1] - unit)))
+                fewer = plan_slices(parts, self._devices, max(unit, min(fitting, plan.slices[1] - unit)))
                 plan = Plan(fewer, bytes_of(self._program(fewer).lowered(*arguments).compile()))
             self._plan = plan
             return plan
@@ -81,14 +84,21 @@ def bytes_of(compiled) -> int:
     return own - sizes.alias_size_in_bytes
 
 
-def plan_slices(parts: Parts, device_count: int, population_chunk: int | str) -> tuple[int, int]:
+def plan_slices(parts: Parts, local_devices: tuple, population_chunk: int | str) -> tuple[int, int]:
     """-> (slices, members a slice) that a device works through in turn, in whole units; the last ones may be padded."""
-    here = math.ceil(parts.strategy.population_size / device_count)
+    here = math.ceil(parts.strategy.population_size / len(local_devices))
     if population_chunk == "auto":
-        population_chunk = max(1, MEMORY_OF_CHUNK[jax.default_backend()] // solution_bytes(parts))
+        population_chunk = max(1, most_bytes(local_devices) // solution_bytes(parts))
     units = math.ceil(here / parts.strategy.unit)
     count = math.ceil(units / max(1, int(population_chunk) // parts.strategy.unit))
     return count, math.ceil(units / count) * parts.strategy.unit
+
+
+def most_bytes(local_devices: tuple) -> int:
+    """-> bytes of solutions beyond which a slice on each of the devices is no faster."""
+    if local_devices[0].platform == "cpu":
+        return CACHED
+    return int(SHARE_OF_SOLUTIONS * (memory.of_each(local_devices) or 16 * 2**30))
 
 
 def solution_bytes(parts: Parts) -> int:

@@ -102,7 +102,7 @@ def _with_less_memory(built: Run, show: console.Show) -> Run:
     from esrun.plan import plan_slices
 
     parts = built.program.parts(built.hyper)
-    _, members = plan_slices(parts, len(built.local_devices), built.config.runtime.population_chunk)
+    _, members = plan_slices(parts, built.local_devices, built.config.runtime.population_chunk)
     if members <= parts.strategy.unit:
         raise MemoryError("the device has no room for one member: make task.episodes or policy.hidden smaller")
     built.config.runtime.population_chunk = members // 2

@@ -38,12 +38,12 @@ def test_the_account_is_of_arguments_results_and_what_stands_between():
     [("auto", 2, (1, 32)), ("auto", 1, (1, 64)), (8, 2, (4, 8)), (7, 2, (6, 6)), (1, 2, (16, 2))],
 )
 def test_slices_hold_whole_pairs_and_cover_the_population(parts, chunk, device_count, slices):
-    assert plan_slices(parts, device_count, chunk) == slices
+    assert plan_slices(parts, jax.local_devices()[:device_count], chunk) == slices
 
 
 def test_no_slice_is_larger_than_is_fast(parts, monkeypatch):
-    monkeypatch.setitem(plan.MEMORY_OF_CHUNK, "cpu", 10 * 4 * 1000)
-    assert plan_slices(parts, 2, "auto") == (4, 8)
+    monkeypatch.setattr(plan, "CACHED", 10 * 4 * 1000)
+    assert plan_slices(parts, jax.local_devices()[:2], "auto") == (4, 8)
 
 
 def test_what_does_not_fit_is_compiled_again_for_slices_that_do(built, monkeypatch):

@@ -20,8 +20,8 @@ from esrun.strategies.termination import History, Spectrum, fresh_history, fresh
 from esrun.strategies.termination import tests as termination_tests
 from esrun.types import Strategy
 
-ROWS = 32
-"""Members that are multiplied by a matrix at a time."""
+ROWS = {"cpu": 32}
+"""Members that are multiplied by a matrix at a time, elsewhere 1024."""
 
 
 class State(NamedTuple):
@@ -134,9 +134,7 @@ def make_cma_es(
 
     def ask(key, state, members):
         z = normal(key, members, n, state.mean.dtype)  # 38
-        # behind the barrier the transpose is an array: read in place, it makes XLA's kernel depend on m
-        transpose = jax.lax.optimization_barrier(state.B.T)
-        y = multiply_rows(multiply_rows(z, state.B) * state.D, transpose)  # 39
+        y = multiply_rows(multiply_rows(z, state.B) * state.D, state.B, axis=1)  # 39
         # twice is exact: the same bits whether or not the compiler fuses that product with the sum
         return state.mean + 2 * (state.sigma / 2 * y)  # 40
 
@@ -156,7 +154,7 @@ def make_cma_es(
         y_w = sums.y_w  # 41
         mean = mean + c_m * sigma * y_w  # 42
 
-        whitened = B @ ((B.T @ y_w) / D)  # C^(-1/2) y_w
+        whitened = B @ ((y_w @ B) / D)  # C^(-1/2) y_w
         p_sigma = (1 - c_sigma) * p_sigma + math.sqrt(c_sigma * (2 - c_sigma) * mu_eff) * whitened  # 43
         length = jnp.linalg.norm(p_sigma)
         sigma = sigma * jnp.exp(c_sigma / d_sigma * (length / chi_n - 1))  # 44
@@ -167,7 +165,6 @@ def make_cma_es(
         rank_one = jnp.outer(p_c, p_c)
         delta = (1 - h_sigma) * c_c * (2 - c_c)
         C = (1 + c_1 * delta - c_1 - c_mu * float(w.sum())) * C + c_1 * rank_one + c_mu * sums.rank_mu  # 47
-        C = (C + C.T) / 2
 
         history = record(history, generation, fitness, n)
         generation = generation + 1
@@ -194,14 +191,17 @@ def make_cma_es(
     return Strategy(p, init, ask, weigh, recombine, update, ended=ended, diagnose=diagnose)
 
 
-def multiply_rows(z: jax.Array, root: jax.Array) -> jax.Array:
-    """z [m, n], root [n, n] -> z @ root [m, n], in blocks of `ROWS`: a row's bits do not depend on its company.
+def multiply_rows(z: jax.Array, matrix: jax.Array, axis: int = 0) -> jax.Array:
+    """z [m, n], matrix [n, n] -> z @ matrix [m, n], or z @ matrixᵀ with axis 1.
+
+    It is done in blocks of `ROWS`, so that a row's bits do not depend on its company.
 
     A plain product does not promise that: XLA picks another kernel for another m.
     """
-    m, n = z.shape
-    blocks = jnp.pad(z, ((0, -m % ROWS), (0, 0))).reshape(-1, ROWS, n)
-    return jax.lax.map(lambda block: block @ root, blocks).reshape(-1, n)[:m]
+    (m, n), rows = z.shape, ROWS.get(jax.default_backend(), 1024)
+    blocks = jnp.pad(z, ((0, -m % rows), (0, 0))).reshape(-1, rows, n)
+    contracted = (((1,), (axis,)), ((), ()))
+    return jax.lax.map(lambda block: jax.lax.dot_general(block, matrix, contracted), blocks).reshape(-1, n)[:m]
 
 
 def decompose(C: jax.Array, mean: jax.Array, sigma: jax.Array) -> tuple[jax.Array, jax.Array, Spectrum]:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
 
-from esrun.cpu_kernels import sine_of_quarters
+from esrun.kernels import sine_of_quarters
 from esrun.keys import threefry
 
 
@@ -43,8 +43,9 @@ def make_noise(source: str | jax.Array, table_size: int, n: int, *, mirrored: bo
         table = make_table(table_size, str(jnp.dtype(dtype))) if isinstance(source, str) else source
         offsets, _ = threefry(key, members.astype(jnp.uint32), jnp.zeros_like(members, jnp.uint32))
         starts = (offsets % np.uint32(table_size - n + 1)).astype(jnp.int32)
-        # one copy after another: side by side they become a gather, number by number
-        return jax.lax.map(lambda start: jax.lax.dynamic_slice(table, (start,), (n,)), starts)
+        # on a CPU one copy after another: side by side they become a gather, number by number
+        over_members = jax.lax.map if jax.default_backend() == "cpu" else lambda f, x: jax.vmap(f)(x)
+        return over_members(lambda start: jax.lax.dynamic_slice(table, (start,), (n,)), starts)
 
     def draw_pairs(key, members, dtype):
         z = draw(key, members[::2] // 2, dtype)
@@ -55,8 +56,11 @@ def make_noise(source: str | jax.Array, table_size: int, n: int, *, mirrored: bo
 
 def perturbed(mean: jax.Array, sigma: jax.Array, z: jax.Array) -> jax.Array:
     """Mean [n], sigma [] or [n], z [m, n] -> mean + sigma z [m, n]."""
-    # the barrier and twice, which is exact: the same bits however the compiler regroups and fuses these products
-    return mean + 2 * (sigma / 2 * jax.lax.optimization_barrier(z))
+    # twice is exact: the same bits whether or not the compiler fuses this product with the sum. The barrier keeps it
+    # from regrouping products; on an accelerator, where it does not, the barrier would write z to memory
+    if jax.default_backend() == "cpu":
+        z = jax.lax.optimization_barrier(z)
+    return mean + 2 * (sigma / 2 * z)
 
 
 def weighted_noise(mean: jax.Array, sigma: jax.Array, solutions: jax.Array, weights: jax.Array) -> jax.Array:

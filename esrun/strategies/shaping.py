@@ -9,6 +9,9 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 
+FEW = 512
+"""Members up to which each is compared with each."""
+
 
 def finite_or_worst(fitness: jax.Array) -> jax.Array:
     """-> fitness [p] in which NaN and both infinities are -inf."""
@@ -18,8 +21,10 @@ def finite_or_worst(fitness: jax.Array) -> jax.Array:
 def tied_ranks(fitness: jax.Array) -> tuple[jax.Array, jax.Array]:
     """-> (first [p], last [p]): the ranks, 0 = best, that a member shares with those tied with it."""
     ascending = jnp.sort(finite_or_worst(fitness))
-    worse = jnp.searchsorted(ascending, finite_or_worst(fitness), side="left")
-    not_better = jnp.searchsorted(ascending, finite_or_worst(fitness), side="right")
+    # either is a few kernels; the default, a loop of bisections, is a hundred of them on a GPU
+    method = "compare_all" if len(fitness) <= FEW else "scan_unrolled"
+    worse = jnp.searchsorted(ascending, finite_or_worst(fitness), side="left", method=method)
+    not_better = jnp.searchsorted(ascending, finite_or_worst(fitness), side="right", method=method)
     return len(fitness) - not_better, len(fitness) - 1 - worse
 
 

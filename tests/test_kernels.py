@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from esrun.cpu_kernels import tuned
+from esrun.kernels import tuned
 
 KEY = jax.random.key(0)
 

@@ -1,11 +1,12 @@
-"""Faster arithmetic for rollouts on a CPU; other platforms are left alone.
+"""Faster arithmetic for rollouts.
 
-A rollout steps thousands of small environments at once, and XLA:CPU spends most of such a step in three places
-(docs/performance.md has the measurements): `sin`, `cos` and `rem` are calls into libm, one element at a time; they are
-copied into every fused kernel that reads them; and products of tiny matrices go through a kernel made for large ones.
+A rollout steps thousands of small environments at once, and XLA spends most of such a step in a few places
+(docs/performance.md has the measurements). On a CPU `sin`, `cos` and `rem` are calls into libm, one element at a time,
+and are copied into every fused kernel that reads them. Everywhere, products of tiny matrices go through a kernel made
+for large ones.
 
-`tuned` traces a function and replaces just these operations by equal ones that vectorise. It looks at operations, types
-and sizes, never at who asks: no environment or policy is known here.
+`tuned` traces a function and replaces just these operations by equal ones that vectorise and fuse. It looks at
+operations, types and sizes, never at who asks: no environment or policy is known here.
 """
 
 import functools
@@ -24,22 +25,21 @@ MANY = 256
 
 
 def tuned(function: Callable) -> Callable:
-    """-> the same function of arrays, faster on a CPU. It must be batched already: vmap inside, not outside of it."""
-    if jax.default_backend() != "cpu":
-        return function
+    """-> the same function of arrays, faster. It must be batched already: vmap inside, not outside of it."""
+    rules = RULES["cpu" if jax.default_backend() == "cpu" else "accelerator"]
 
     def wrapped(*arguments):
         flat, tree = jax.tree.flatten(arguments)
         closed, shape = jax.make_jaxpr(lambda *leaves: function(*jax.tree.unflatten(tree, leaves)), return_shape=True)(
             *flat
         )
-        return jax.tree.unflatten(jax.tree.structure(shape), _evaluate(closed.jaxpr, closed.consts, flat))
+        return jax.tree.unflatten(jax.tree.structure(shape), _evaluate(rules, closed.jaxpr, closed.consts, flat))
 
     return wrapped
 
 
-def _evaluate(jaxpr: Jaxpr, constants, arguments) -> list:
-    """Run a jaxpr, operation by operation, with the replacements of RULES; what lies inside loops stays as it is."""
+def _evaluate(rules: dict[str, Callable], jaxpr: Jaxpr, constants, arguments) -> list:
+    """Run a jaxpr, operation by operation, with the replacements of `rules`; what lies inside loops stays as it is."""
     values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *arguments], strict=True))
 
     def read(variable):
@@ -50,9 +50,9 @@ def _evaluate(jaxpr: Jaxpr, constants, arguments) -> list:
         inner = equation.params.get("jaxpr") or equation.params.get("call_jaxpr")
         if equation.primitive.name in ("jit", "pjit", "closed_call", "custom_jvp_call") and inner is not None:
             closed = inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
-            outputs = _evaluate(closed.jaxpr, closed.consts, inputs)
+            outputs = _evaluate(rules, closed.jaxpr, closed.consts, inputs)
         else:
-            rule = RULES.get(equation.primitive.name)
+            rule = rules.get(equation.primitive.name)
             outputs = rule(equation.params, *inputs) if rule else None
             if outputs is None:
                 parameters = equation.primitive.get_bind_params(equation.params)
@@ -115,9 +115,9 @@ def _remainder(x: jax.Array, y: jax.Array) -> jax.Array:
     return jnp.where(x < 0, -r, jnp.where(x == 0, x, r))
 
 
-def _small_product(parameters, a: jax.Array, b: jax.Array) -> jax.Array | None:
+def _small_product(few_outputs: Callable, parameters, a: jax.Array, b: jax.Array) -> jax.Array | None:
     """Members' own products [m] x (e x in) (in x out): few inputs become a sum of scaled rows, which fuses with what
-    follows; few outputs become one matrix-vector product each.
+    follows; of few outputs `few_outputs` makes the product.
     """
     (left, right), (left_batch, right_batch) = parameters["dimension_numbers"]
     if a.ndim != 3 or b.ndim != 3 or len(left) != 1 or len(left_batch) != 1:
@@ -128,9 +128,21 @@ def _small_product(parameters, a: jax.Array, b: jax.Array) -> jax.Array | None:
     b = jnp.moveaxis(b, (right_batch[0], right[0]), (0, 1))  # [m, in, out]
     if a.shape[2] <= FEW_INPUTS:
         return functools.reduce(jnp.add, (a[:, :, k, None] * b[:, None, k, :] for k in range(a.shape[2])))
-    if 1 < b.shape[2] <= FEW_OUTPUTS:
-        return jnp.stack([jnp.einsum("mei,mi->me", a, b[:, :, k]) for k in range(b.shape[2])], axis=-1)
+    if b.shape[2] <= FEW_OUTPUTS:
+        return few_outputs(a, b)
     return None
+
+
+def _by_vectors(a: jax.Array, b: jax.Array) -> jax.Array | None:
+    """A matrix-vector product for each output; a single one is what XLA makes of it anyway."""
+    if b.shape[2] == 1:
+        return None
+    return jnp.stack([jnp.einsum("mei,mi->me", a, b[:, :, k]) for k in range(b.shape[2])], axis=-1)
+
+
+def _by_sums(a: jax.Array, b: jax.Array) -> jax.Array:
+    """A sum for each output, into which what makes `a` is fused: `a` itself never reaches the device's memory."""
+    return jnp.stack([jnp.sum(a * b[:, None, :, k], axis=2) for k in range(b.shape[2])], axis=-1)
 
 
 def _is_small(x):
@@ -143,8 +155,11 @@ def _divides_exactly(x, y):
 
 
 RULES = {
-    "sin": _guarded(_is_small, lambda x: _sine(x, 0), jax.lax.sin),
-    "cos": _guarded(_is_small, lambda x: _sine(x, 1), jax.lax.cos),
-    "rem": _guarded(_divides_exactly, _remainder, jax.lax.rem),
-    "dot_general": _small_product,
+    "cpu": {
+        "sin": _guarded(_is_small, lambda x: _sine(x, 0), jax.lax.sin),
+        "cos": _guarded(_is_small, lambda x: _sine(x, 1), jax.lax.cos),
+        "rem": _guarded(_divides_exactly, _remainder, jax.lax.rem),
+        "dot_general": functools.partial(_small_product, _by_vectors),
+    },
+    "accelerator": {"dot_general": functools.partial(_small_product, _by_sums)},
 }
