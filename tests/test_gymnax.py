@@ -11,7 +11,7 @@ from gymnax.environments import environment, spaces
 from esrun import normalizer
 from esrun.policies.mlp import make_mlp
 from esrun.policies.rnn import make_rnn
-from esrun.tasks.gymnax import make_gymnax
+from esrun.tasks.gymnax import make_gymnax, stride_of
 from esrun.types import Policy
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
@@ -187,6 +187,17 @@ def test_last_reward_counts_and_rewards_after_the_end_do_not(keys):
     lengths = ends(episodes)
     assert len(set(lengths)) > 3
     np.testing.assert_array_equal(seen.returns[0], lengths - 1 + 100)
+
+
+@pytest.mark.parametrize(("length", "stride"), [(50, 10), (4, 4), (11, 1)])
+def test_looking_at_the_ends_less_often_changes_nothing(length, stride, keys, monkeypatch):
+    """As an accelerator does: several steps between two looks."""
+    often = evaluate(task("Payday-test", length), keys(12), ANSWER, jnp.zeros((1, 2)))
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    seldom = evaluate(task("Payday-test", length), keys(12), ANSWER, jnp.zeros((1, 2)))
+    assert stride_of(length) == stride
+    np.testing.assert_array_equal(often.returns, seldom.returns)
+    np.testing.assert_array_equal(often.steps, seldom.steps)
 
 
 def test_steps_are_counted_up_to_each_end(keys):

@@ -34,8 +34,10 @@ def test_huge_and_non_finite_values_get_xlas_own_result(odd):
     np.testing.assert_array_equal(tuned(lambda x: x % 3.0)(x), x % 3.0)
 
 
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
 @pytest.mark.parametrize("sizes", [(3, 48), (48, 1), (48, 2), (2, 2), (64, 64)])
-def test_members_own_products_equal_numpys(sizes):
+def test_members_own_products_equal_numpys(sizes, platform, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: platform)
     a = jax.random.normal(KEY, (10, 20, sizes[0]))
     b = jax.random.normal(jax.random.key(1), (10, *sizes))
     got = tuned(jax.vmap(jax.vmap(jnp.dot, (0, None))))(a, b)
