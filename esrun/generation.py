@@ -33,7 +33,7 @@ def generation(
     A slice is made, evaluated and forgotten; `recombine` makes it again from its member numbers, so that a device never
     holds more than one slice of solutions. A device with a single slice keeps it.
     """
-    task, strategy = parts.task, parts.strategy
+    task, strategy = parts.task, in_full_precision(parts.strategy)
     p = strategy.population_size
     count, m = slices
     ask_key, task_key = keys.split(keys.fold_in(train_key, state.generation))
@@ -102,6 +102,19 @@ def generation(
         ),
         row,
     )
+
+
+def in_full_precision(strategy: Strategy) -> Strategy:
+    """-> the strategy with products in its own type: a GPU would round what it multiplies to tf32's 10 bits."""
+
+    def full(function):
+        def wrapped(*arguments):
+            with jax.default_matmul_precision("highest"):
+                return function(*arguments)
+
+        return wrapped
+
+    return strategy._replace(**{name: full(getattr(strategy, name)) for name in ("ask", "recombine", "update")})
 
 
 def expressed(parts: Parts, state: TrainState, solutions: PyTree) -> tuple[Policy, PyTree]:

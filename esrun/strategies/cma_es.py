@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from esrun.strategies.noise import normal
+from esrun.strategies.defaults import checked_parents, whole_population
+from esrun.strategies.noise import normal, perturbed
 from esrun.strategies.shaping import by_rank
 from esrun.strategies.termination import History, Spectrum, fresh_history, fresh_spectrum, record
 from esrun.strategies.termination import tests as termination_tests
@@ -109,10 +110,8 @@ def make_cma_es(
     Where `restarts` follow (see `esrun.restarts`), stagnation ends a run too: without one it would end the search of
     whoever is content to go on slowly, as noisy tasks do.
     """
-    p = 4 + int(3 * math.log(n)) if population_size == "auto" else int(population_size)  # 48
-    mu = p / 2 if parents is None else parents
-    if mu > p:
-        raise ValueError(f"strategy.parents must be at most the population size {p}, got {mu}")
+    p = whole_population(population_size, n)
+    mu = checked_parents(parents, p, default=p / 2)
     w, mu_eff, c_sigma, d_sigma, c_c, c_1, c_mu, chi_n = constants(n, p, mu, active)
     every = max(1, int(0.5 / (n * (c_1 + c_mu)))) if decompose_every == "auto" else int(decompose_every)
 
@@ -135,8 +134,7 @@ def make_cma_es(
     def ask(key, state, members):
         z = normal(key, members, n, state.mean.dtype)  # 38
         y = multiply_rows(multiply_rows(z, state.B) * state.D, state.B, axis=1)  # 39
-        # twice is exact: the same bits whether or not the compiler fuses that product with the sum
-        return state.mean + 2 * (state.sigma / 2 * y)  # 40
+        return perturbed(state.mean, state.sigma, y)  # 40
 
     def weigh(state, fitness):
         return by_rank(fitness, jnp.asarray(w, state.mean.dtype))

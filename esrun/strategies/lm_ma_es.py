@@ -21,7 +21,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from esrun.strategies.noise import normal
+from esrun.strategies.defaults import checked_parents, whole_population
+from esrun.strategies.noise import normal, perturbed
 from esrun.strategies.shaping import by_rank
 from esrun.types import Strategy
 
@@ -46,7 +47,7 @@ class Constants(NamedTuple):
     c_c: np.ndarray  # [k] rate of a direction's path
 
 
-def constants(n: int, population_size: int, parents: int) -> Constants:
+def constants(n: int, population_size: int, parents: float) -> Constants:
     """The default strategy parameters for k = 4 + floor(3 ln n) directions."""
     w = np.maximum(0, math.log(parents + 0.5) - np.log(np.arange(1, population_size + 1)))
     i = np.arange(4 + int(3 * math.log(n)))
@@ -72,10 +73,8 @@ def make_lm_ma_es(
     `population_size` may be "auto", 4 + floor(3 ln n); `parents` None is half of it. Raises ValueError when there are
     more parents than members.
     """
-    p = 4 + int(3 * math.log(n)) if population_size == "auto" else int(population_size)
-    mu = p // 2 if parents is None else parents
-    if mu > p:
-        raise ValueError(f"strategy.parents must be at most the population size {p}, got {mu}")
+    p = whole_population(population_size, n)
+    mu = checked_parents(parents, p, default=p // 2)
     w, mu_eff, c_sigma, c_d, c_c = constants(n, p, mu)
 
     def factors(state):
@@ -95,8 +94,7 @@ def make_lm_ma_es(
 
         z = normal(key, members, n, state.mean.dtype)
         y, _ = jax.lax.scan(transform, z, factors(state))  # 9
-        # twice is exact: the same bits whether or not the compiler fuses that product with the sum
-        return state.mean + 2 * (state.sigma / 2 * y)
+        return perturbed(state.mean, state.sigma, y)
 
     def weigh(state, fitness):
         return by_rank(fitness, jnp.asarray(w, state.mean.dtype))

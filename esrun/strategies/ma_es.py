@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from esrun.strategies.cma_es import constants, multiply_rows
-from esrun.strategies.noise import normal
+from esrun.strategies.defaults import checked_parents, whole_population
+from esrun.strategies.noise import normal, perturbed
 from esrun.strategies.shaping import by_rank
 from esrun.types import Strategy
 
@@ -50,10 +51,8 @@ def make_ma_es(
     `population_size` may be "auto", 4 + floor(3 ln n); `parents` None is half of it. Raises ValueError when there are
     more parents than members.
     """
-    p = 4 + int(3 * math.log(n)) if population_size == "auto" else int(population_size)
-    mu = p // 2 if parents is None else parents
-    if mu > p:
-        raise ValueError(f"strategy.parents must be at most the population size {p}, got {mu}")
+    p = whole_population(population_size, n)
+    mu = checked_parents(parents, p, default=p // 2)
     w, mu_eff, c_sigma, d_sigma, _, c_1, c_mu, chi_n = constants(n, p, mu, active=False)
 
     def init(key, mean):
@@ -62,10 +61,8 @@ def make_ma_es(
 
     def ask(key, state, members):
         z = normal(key, members, n, state.mean.dtype)  # M4
-        # behind the barrier the transpose is an array: read in place, it makes XLA's kernel depend on m
-        y = multiply_rows(z, jax.lax.optimization_barrier(state.M.T))  # M5
-        # twice is exact: the same bits whether or not the compiler fuses that product with the sum
-        return state.mean + 2 * (state.sigma / 2 * y)  # M6
+        y = multiply_rows(z, state.M, axis=1)  # M5
+        return perturbed(state.mean, state.sigma, y)  # M6
 
     def weigh(state, fitness):
         return by_rank(fitness, jnp.asarray(w, state.mean.dtype))  # M8

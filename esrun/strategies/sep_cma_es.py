@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from esrun.strategies.noise import normal
+from esrun.strategies.defaults import checked_parents, whole_population
+from esrun.strategies.noise import normal, perturbed
 from esrun.strategies.shaping import by_rank
 from esrun.types import Strategy
 
@@ -52,7 +53,7 @@ class Constants(NamedTuple):
     chi_n: float
 
 
-def constants(n: int, population_size: int, parents: int) -> Constants:
+def constants(n: int, population_size: int, parents: float) -> Constants:
     """The default strategy parameters, with the positive weights on the first `parents` members."""
     w = np.maximum(0, math.log(parents + 1) - np.log(np.arange(1, population_size + 1)))
     weights = w / w.sum()
@@ -88,10 +89,8 @@ def make_sep_cma_es(
     `population_size` may be "auto", 4 + floor(3 ln n); `parents` None is half of it. Raises ValueError when there are
     more parents than members.
     """
-    p = 4 + int(3 * math.log(n)) if population_size == "auto" else int(population_size)  # 48
-    mu = p // 2 if parents is None else parents
-    if mu > p:
-        raise ValueError(f"strategy.parents must be at most the population size {p}, got {mu}")
+    p = whole_population(population_size, n)
+    mu = checked_parents(parents, p, default=p // 2)
     w, mu_eff, c_sigma, d_sigma, c_c, c_1, c_mu, chi_n = constants(n, p, mu)
 
     def init(key, mean):
@@ -103,7 +102,7 @@ def make_sep_cma_es(
         z = jax.lax.optimization_barrier(normal(key, members, n, state.mean.dtype))
         y = jnp.sqrt(state.C) * z  # 39
         # the barrier and twice, which is exact: the same bits however the compiler regroups and fuses these products
-        return state.mean + 2 * (state.sigma / 2 * y)  # 40
+        return perturbed(state.mean, state.sigma, y)  # 40
 
     def weigh(state, fitness):
         return by_rank(fitness, jnp.asarray(w, state.mean.dtype))

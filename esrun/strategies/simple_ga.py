@@ -18,7 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from esrun.strategies.noise import normal
+from esrun.strategies.noise import normal, perturbed
 from esrun.strategies.shaping import finite_or_worst
 from esrun.types import Strategy
 
@@ -61,8 +61,7 @@ def make_simple_ga(
             if crossover:
                 other = state.archive[jax.random.randint(other_key, (), 0, elites)]
                 parent = jnp.where(jax.random.bernoulli(mask_key, 0.5, (n,)), parent, other)
-            # twice is exact: the same bits whether or not the compiler fuses that product with the sum
-            child = parent + 2 * (state.sigma / 2 * z)
+            child = perturbed(parent, state.sigma, z)
             return jnp.where(member < elites, state.archive[jnp.minimum(member, elites - 1)], child)
 
         return jax.vmap(breed)(members, normal(z_key, members, n, state.mean.dtype))

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from esrun.strategies.defaults import whole_population
 from esrun.strategies.noise import normal, perturbed
 from esrun.strategies.shaping import by_rank
 from esrun.types import Strategy
@@ -56,7 +57,7 @@ def make_snes(
     `population_size` may be "auto", 4 + floor(3 ln n); `learning_rate` is the mean's, and `learning_rate_sigma` None is
     (3 + ln n) / (5 sqrt(n)) (both table 1).
     """
-    p = 4 + int(3 * math.log(n)) if population_size == "auto" else int(population_size)
+    p = whole_population(population_size, n)
     eta_sigma = (3 + math.log(n)) / (5 * math.sqrt(n)) if learning_rate_sigma is None else learning_rate_sigma
     u = utilities(p)
 

@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from esrun.strategies.cma_es import multiply_rows
-from esrun.strategies.noise import normal
+from esrun.strategies.defaults import whole_population
+from esrun.strategies.noise import normal, perturbed
 from esrun.strategies.shaping import by_rank
 from esrun.strategies.snes import utilities
 from esrun.types import Strategy
@@ -50,7 +51,7 @@ def make_xnes(
     `population_size` may be "auto", 4 + floor(3 ln n); `learning_rate` is the mean's, and None for one of the others is
     (9 + 3 ln n) / (5 n sqrt(n)) (all table 1).
     """
-    p = 4 + int(3 * math.log(n)) if population_size == "auto" else int(population_size)
+    p = whole_population(population_size, n)
     default = (9 + 3 * math.log(n)) / (5 * n * math.sqrt(n))
     eta_sigma = default if learning_rate_sigma is None else learning_rate_sigma
     eta_B = default if learning_rate_shape is None else learning_rate_shape
@@ -62,10 +63,8 @@ def make_xnes(
 
     def ask(key, state, members):
         z = normal(key, members, n, state.mean.dtype)
-        # behind the barrier the transpose is an array: read in place, it makes XLA's kernel depend on m
-        y = multiply_rows(z, jax.lax.optimization_barrier(state.B.T))
-        # twice is exact: the same bits whether or not the compiler fuses that product with the sum
-        return state.mean + 2 * (state.sigma / 2 * y)
+        y = multiply_rows(z, state.B, axis=1)
+        return perturbed(state.mean, state.sigma, y)
 
     def weigh(state, fitness):
         return by_rank(fitness, jnp.asarray(u, state.mean.dtype))
