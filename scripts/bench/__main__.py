@@ -16,6 +16,7 @@ from asktell import asktell
 from checkpoints import checkpoints, memory
 from command import command
 from growth import growth
+from idle import idle
 from large import large
 from measure import Options, Table
 from rich.console import Console
@@ -35,6 +36,7 @@ CASES = {
         (asktell, "a strategy's generation by n and p, against evosax, pycma and cmaes"),
         (checkpoints, "what checkpoints cost a run"),
         (memory, "whether the memory of a long run grows"),
+        (idle, "how long the devices stand still in a run, from a profile"),
         (growth, "cost as population, episodes, width and parameters double, with the exponent"),
         (large, "large networks: parameters x members/s and peak memory, against evosax"),
         (throughput, "env steps/s by population, against evosax: what --figure draws"),
