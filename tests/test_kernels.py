@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from esrun.kernels import tuned
+from esrun.kernels import hoisted, tuned
 
 KEY = jax.random.key(0)
 
@@ -62,3 +62,32 @@ def test_float64_is_left_alone():
     with jax.enable_x64(True):
         x = jnp.linspace(-5, 5, 1000)
         np.testing.assert_array_equal(tuned(jnp.sin)(x), jnp.sin(x))
+
+
+def in_the_loop(closed):
+    """-> the operations in the body of the one loop of a jaxpr."""
+    loop = next(equation for equation in closed.jaxpr.eqns if equation.primitive.name == "while")
+    return [equation.primitive.name for equation in loop.params["body_jaxpr"].jaxpr.eqns]
+
+
+def test_what_a_loop_does_not_change_is_computed_before_it():
+    def step(w, scale, x):
+        gate, rest = jnp.split(w, 2)
+        wide = jnp.broadcast_to(scale, x.shape)  # larger than what it is made of: stays where it is
+        return jnp.tanh(x @ gate.T) * wide + x @ jnp.sin(rest).T
+
+    def loop(body_of):
+        def run(w, scale, x):
+            body = body_of((w, scale), x)
+            return jax.lax.while_loop(lambda ix: ix[0] < 3, lambda ix: (ix[0] + 1, body(ix[1])), (0, x))[1]
+
+        return run
+
+    plain = loop(lambda fixed, x: lambda x: step(*fixed, x))
+    lifted = loop(lambda fixed, x: hoisted(lambda fixed, x: step(*fixed, x), fixed, x))
+    arguments = jax.random.normal(KEY, (10, 5)), jnp.float32(0.5), jax.random.normal(KEY, (4, 5))
+    np.testing.assert_allclose(jax.jit(lifted)(*arguments), jax.jit(plain)(*arguments), rtol=1e-6)
+    before, after = (in_the_loop(jax.make_jaxpr(f)(*arguments)) for f in (plain, lifted))
+    assert {"split", "sin", "transpose", "broadcast_in_dim"} <= set(before)
+    assert {"split", "sin", "transpose"}.isdisjoint(after)
+    assert "broadcast_in_dim" in after

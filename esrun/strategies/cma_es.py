@@ -21,8 +21,8 @@ from esrun.strategies.termination import History, Spectrum, fresh_history, fresh
 from esrun.strategies.termination import tests as termination_tests
 from esrun.types import Strategy
 
-ROWS = {"cpu": 32}
-"""Members that are multiplied by a matrix at a time, elsewhere 1024."""
+ROWS = {"cpu": 64}
+"""Most members that are multiplied by a matrix at a time, elsewhere 1024."""
 
 
 class State(NamedTuple):
@@ -44,6 +44,7 @@ class Sums(NamedTuple):
     """What the update needs of a slice of the population."""
 
     y_w: jax.Array  # [n] sum of w y over the parents
+    white_w: jax.Array  # [n] D^-1 Bᵀ y_w
     rank_mu: jax.Array  # [n, n] sum of w° y yᵀ over all members
 
 
@@ -133,7 +134,7 @@ def make_cma_es(
 
     def ask(key, state, members):
         z = normal(key, members, n, state.mean.dtype)  # 38
-        y = multiply_rows(multiply_rows(z, state.B) * state.D, state.B, axis=1)  # 39
+        y = multiply_rows(multiply_rows(z, state.B, p) * state.D, state.B, p, axis=1)  # 39
         return perturbed(state.mean, state.sigma, y)  # 40
 
     def weigh(state, fitness):
@@ -142,17 +143,22 @@ def make_cma_es(
     def recombine(state, solutions, weights):
         y = (solutions - state.mean) / state.sigma
         parent_weights = jnp.maximum(weights, 0)
+        y_w = parent_weights @ y
         if active:
-            length = jnp.sum(jnp.square(y @ state.B / state.D), axis=1)
+            white = y @ state.B / state.D
+            white_w = parent_weights @ white
+            length = jnp.sum(jnp.square(white), axis=1)
             weights = jnp.where(weights < 0, weights * n / jnp.maximum(length, 1e-8), weights)  # 46
-        return Sums(parent_weights @ y, (y.T * weights) @ y)
+        else:
+            white_w = y_w @ state.B / state.D
+        return Sums(y_w, white_w, (y.T * weights) @ y)
 
     def update(state, sums, fitness):
         mean, sigma, C, p_sigma, p_c, B, D, generation, spectrum, history = state
         y_w = sums.y_w  # 41
         mean = mean + c_m * sigma * y_w  # 42
 
-        whitened = B @ ((y_w @ B) / D)  # C^(-1/2) y_w
+        whitened = B @ sums.white_w  # C^(-1/2) y_w
         p_sigma = (1 - c_sigma) * p_sigma + math.sqrt(c_sigma * (2 - c_sigma) * mu_eff) * whitened  # 43
         length = jnp.linalg.norm(p_sigma)
         sigma = sigma * jnp.exp(c_sigma / d_sigma * (length / chi_n - 1))  # 44
@@ -189,14 +195,14 @@ def make_cma_es(
     return Strategy(p, init, ask, weigh, recombine, update, ended=ended, diagnose=diagnose)
 
 
-def multiply_rows(z: jax.Array, matrix: jax.Array, axis: int = 0) -> jax.Array:
+def multiply_rows(z: jax.Array, matrix: jax.Array, population_size: int, axis: int = 0) -> jax.Array:
     """z [m, n], matrix [n, n] -> z @ matrix [m, n], or z @ matrixᵀ with axis 1.
 
-    It is done in blocks of `ROWS`, so that a row's bits do not depend on its company.
-
-    A plain product does not promise that: XLA picks another kernel for another m.
+    It is done in blocks whose size depends on the population's alone, so that a row's bits do not depend on its
+    company. A plain product does not promise that: XLA picks another kernel for another m.
     """
-    (m, n), rows = z.shape, ROWS.get(jax.default_backend(), 1024)
+    (m, n), most = z.shape, ROWS.get(jax.default_backend(), 1024)
+    rows = math.ceil(population_size / math.ceil(population_size / most))
     blocks = jnp.pad(z, ((0, -m % rows), (0, 0))).reshape(-1, rows, n)
     contracted = (((1,), (axis,)), ((), ()))
     return jax.lax.map(lambda block: jax.lax.dot_general(block, matrix, contracted), blocks).reshape(-1, n)[:m]

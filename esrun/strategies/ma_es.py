@@ -61,7 +61,7 @@ def make_ma_es(
 
     def ask(key, state, members):
         z = normal(key, members, n, state.mean.dtype)  # M4
-        y = multiply_rows(z, state.M, axis=1)  # M5
+        y = multiply_rows(z, state.M, p, axis=1)  # M5
         return perturbed(state.mean, state.sigma, y)  # M6
 
     def weigh(state, fitness):

@@ -63,7 +63,7 @@ def make_xnes(
 
     def ask(key, state, members):
         z = normal(key, members, n, state.mean.dtype)
-        y = multiply_rows(z, state.B, axis=1)
+        y = multiply_rows(z, state.B, p, axis=1)
         return perturbed(state.mean, state.sigma, y)
 
     def weigh(state, fitness):

@@ -9,7 +9,7 @@ import numpy as np
 from einops import reduce, repeat
 
 from esrun.deferred import deferred
-from esrun.kernels import tuned
+from esrun.kernels import hoisted, tuned
 from esrun.keys import fold_in
 from esrun.normalizer import normalize, observe
 from esrun.types import Evaluation, PyTree, Sums, Task
@@ -77,13 +77,16 @@ def make_gymnax(*, env: str, env_params: dict, episodes: int, episode_length: in
                 inputs=inputs,
             )
 
-        all_steps = tuned(jax.vmap(jax.vmap(step, in_axes=(None, 0, 0)), in_axes=(0, None, 0)))
+        m = len(jax.tree.leaves(members)[0])
+        start = jax.tree.map(lambda x: repeat(x, "e ... -> m e ...", m=m), jax.vmap(reset)(reset_keys))
+        all_steps = jax.vmap(jax.vmap(step, in_axes=(None, 0, 0)), in_axes=(0, None, 0))
+        all_steps = tuned(hoisted(all_steps, members, step_keys, start))
 
         # The loop stands outside the vmaps and so ends as soon as every episode has; step keys are made once
         # for all members, who share them (common random numbers).
         def one_step(i, loop):
             t, running = loop
-            return t + 1, all_steps(members, fold_in(step_keys, t), running)
+            return t + 1, all_steps(fold_in(step_keys, t), running)
 
         def body(loop):
             return one_step(0, loop) if stride == 1 else jax.lax.fori_loop(0, stride, one_step, loop)
@@ -92,8 +95,6 @@ def make_gymnax(*, env: str, env_params: dict, episodes: int, episode_length: in
             t, running = loop
             return (t < episode_length) & jnp.any(running.alive)
 
-        m = len(jax.tree.leaves(members)[0])
-        start = jax.tree.map(lambda x: repeat(x, "e ... -> m e ...", m=m), jax.vmap(reset)(reset_keys))
         _, done = jax.lax.while_loop(unfinished, body, (jnp.int32(0), start))
         return Evaluation(
             returns=done.total,
