@@ -1,7 +1,9 @@
 """The scripts beside the command."""
 
 import gzip
+import importlib
 import importlib.util
+import json
 import pickle
 import subprocess
 import sys
@@ -99,3 +101,34 @@ def package(folder, data):
     (folder / "cocopp").mkdir()
     (folder / "cocopp" / "__init__.py").touch()
     (folder / "cocopp" / "pprldistr2009_1e-8.pickle.gz").write_bytes(gzip.compress(data))
+
+
+# ---- scripts/bench ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def idle(monkeypatch):
+    """-> the bench's module of that name."""
+    monkeypatch.syspath_prepend(SCRIPTS / "bench")
+    return importlib.import_module("idle")
+
+
+def test_the_bench_measures_both_sides_and_keeps_every_figure(tmp_path):
+    kept = tmp_path / "bench.json"
+    command = [sys.executable, SCRIPTS / "bench", "large", "--quick", "--rounds", "1", "--json", kept]
+    subprocess.run(command, check=True, capture_output=True)
+    rows = json.loads(kept.read_text())["cases"]["large"]["rows"]
+    assert [row["side"] for row in rows] == ["esrun", "esrun, table", "esrun, eggroll", "evosax"]
+    assert all(len(row["seconds"]) == 1 and row["seconds"][0] > 0 for row in rows)
+    assert rows[0]["n"] == 7 * 64 + 64 + 64 * 64 + 64 + 64 + 1
+
+
+def test_a_device_is_idle_where_none_of_its_spans_lies(idle):
+    names = [(1, 2, "tf_XLAPjRtCpuClient/7"), (1, 3, "python")]
+    events = [{"ph": "M", "name": "thread_name", "pid": a, "tid": b, "args": {"name": c}} for a, b, c in names]
+    spans = [(0, 40), (40, 30), (75, 25), (80, 10), (110, 5)]  # begin and length: free from 70 to 75 and 100 to 110
+    run = {"ph": "X", "name": "ThunkExecutor::Execute (wait for completion)", "pid": 1}
+    events += [run | {"tid": tid, "ts": begin, "dur": long} for tid in (2, 3) for begin, long in spans]
+    assert idle.busy(events) == {"tf_XLAPjRtCpuClient/7": [(0, 70), (75, 100), (110, 115)]}
+    share, longest = idle.steady(idle.busy(events)["tf_XLAPjRtCpuClient/7"])
+    assert (share, longest) == (pytest.approx(5 / (100 - 0.3 * 115)), 5)
