@@ -21,7 +21,7 @@ def scaling(options: Options) -> Table:
 def compared(overrides: list[str], strategy: str, generations: int, options: Options) -> list[dict]:
     """-> a row for each number of devices."""
     with Worker([spec(overrides, "auto")]) as worker:
-        most = worker.facts()["devices"]
+        most = len(worker.environment["devices"])
     counts = [2**i for i in range(most.bit_length()) if 2**i < most] + [most]
     with Worker([spec(overrides, count) for count in counts]) as worker:
         timings = in_turn({count: worker.turn(generations, i) for i, count in enumerate(counts)}, options)
