@@ -68,10 +68,8 @@ class Sliced:
 
         return compile_what_fits
 
-    def planned(self) -> Plan:
-        """-> the plan of the compiled program."""
-        if self._plan is None:
-            raise RuntimeError("there is no plan before the program is compiled")
+    def planned(self) -> Plan | None:
+        """-> the plan of the compiled program, None before that."""
         return self._plan
 
 

@@ -174,7 +174,7 @@ def _train(
                 "output_size": parts.task.output_size,
             },
         )
-    score, progress = outcome.score, outcome.progress
+    score, progress, plan = outcome.score, outcome.progress, built.program.plan()
     held_out = None
     if score:
         held_out = {"mean": score.mean, "std": score.std, "ci95": score.ci95, "episodes": score.episodes}
@@ -194,7 +194,7 @@ def _train(
         "seed": built.config.seed,
         "devices": devices,
         "peak_memory_bytes": memory.peak_of(built.local_devices, compiling.resident),
-        "predicted_memory_bytes": built.program.plan().bytes * memory.sharing(built.local_devices),
+        "predicted_memory_bytes": plan and plan.bytes * memory.sharing(built.local_devices),
     }
     if progress.searches:
         summary["restarts"] = progress.searches
@@ -208,14 +208,15 @@ def _closing_rows(summary: dict) -> dict[str, str]:
     from esrun.memory import shown
 
     rate = summary["env_steps"] / max(summary["training_seconds"], 1e-9)
-    peak, predicted = summary["peak_memory_bytes"], summary["predicted_memory_bytes"]
+    known = (summary["peak_memory_bytes"], summary["predicted_memory_bytes"])
+    held, planned = (shown(size) if size else "?" for size in known)
     return {
         "held-out": summary["held_out"],
         "best fitness": f"{summary['best_fitness']:.4g} (one member, one generation's episodes)",
         "stopped by": f"{summary['stop_reason']}, after {summary['generations']} generations",
         "work": f"{summary['env_steps']:.3g} env steps, {rate:.3g} a second",
         "time": f"{summary['wall_seconds']:.1f} s, {summary['compile_seconds']:.1f} s of it compiling",
-        "memory": f"{shown(peak) if peak else '?'} at most, {shown(predicted)} of arrays predicted",
+        "memory": f"{held} at most, {planned} of arrays predicted",
     }
 
 

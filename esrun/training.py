@@ -49,8 +49,8 @@ class Program(NamedTuple):
     evaluate: Callable[[Any, Any, TrainState], tuple[TrainState, jax.Array, dict]]
     """(hyper, seed, state) -> (state, held-out returns [episodes], measures [episodes] each)."""
     parts: Callable[[Any], Parts]
-    plan: Callable[[], Plan]
-    """-> how the members are worked through, once `advance` is compiled."""
+    plan: Callable[[], Plan | None]
+    """-> how the members are worked through, None until `advance` is compiled."""
     prepare: Callable[[Any, Any, Stop, TrainState | None], None]
     """(hyper, seed, stop, state): compile them all at once; `init` only where there is no state to go on from."""
 

@@ -42,11 +42,11 @@ class Program:
 
     def facts(self) -> dict:
         """-> parameters, steps of a generation that counted, devices in use, memory that was predicted and held."""
-        local = self.run.local_devices
+        local, plan = self.run.local_devices, self.run.program.plan()
         return {
             "parameters": self.run.program.parts(self.run.hyper).n,
             "env_steps": self.env_steps,
             "devices": len(local),
-            "predicted_mb": self.run.program.plan().bytes * memory.sharing(local) / 1e6,
+            "predicted_mb": plan and plan.bytes * memory.sharing(local) / 1e6,
             "held_mb": (memory.peak_of(local, self.compiling.resident) or 0) / 1e6,
         }
