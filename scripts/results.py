@@ -17,7 +17,7 @@ ROWS = {
     "pendulum-openai": ["task=pendulum", "strategy=openai_es"],
     "cartpole": ["task=cartpole", "strategy=openai_es"],
     "acrobot": ["task=acrobot", "strategy=openai_es"],
-    "mountain_car_continuous": ["task=mountain_car_continuous", "strategy=cma_es"],
+    "mountain_car_continuous": ["task=mountain_car_continuous", "strategy=cma_es", "strategy.sigma=0.6"],
     "catch": ["task=catch", "strategy=openai_es"],
     "four_rooms": ["task=four_rooms", "strategy=openai_es"],
     "umbrella_chain": ["task=umbrella_chain", "strategy=openai_es"],
