@@ -101,8 +101,9 @@ def _with_less_memory(built: Run, show: console.Show) -> Run:
     """The same run with half the population chunk. Raises MemoryError when there is nothing left to halve."""
     from esrun.plan import plan_slices
 
-    parts = built.program.parts(built.hyper)
-    _, members = plan_slices(parts, built.local_devices, built.config.runtime.population_chunk)
+    parts, plan = built.program.parts(built.hyper), built.program.plan()
+    first = plan_slices(parts, built.local_devices, built.config.runtime.population_chunk)
+    _, members = plan.slices if plan else first
     if members <= parts.strategy.unit:
         raise MemoryError("the device has no room for one member: make task.episodes or policy.hidden smaller")
     built.config.runtime.population_chunk = members // 2
