@@ -102,8 +102,8 @@ def _with_less_memory(built: Run, show: console.Show) -> Run:
     from esrun.plan import plan_slices
 
     parts, plan = built.program.parts(built.hyper), built.program.plan()
-    first = plan_slices(parts, built.local_devices, built.config.runtime.population_chunk)
-    _, members = plan.slices if plan else first
+    chunk = built.config.runtime.population_chunk
+    _, members = plan.slices if plan else plan_slices(parts, built.local_devices, chunk)
     if members <= parts.strategy.unit:
         raise MemoryError("the device has no room for one member: make task.episodes or policy.hidden smaller")
     built.config.runtime.population_chunk = members // 2

@@ -92,6 +92,11 @@ def constants(n: int, population_size: int, parents: float, active: bool) -> Con
     )
 
 
+def interval(n: int, c_1: float, c_mu: float) -> int:
+    """-> the generations between two decompositions of C, as in Hansen's purecma."""
+    return max(1, int(0.5 / (n * (c_1 + c_mu))))
+
+
 def make_cma_es(
     *,
     n: int,
@@ -114,7 +119,7 @@ def make_cma_es(
     p = whole_population(population_size, n)
     mu = checked_parents(parents, p, default=p / 2)
     w, mu_eff, c_sigma, d_sigma, c_c, c_1, c_mu, chi_n = constants(n, p, mu, active)
-    every = max(1, int(0.5 / (n * (c_1 + c_mu)))) if decompose_every == "auto" else int(decompose_every)
+    every = interval(n, c_1, c_mu) if decompose_every == "auto" else int(decompose_every)
 
     def init(key, mean):
         del key

@@ -101,7 +101,6 @@ def make_sep_cma_es(
     def ask(key, state, members):
         z = jax.lax.optimization_barrier(normal(key, members, n, state.mean.dtype))
         y = jnp.sqrt(state.C) * z  # 39
-        # the barrier and twice, which is exact: the same bits however the compiler regroups and fuses these products
         return perturbed(state.mean, state.sigma, y)  # 40
 
     def weigh(state, fitness):

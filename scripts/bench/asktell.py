@@ -8,7 +8,7 @@ from measure import Options, Table, in_turn, ratio
 from worker import open_all
 
 from esrun.compose import composed
-from esrun.strategies.cma_es import constants
+from esrun.strategies.cma_es import constants, interval
 
 SIGMA = 0.3
 SIZES = {
@@ -84,5 +84,5 @@ def in_a_round(strategy: str, n: int, p: int, name: str) -> int:
         return 10
     if name in ("esrun", "pycma"):
         table_1 = constants(n, p, p / 2, active=True)
-        return 2 * max(1, int(0.5 / (n * (table_1.c_1 + table_1.c_mu))))
+        return 2 * interval(n, table_1.c_1, table_1.c_mu)
     return 4 if name == "evosax" else 1

@@ -27,7 +27,7 @@ SETTLED = 0.3
 
 NOTES = [
     "the whole command with its defaults: metrics, checkpoints and held-out evaluations included",
-    "idle: of the steady part, the first third and the last chunk left out; longest: the longest pause",
+    "idle: of the steady part, the first 30 % and the last chunk left out; longest: the longest pause",
 ]
 
 
