@@ -31,6 +31,11 @@ def visible_gpus() -> list[str]:
         return []
 
 
+def say(line: str) -> None:
+    """Print a line, its end included, in one write: the commands write to the same place."""
+    print(f"{line}\n", end="", flush=True)
+
+
 def main() -> int:
     """Work the list off -> the largest exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -64,14 +69,14 @@ def main() -> int:
                 command = waiting.get_nowait()
             except queue.Empty:
                 return
-            print(f"gpu {gpu}: {command}", flush=True)
+            say(f"gpu {gpu}: {command}")
             environment = os.environ | {"CUDA_VISIBLE_DEVICES": gpu}
             process = subprocess.Popen(shlex.split(command), env=environment, start_new_session=True)
             running.add(process)
             code = process.wait()
             running.discard(process)
             codes.append(code if code >= 0 else 128 - code)
-            print(f"gpu {gpu}: exit {codes[-1]}: {command}", flush=True)
+            say(f"gpu {gpu}: exit {codes[-1]}: {command}")
 
     workers = [threading.Thread(target=work, args=(gpu,)) for gpu in gpus]
     for worker in workers:
