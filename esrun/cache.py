@@ -16,14 +16,11 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from esrun import devices
-from esrun.rundir import write_bytes
+from esrun import devices, files
 
 WORKS, FAILS = b"works\n", b"fails\n"
 VERDICT_SECONDS = 7 * 86400
 """How long a verdict stands."""
-ENTRY_SECONDS = 30 * 86400
-"""Age at which entries are deleted, in a look round with every new verdict."""
 
 
 def use() -> None:
@@ -53,7 +50,7 @@ def machine() -> str:
     """-> a name for what machine code depends on: JAX's version, the kind of processor and of device."""
     import jax
 
-    kind = [platform.system(), platform.machine(), platform.processor()]
+    kind = [platform.system(), platform.machine()]
     with suppress(OSError), open("/proc/cpuinfo") as file:
         lines = file.read(16384).split("\n\n")[0].splitlines()  # the first core's
         kind += [line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))]
@@ -87,14 +84,13 @@ def _verdict(folder: Path) -> bytes:
     file = folder / "verdict"
     if file.is_file() and time.time() - file.stat().st_mtime < VERDICT_SECONDS:
         return file.read_bytes()
-    write_bytes(file, FAILS)  # if trying it ends the process, the next one does without
-    _delete_old()
+    files.write(file, FAILS)  # if trying it ends the process, the next one does without
     _switch(str(folder))
     try:
         verdict = WORKS if _reads_back() else FAILS
     finally:
         _switch(None)
-    write_bytes(file, verdict)
+    files.write(file, verdict)
     return verdict
 
 
@@ -120,10 +116,3 @@ def _reads_back() -> bool:
     finally:
         jax.monitoring.unregister_event_listener(hear)
     return any(hits) and np.array_equal(stored, read)
-
-
-def _delete_old() -> None:
-    for file in root().glob("*/*"):
-        with suppress(OSError):
-            if file.is_file() and time.time() - file.stat().st_mtime > ENTRY_SECONDS:
-                file.unlink()

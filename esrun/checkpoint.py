@@ -18,9 +18,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as parse
 from safetensors.numpy import save as serialise
 
-from esrun.rundir import plain, write_bytes
+from esrun import files
+from esrun.rundir import plain
 
 NAME = re.compile(r"(\d{10})-([0-9a-f]{16})\.safetensors")
+PARTIAL = re.compile(NAME.pattern + r"\.[0-9a-f]{8}\.partial")
 HEADER_LIMIT = 2**20
 """Bytes that names and metadata may take."""
 
@@ -43,18 +45,19 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
 
     Raises OSError when the disk refuses; older checkpoints are then untouched.
     """
-    folder.mkdir(exist_ok=True)
+    files.make_folder(folder)
     tensors = {name: np.ascontiguousarray(x).reshape(np.shape(x)) for name, x in named(checkpoint.state).items()}
     content = serialise(tensors, {"format": "esrun checkpoint 1", "progress": json.dumps(plain(checkpoint.progress))})
     path = folder / f"{checkpoint.progress['generation']:010d}-{digest(content)}.safetensors"
-    write_bytes(path, content)
-    if digest(path.read_bytes()) != digest(content):
+    files.write(path, content)
+    if digest(files.read(path, len(content))) != digest(content):
         path.unlink()
         raise OSError(f"{path} reads back otherwise than it was written")
     for old in found(folder)[keep:]:
         old.unlink(missing_ok=True)
     for partial in folder.glob("*.partial"):
-        partial.unlink(missing_ok=True)
+        if PARTIAL.fullmatch(partial.name):  # left by a process that was killed
+            partial.unlink(missing_ok=True)
     return path
 
 
@@ -77,11 +80,7 @@ def load(path: Path, template: Any) -> Checkpoint:
     expected = named(template)
     limit = sum(x.size * x.dtype.itemsize for x in expected.values()) + HEADER_LIMIT
     try:
-        if path.stat().st_size > limit:
-            raise DamagedError(
-                f"it has {path.stat().st_size} bytes, more than the {limit} that this run's state can have"
-            )
-        content = path.read_bytes()
+        content = files.read(path, limit)
         match = NAME.fullmatch(path.name)
         if match is None or digest(content) != match[2]:
             raise DamagedError("its content does not have the digest in its name")

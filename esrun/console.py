@@ -12,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from esrun import files
 from esrun.loop import Progress, Score
 
 
@@ -20,7 +21,7 @@ class Show:
 
     def __init__(self, log: Path, every: int, generations: int):
         """`every`: generations between plain lines. The log is appended to."""
-        self._file = log.open("a", encoding="utf-8")
+        self._file = files.open_log(log)
         self._terminal = Console(highlight=False)
         self._log = Console(file=self._file, width=100, color_system=None, highlight=False, legacy_windows=False)
         self._live: Live | None = None

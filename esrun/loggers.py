@@ -1,5 +1,6 @@
 """Trackers outside the run folder: each a function that takes a generation's line of metrics."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,11 +8,9 @@ Logger = Callable[[dict], None]
 
 
 def make_tensorboard(*, folder: Path) -> Logger:
-    """TensorBoard event files in the run folder. Raises ValueError without the extra."""
-    try:
-        from tensorboardX import SummaryWriter  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise ValueError("logger=tensorboard needs tensorboardX: pip install 'esrun[tensorboard]'") from None
+    """TensorBoard event files in the run folder."""
+    from tensorboardX import SummaryWriter  # pyright: ignore[reportMissingImports]
+
     writer = SummaryWriter(str(folder / "tensorboard"))
 
     def log(line):
@@ -24,10 +23,9 @@ def make_tensorboard(*, folder: Path) -> Logger:
 
 
 def make_wandb(*, folder: Path, project: str, mode: str) -> Logger:
-    """A Weights & Biases run. Raises ValueError without the extra."""
-    try:
-        import wandb  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise ValueError("logger=wandb needs wandb: pip install 'esrun[wandb]'") from None
+    """A Weights & Biases run. It is kept from running git, whose configuration names programs of its own."""
+    os.environ |= {"WANDB_DISABLE_GIT": "true", "WANDB_DISABLE_CODE": "true"}
+    import wandb  # pyright: ignore[reportMissingImports]
+
     run = wandb.init(project=project, mode=mode, dir=str(folder), reinit="finish_previous")
     return lambda line: run.log({k: v for k, v in line.items() if v is not None}, step=line["generation"])

@@ -1,13 +1,18 @@
 """`metrics.jsonl`: one line a generation."""
 
 import contextlib
+import io
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+from esrun import files
 from esrun.loop import Progress
 from esrun.rundir import plain
+
+LINE_LIMIT = 2**20
+"""Bytes that a line may have."""
 
 
 class Metrics:
@@ -18,10 +23,10 @@ class Metrics:
 
     def __init__(self, path: Path, generation: int, warn: Callable[[str], None]):
         """Lines behind `generation` are removed first."""
-        kept = _lines_until(path, generation) if path.exists() else []
+        self._name, self._file = path.name, files.open_binary(path)
+        kept = _first_lines(self._file, generation)
         if len(kept) < generation:
             warn(f"{path.name} lacks {generation - len(kept)} of the first {generation} generations")
-        self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
         self._warn = warn
         self._end = sum(map(len, kept))
         self._file.truncate(self._end)
@@ -39,7 +44,7 @@ class Metrics:
         """Close the file; OSError when lines are still waiting."""
         with self._file:
             if self._waiting:
-                raise OSError(f"{len(self._waiting)} lines of {self._file.name} could not be written")
+                raise OSError(f"{len(self._waiting)} lines of {self._name} could not be written")
 
     def add(self, progress: Progress) -> list[dict]:
         """Write a chunk -> its lines. Within a chunk `wall_seconds` is interpolated: the host sees only its end."""
@@ -104,11 +109,15 @@ def _encoded(line: dict) -> bytes:
     return (json.dumps(plain(line)) + "\n").encode()
 
 
-def _lines_until(path: Path, generation: int) -> list[bytes]:
+def _first_lines(file: io.FileIO, generation: int) -> list[bytes]:
     """-> the whole lines of the first `generation` generations."""
-    kept = []
-    for line in path.read_bytes().splitlines(keepends=True)[:generation]:
+    kept, reader = [], io.BufferedReader(file)
+    for _ in range(generation):
+        line = reader.readline(LINE_LIMIT)
+        if not line:
+            break
         with contextlib.suppress(ValueError):
             if line.endswith(b"\n") and json.loads(line).get("generation") == len(kept) + 1:
                 kept.append(line)
+    reader.detach()  # the file stays open
     return kept

@@ -2,33 +2,23 @@
 
 import json
 import math
-import os
 import platform
 import re
-import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from esrun import files, git
 
 SECRET = re.compile(r"(token|secret|password|passwd|api_?key|credential)", re.IGNORECASE)
 HIDDEN = "***"
 PACKAGES = ("jax", "jaxlib", "dm-haiku", "optax", "gymnax", "numpy")
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, flush it to the disk, then give it its name."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as JSON; numbers that JSON does not have become null."""
-    write_bytes(path, (json.dumps(plain(content), indent=2) + "\n").encode())
+    files.write(path, (json.dumps(plain(content), indent=2) + "\n").encode())
 
 
 def plain(value: Any) -> Any:
@@ -67,8 +57,8 @@ def describe(config: dict, choices: dict[str, str], arguments: list[str], local_
         "command": [masked_word(word) for word in arguments],
         "versions": {"python": platform.python_version(), "esrun": version("esrun")} | _versions(),
         "devices": [f"{device.platform}:{device.id} {device.device_kind}" for device in local_devices],
-        "platform": platform.platform(),
-        "git": git_commit(),
+        "platform": f"{platform.system()}-{platform.release()}-{platform.machine()}",  # .platform() starts `uname`
+        "git": git.commit(Path.cwd()),
     }
 
 
@@ -80,16 +70,6 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "?"
     return found
-
-
-def git_commit() -> str | None:
-    """-> the commit of the working directory, "+" behind it with uncommitted changes; None outside a repository."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
 
 
 def save_policy(path: Path, params: Any, normalizer: Any, metadata: dict[str, Any]) -> None:
@@ -109,7 +89,7 @@ def save_policy(path: Path, params: Any, normalizer: Any, metadata: dict[str, An
         tensors |= {f"normalizer/{name}": np.asarray(x) for name, x in normalizer._asdict().items()}
     metadata = {"format": "esrun policy 1", **metadata}
     contiguous = {name: np.ascontiguousarray(x).reshape(x.shape) for name, x in tensors.items()}
-    write_bytes(path, save(contiguous, {key: json.dumps(plain(x)) for key, x in metadata.items()}))
+    files.write(path, save(contiguous, {key: json.dumps(plain(x)) for key, x in metadata.items()}))
 
 
 def command_line() -> list[str]:

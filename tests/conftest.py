@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 os.environ |= {"OPENBLAS_NUM_THREADS": "1", "JAX_NUM_CPU_DEVICES": "2"}
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # what needs two devices fails elsewhere
@@ -13,6 +14,9 @@ import pytest
 
 from esrun.compose import composed
 from esrun.config import build, checked
+
+MAIN = "import sys; from esrun.cli import main; sys.exit(main())"
+ROOT = Path(__file__).parent.parent
 
 jax.devices()  # from here on the number of devices stays, whatever this machine has
 
@@ -44,5 +48,45 @@ def command():
 
     def run(*arguments):
         return subprocess.run([sys.executable, "-m", "esrun", *arguments], check=True, capture_output=True, text=True)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    """-> a folder with nothing but the installed wheel in it."""
+    built, target = tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("site")
+    python = [sys.executable, "-m"]
+    subprocess.run(
+        [*python, "build", "--wheel", "--no-isolation", "--outdir", built, ROOT], check=True, capture_output=True
+    )
+    pip = [*python, "pip", "install", "--no-deps", "--quiet", "--target", target, *built.glob("*.whl")]
+    subprocess.run(pip, check=True, capture_output=True)
+    return target
+
+
+@pytest.fixture
+def esrun(wheel, tmp_path):
+    """-> (arguments) -> the finished command, run in an empty folder with the wheel before the checkout.
+
+    `code` is what Python runs, `folder` where; other keywords are environment variables.
+    """
+
+    def run(*arguments, code=MAIN, folder=tmp_path, **environment):
+        return subprocess.run(
+            [
+                sys.executable,
+                "-P",
+                "-c",
+                code,
+                *arguments,
+            ],  # -P: as the installed script, without the working directory
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(wheel), "JAX_PLATFORMS": "cpu"} | environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
 
     return run

@@ -118,14 +118,15 @@ def test_a_folder_that_others_may_write_to_is_not_used(start, tmp_path):
     assert start()["folder"] is None
 
 
-def test_a_new_verdict_throws_out_what_is_a_month_old(start, tmp_path):
+def test_nothing_in_the_cache_folder_is_deleted_however_old(start, tmp_path):
     start()
     (verdict,) = tmp_path.glob("esrun/*/verdict")
-    old = tmp_path / "esrun" / "another machine" / "old-cache"
-    young = old.with_name("young-cache")
-    old.parent.mkdir()
-    for file, days in ((old, 31), (young, 29), (verdict, 8)):
+    foreign = tmp_path / "esrun" / "thesis" / "chapter-1"
+    foreign.parent.mkdir()
+    before = {*verdict.parent.iterdir()}
+    for file in (foreign, verdict, *before):
         file.touch()
-        os.utime(file, (time.time() - days * 86400,) * 2)
+        os.utime(file, (time.time() - 400 * 86400,) * 2)
     start()
-    assert [file.name for file in old.parent.iterdir()] == ["young-cache"]
+    assert foreign.exists()
+    assert before <= {*verdict.parent.iterdir()}

@@ -1,48 +1,12 @@
 """The command as a user has it: the installed wheel, in an empty folder, by subprocess."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
 
-ROOT = Path(__file__).parent.parent
 TINY = ["task=pendulum", "task.episodes=1", "task.episode_length=20", "strategy.population_size=8", "policy.hidden=[4]",
         "eval.episodes=4"]  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory):
-    """-> a folder with nothing but the installed wheel in it."""
-    built, target = tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("site")
-    python = [sys.executable, "-m"]
-    subprocess.run(
-        [*python, "build", "--wheel", "--no-isolation", "--outdir", built, ROOT], check=True, capture_output=True
-    )
-    pip = [*python, "pip", "install", "--no-deps", "--quiet", "--target", target, *built.glob("*.whl")]
-    subprocess.run(pip, check=True, capture_output=True)
-    return target
-
-
-@pytest.fixture
-def esrun(wheel, tmp_path):
-    """-> (arguments) -> the finished command, run in an empty folder with the wheel before the checkout."""
-
-    def run(*arguments, code="import sys; from esrun.cli import main; sys.exit(main())", **environment):
-        return subprocess.run(
-            [sys.executable, "-c", code, *arguments],
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(wheel), "JAX_PLATFORMS": "cpu"} | environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-
-    return run
 
 
 def test_a_run_leaves_its_folder_as_documented(esrun, tmp_path):
