@@ -12,7 +12,8 @@ import yaml
 from pydantic import ValidationError
 
 from esrun import cache, devices, registry
-from esrun.compose import CONF_DIR, ConfigError, composed, keys, nearest
+from esrun.compose import CONF_DIR, composed, keys, nearest
+from esrun.errors import ConfigError
 from esrun.schema import Config
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def _checked_option(kind: str, given: Any, where: str):
         ) from None
     if option.package and not find_spec(option.package):
         chosen = f"{where}={name}" if name == option.extra else f"{where}.name={name}"
+        chosen = f"logger=[{name}]" if kind == "logger" else chosen
         raise ConfigError(
             f"{chosen} needs the package {option.package}, which is not installed: pip install 'esrun[{option.extra}]'"
         )

@@ -7,8 +7,9 @@ import json
 import sys
 from typing import Any
 
-from esrun.compose import ConfigError, Source, composed
+from esrun.compose import Source, composed, parser_of_flags
 from esrun.config import KINDS, Run, build, checked
+from esrun.errors import ConfigError
 
 USAGE = "usage: esrun explain [--json] [--config-dir DIR] [KEY=VALUE ...]"
 
@@ -24,20 +25,18 @@ LARGEST_MATRIX = 4000
 
 def explain(arguments: list[str]) -> int:
     """Print what a run would cost -> the exit code."""
-    from hydra._internal.utils import get_args_parser  # the very parser that training uses
-
     as_json = "--json" in arguments
-    parsed = get_args_parser().parse_intermixed_args([word for word in arguments if word != "--json"])
+    parsed = parser_of_flags().parse_intermixed_args([word for word in arguments if word != "--json"])
     if parsed.help:
         print(USAGE)
         return 0
     try:
         if parsed.multirun:
             raise ConfigError("esrun explain takes one configuration, not a sweep: leave out -m")
-        source = Source(parsed.config_name or "esrun", parsed.config_dir)
-        cfg, hydra_cfg = composed(parsed.overrides, source)
-        built = build(checked(cfg))
-        names = {kind: hydra_cfg.runtime.choices.get(kind) or getattr(built.config, kind).name for kind in KINDS}
+        source = Source(parsed.config_name or "esrun", parsed.config_dir, parsed.config_path)
+        one = composed(parsed.overrides, source)
+        built = build(checked(one.config))
+        names = {kind: one.hydra.runtime.choices.get(kind) or getattr(built.config, kind).name for kind in KINDS}
         cost = costs(built, names)
     except ConfigError as error:
         print(f"esrun: {error}", file=sys.stderr)

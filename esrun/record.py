@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from esrun.compose import ConfigError, flat
+from esrun import files
+from esrun.compose import flat
+from esrun.errors import ConfigError
 
 FREE = ("generations", "task.generations", "stop", "log", "logger", "checkpoint", "resume")
 """Keys that a resumed run may change: how long it lasts and what it says, never what it computes."""
@@ -23,11 +25,20 @@ class Record(NamedTuple):
 def read_record(folder: Path) -> Record | None:
     """-> what the folder says of its run, None when it holds none. Raises ConfigError for a record that is damaged."""
     path = folder / "run.json"
-    if not path.is_file():
-        return None
     try:
-        record = json.loads(path.read_text())
-        summary = json.loads((folder / "summary.json").read_text()) if (folder / "summary.json").is_file() else {}
+        record = json.loads(files.read(path))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    try:
+        summary = json.loads(files.read(folder / "summary.json"))
+    except FileNotFoundError:
+        summary = {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{folder / 'summary.json'} cannot be read: {error}") from error
+    try:
+        record["versions"]["esrun"]  # other programs' folders have a run.json too
         return Record(
             config=dict(record["config"]),
             choices={str(k): str(v) for k, v in record["choices"].items()},
@@ -35,8 +46,8 @@ def read_record(folder: Path) -> Record | None:
             stop_reason=summary.get("stop_reason"),
             generations=int(summary.get("generations") or 0),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise ConfigError(f"{path} is not a run's record of esrun's: {error!r}") from error
 
 
 def refuse_changes(old: dict, new: dict, force: bool) -> None:

@@ -60,8 +60,10 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "vector": Option(schema.Vector, "esrun.policies.vector:make_vector"),
     },
     "logger": {
-        "tensorboard": Option(schema.TensorBoard, "esrun.loggers:make_tensorboard"),
-        "wandb": Option(schema.WandB, "esrun.loggers:make_wandb"),
+        "tensorboard": Option(
+            schema.TensorBoard, "esrun.loggers:make_tensorboard", package="tensorboardX", extra="tensorboard"
+        ),
+        "wandb": Option(schema.WandB, "esrun.loggers:make_wandb", package="wandb", extra="wandb"),
     },
 }
 

@@ -7,8 +7,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from esrun.compose import ConfigError, flat
-from esrun.record import read_record, refuse_changes
+from esrun.compose import flat
+from esrun.errors import ConfigError
+from esrun.folder import Made, earlier_run
+from esrun.record import refuse_changes
 from esrun.run import run
 from esrun.rundir import HIDDEN
 
@@ -23,7 +25,7 @@ def resume(arguments: list[str]) -> int:
                 "resume needs a run folder: write esrun resume outputs/DATE/TIME [KEY=VALUE ...] [--force]"
             )
         folder = Path(words[0])
-        record = read_record(folder)
+        record = earlier_run(folder)
         if record is None:
             raise ConfigError(f"{folder} is not a run folder: it has no run.json")
         cfg = with_overrides(record.config, words[1:])
@@ -31,7 +33,7 @@ def resume(arguments: list[str]) -> int:
     except ConfigError as error:
         print(f"esrun: {error}", file=sys.stderr)
         return 2
-    return run(cfg, folder.resolve(), record.choices, going_on=True, force=force)
+    return run(cfg, Made(folder.resolve()), record.choices, going_on=True, force=force)
 
 
 def with_overrides(config: dict, overrides: list[str]) -> dict:

@@ -1,84 +1,108 @@
 """One run in its folder: started or resumed, trained, saved, summed up."""
 
-import os
-import shutil
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from esrun import console, registry, rundir
-from esrun.compose import ConfigError
+from esrun import console, files, registry, rundir
 from esrun.config import KINDS, Run, build, checked
+from esrun.errors import ConfigError
+from esrun.folder import LOCK, RECORD, Made, earlier_run, shown
 from esrun.interrupts import Interrupts
-from esrun.record import Record, read_record, refuse_changes
+from esrun.record import Record, refuse_changes
 
 DONE, FAILED, USAGE, SAVED = 0, 1, 2, 75
 
 
 def run(
     cfg: dict,
-    folder: Path,
+    made: Made,
     choices: dict[str, str],
     *,
     going_on: bool = False,
     force: bool = False,
     secret: frozenset[str] = frozenset(),
+    hydras: Mapping[str, bytes] = {},
 ) -> int:
-    """Train in `folder` -> the exit code.
+    """Train in a folder -> the exit code.
 
     A folder that holds a run already is gone on with if `going_on`, as far as the configuration allows (`force`: as
-    far as the shapes do). The keys in `secret` are masked in what is written. A configuration that turns out wrong
-    takes a fresh folder with it; any other failure is told in the folder's `summary.json` and log.
+    far as the shapes do). The keys in `secret` are masked in what is written. `hydras` are the files of Hydra's own
+    record. A configuration that turns out wrong leaves nothing behind; any other failure is told in the folder's
+    `summary.json` and log.
     """
     began = time.monotonic()
-    earlier = None
+    folder = made.folder
+    lock = FileLock(folder / LOCK)
     try:
         config = checked(cfg)
-        earlier = read_record(folder)
-        if earlier is not None:
-            if not going_on:
-                raise ConfigError(f"{shown(folder)} holds a run already: write resume={shown(folder)} to go on with it")
-            refuse_changes(earlier.config, cfg, force)
-            if earlier.done and earlier.generations >= config.generations:
-                print(f"{shown(folder)} is done already ({earlier.stop_reason})")
-                return DONE
-        built = build(config)
-        loggers = [
-            registry.factory("logger", options.name)(folder=folder, **options.model_dump(exclude={"name"}))
-            for options in config.logger.values()
-        ]
-    except ValueError as error:
-        if earlier is None and not (folder / "run.json").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-        print_error(str(error))
-        return USAGE
-
-    lock = FileLock(folder / ".lock")
-    try:
+        earlier_run(folder)  # the lock is a file too, and is opened only in a folder of esrun's
+        new = not (folder / LOCK).exists()
         lock.acquire(timeout=0)
     except Timeout:
         print_error(f"{shown(folder)} is in use by another process: wait for it, or stop it first")
         return USAGE
+    except (OSError, ValueError) as error:
+        made.unmake()
+        print_error(str(error))
+        return USAGE
     try:
-        written = rundir.masked(cfg, secret)
-        return _locked(written, folder, choices, built, loggers, earlier, began)
+        try:
+            earlier = earlier_run(folder)
+            if earlier is not None:
+                if not going_on:
+                    raise ConfigError(
+                        f"{shown(folder)} holds a run already: write resume={shown(folder)} to go on with it"
+                    )
+                refuse_changes(earlier.config, cfg, force)
+                if earlier.done and earlier.generations >= config.generations:
+                    print(f"{shown(folder)} is done already ({earlier.stop_reason})")
+                    return DONE
+            built = build(config)
+        except ValueError as error:
+            if new:
+                (folder / LOCK).unlink(missing_ok=True)
+            made.unmake()
+            print_error(str(error))
+            return USAGE
+        return _locked(rundir.masked(cfg, secret), folder, choices, built, earlier, began, hydras)
     finally:
         lock.release()
 
 
-def _locked(cfg: dict, folder: Path, choices, built: Run, loggers: list, earlier: Record | None, began: float) -> int:
+def _locked(
+    cfg: dict,
+    folder: Path,
+    choices,
+    built: Run,
+    earlier: Record | None,
+    began: float,
+    hydras: Mapping[str, bytes],
+) -> int:
     names = {kind: choices.get(kind) or getattr(built.config, kind).name for kind in KINDS}
+    try:
+        record = rundir.describe(cfg, choices, rundir.command_line(), built.local_devices)
+        rundir.write_json(folder / RECORD, record)  # first: from here on this is a run folder
+        for name, content in hydras.items():
+            files.make_folder(folder / ".hydra")
+            files.write(folder / ".hydra" / name, content)
+    except OSError as error:
+        print_error(f"{shown(folder)} cannot be written to: {error}")
+        return FAILED
     with (
         Interrupts() as interrupts,
         console.Show(folder / "esrun.log", built.config.log.every, built.config.generations) as show,
     ):
         try:
-            record = rundir.describe(cfg, choices, rundir.command_line(), built.local_devices)
-            rundir.write_json(folder / "run.json", record)
+            loggers = [
+                registry.factory("logger", options.name)(folder=folder, **options.model_dump(exclude={"name"}))
+                for options in built.config.logger.values()
+            ]
             while True:
                 try:
                     summary = _train(built, cfg, folder, names, show, loggers, interrupts, earlier is not None, began)
@@ -231,11 +255,6 @@ def _try_to_write(path: Path, content: dict) -> None:
         rundir.write_json(path, content)
     except OSError as error:
         print_error(f"{path.name} could not be written: {error}")
-
-
-def shown(path: Path) -> str:
-    """-> a path as a user would type it: relative where that is shorter."""
-    return min(str(path), os.path.relpath(path), key=len)
 
 
 def print_error(line: str) -> None:

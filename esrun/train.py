@@ -1,68 +1,54 @@
-"""`esrun [KEY=VALUE ...]`: training from the command line, one run or a sweep, by Hydra.
+"""`esrun [KEY=VALUE ...]`: training from the command line, one run or a sweep.
 
-The configuration is composed and checked before Hydra is given the command, so that a mistake costs neither JAX's
-import nor a run folder; what Hydra would print over many lines is one.
+The configuration is composed and checked before anything is made, so that a mistake costs neither JAX's import nor a
+run folder. Single runs and the jobs of a sweep are run from here, one after another; Hydra runs what only it can: its
+help, and sweeps for which the command line chooses the launcher or the sweeper of a plug-in.
 """
 
-import contextlib
-import itertools
 import json
-import re
+import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import hydra
-from hydra._internal.utils import get_args_parser  # the very parser that hydra.main uses
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.utils import env_override
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from esrun.compose import CONF_DIR, ConfigError, Source, composed, flat, sweep_jobs
+from esrun import compose, files, folder
+from esrun.compose import Composed, Source, composed, flat
+from esrun.errors import ConfigError
+from esrun.folder import Made, shown
 from esrun.record import unfinished
-from esrun.rundir import masked
+from esrun.rundir import masked, masked_word
 
 USAGE, SAVED = 2, 75
-BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
 def train(arguments: list[str]) -> int:
     """Train -> the exit code: of a sweep's jobs the worst."""
-    parsed = get_args_parser().parse_intermixed_args(arguments)
-    information = parsed.help or parsed.hydra_help or parsed.shell_completion
-    folder = None
+    parsed = compose.parser_of_flags().parse_intermixed_args(arguments)
+    source = Source(parsed.config_name or "esrun", parsed.config_dir, parsed.config_path)
     try:
         if parsed.experimental_rerun:
             raise ConfigError("--experimental-rerun reads pickles, which esrun does not: write esrun resume RUN")
-        if not information:
-            source = Source(parsed.config_name or "esrun", parsed.config_dir)
-            if parsed.multirun:
-                _check_sweep(parsed.overrides, source)
-            else:
-                cfg, hydra_cfg = composed(parsed.overrides, source)
-                if not parsed.cfg and not parsed.info:
-                    from esrun.config import checked  # what only shows something need not wait for the schema
-
-                    checked(cfg)
-                    folder = _folder(cfg, Path(hydra_cfg.run.dir))
+        if parsed.help or parsed.hydra_help or parsed.shell_completion or parsed.cfg or parsed.info:
+            compose.show_by_hydra(parsed, source)
+            return 0
+        if parsed.multirun:
+            return _sweep(parsed.overrides, source)
+        try:
+            one = composed(parsed.overrides, source)
+        except ConfigError:
+            if not compose.is_sweep(parsed.overrides, source):
+                raise
+            return _sweep(parsed.overrides, source)
+        return _sweep(parsed.overrides, source) if one.hydra.mode == RunMode.MULTIRUN else _single(one)
     except ConfigError as error:
         print(f"esrun: {error}", file=sys.stderr)
-        return 2
-
-    jobs: list[Job] = []
-
-    @hydra.main(config_path=str(CONF_DIR), config_name="esrun", version_base="1.3")
-    def job(cfg: DictConfig) -> None:
-        if jobs and jobs[-1].code == SAVED:  # a signal ends a sweep; the same command goes on with it
-            return
-        jobs.append(_job(cfg, parsed.multirun))
-
-    chosen = [f"hydra.run.dir={_quoted(folder)}"] if folder else []
-    flags = [word for word in arguments if word not in parsed.overrides]
-    sys.argv = [sys.argv[0], *flags, *parsed.overrides, *chosen]
-    job()
-    if parsed.multirun and jobs:
-        _show_sweep(jobs)
-    return max((job.code for job in jobs), default=0)
+        return USAGE
 
 
 class Job(NamedTuple):
@@ -73,30 +59,125 @@ class Job(NamedTuple):
     code: int
 
 
-def _job(cfg: DictConfig, sweep: bool) -> Job:
+def _single(one: Composed) -> int:
+    from esrun.config import checked
+
+    checked(one.config)
+    made = _run_folder(one.config, Path(one.hydra.run.dir))
+    return _run(one, made, going_on=one.config["resume"] is not None)
+
+
+def _sweep(overrides: list[str], source: Source) -> int:
+    """Run the jobs of a sweep one after another. All are checked before the first one starts."""
+    from esrun.config import checked
+
+    whole, jobs, plugin = compose.sweep(overrides, source)
+    target = Path(os.path.abspath(whole.hydra.sweep.dir))
+    typed = any(word.startswith("hydra.sweep.dir=") for word in overrides)
+    if typed or not folder.is_by_the_clock(target):
+        folder.check_sweep(target)
+    made = folder.make(target, fresh=not typed)
+    there = "hydra.sweep.dir='" + str(made.folder).replace("'", "\\'") + "'"
+    try:
+        found = [composed([*words, there], source, job=i) for i, words in enumerate(jobs)]
+        places = [made.folder / str(one.hydra.sweep.subdir) for one in found]
+        for one, place in zip(found, places, strict=True):
+            checked(one.config)
+            folder.earlier_run(place)
+        if len(set(map(os.path.abspath, places))) < len(places):
+            raise ConfigError(
+                "hydra.sweep.subdir must be another folder for each job: write hydra.sweep.subdir='${hydra.job.num}'"
+            )
+    except ConfigError:
+        made.unmake()
+        raise
+    if plugin:
+        try:
+            returned = compose.sweep_by_hydra([*overrides, there], source, _job_of_a_plugin)
+        finally:  # a plug-in's sweeper writes it too, with the secrets in it
+            _record(made, whole)
+        done = [
+            Job(Path(one.hydra_cfg.hydra.runtime.output_dir), list(one.overrides or []), one.return_value)
+            for one in returned
+            if one.hydra_cfg
+        ]
+    else:
+        _record(made, whole)
+        done = []
+        for one, place in zip(found, places, strict=True):
+            code = _run(one, folder.make(place), going_on=True)
+            done.append(Job(place, list(one.hydra.overrides.task), code))
+            if code == SAVED:  # a signal ends a sweep; the same command goes on with it
+                break
+    if done:
+        _show_sweep(done)
+    return max((job.code for job in done), default=0)
+
+
+def _record(made: Made, whole: DictConfig) -> None:
+    """Write what makes a folder a sweep's."""
+    try:
+        files.write(made.folder / folder.SWEEP, _yaml(whole))
+    except OSError as error:
+        made.unmake()
+        raise ConfigError(f"{shown(made.folder)} cannot be written to: {error}") from error
+
+
+def _job_of_a_plugin(cfg: DictConfig) -> int:
+    """One job of a sweep that a plug-in launches or chooses, in whatever process it runs."""
+    section = HydraConfig.get()
+    config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    one = Composed(config, section, cfg)  # type: ignore[arg-type]
+    return _run(one, Made(Path(section.runtime.output_dir)), going_on=True)
+
+
+def _run(one: Composed, made: Made, going_on: bool) -> int:
+    """Run one composed configuration in its folder -> the exit code."""
     from esrun.run import run
 
-    hydra_cfg = HydraConfig.get()
-    folder = Path(hydra_cfg.runtime.output_dir)
-    choices = {group: str(x) for group, x in hydra_cfg.runtime.choices.items() if "/" not in group and x}
-    raw = flat(OmegaConf.to_container(cfg, resolve=False))
+    choices = {group: str(x) for group, x in one.hydra.runtime.choices.items() if "/" not in group and x}
+    raw = flat(OmegaConf.to_container(one.text, resolve=False))
     secret = frozenset(key for key, value in raw.items() if isinstance(value, str) and "oc.env" in value)
-    _mask_hydras_record(folder / ".hydra")
-    resolved: dict = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    code = run(resolved, folder, choices, going_on=sweep or resolved["resume"] is not None, secret=secret)
-    if code == USAGE and not folder.exists():
-        with contextlib.suppress(OSError):  # the folders that were made for it, if they are empty now
-            folder.parent.rmdir()
-            folder.parent.parent.rmdir()
-    return Job(folder, list(hydra_cfg.overrides.task), code)
+    place = made.folder.absolute()
+    with read_write(one.hydra), open_dict(one.hydra):
+        one.hydra.runtime.output_dir = str(place)
+    with _surroundings(one.hydra, place):
+        return run(
+            one.config,
+            made._replace(folder=place),
+            choices,
+            going_on=going_on,
+            secret=secret,
+            hydras=_hydras_record(one),
+        )
 
 
-def _mask_hydras_record(record: Path) -> None:
-    for file in record.glob("*.yaml"):
-        written = OmegaConf.to_container(OmegaConf.load(file))
-        hidden = masked(written)
-        if hidden != written:
-            OmegaConf.save(OmegaConf.create(hidden), file)  # type: ignore[arg-type]
+@contextmanager
+def _surroundings(section: DictConfig, place: Path):
+    """The working directory and the environment variables that Hydra's section asks for."""
+    before = Path.cwd()
+    with env_override(section.job.env_set):
+        try:
+            if section.job.chdir:
+                os.chdir(place)
+            yield
+        finally:
+            if section.job.chdir:
+                os.chdir(before)
+
+
+def _hydras_record(one: Composed) -> dict[str, bytes]:
+    """-> the files of `.hydra`, as Hydra writes them but for secrets."""
+    words = [masked_word(word) for word in one.hydra.overrides.task]
+    return {
+        "config.yaml": _yaml(one.text),
+        "hydra.yaml": _yaml(OmegaConf.create({"hydra": OmegaConf.to_container(one.hydra)})),
+        "overrides.yaml": _yaml(OmegaConf.create(words)),
+    }
+
+
+def _yaml(config) -> bytes:
+    return OmegaConf.to_yaml(OmegaConf.create(masked(OmegaConf.to_container(config, enum_to_str=True)))).encode()
 
 
 def _show_sweep(jobs: list[Job]) -> None:
@@ -107,57 +188,30 @@ def _show_sweep(jobs: list[Job]) -> None:
     table = Table("job", "swept", "status", "held-out", box=None)
     common = set.intersection(*(set(job.overrides) for job in jobs))
     for job in jobs:
-        summary = job.folder / "summary.json"
-        found = json.loads(summary.read_text()) if summary.is_file() else {}
-        score = (found.get("eval") or {}).get("mean")
+        try:
+            found = json.loads(files.read(job.folder / "summary.json"))
+            score = (found.get("eval") or {}).get("mean")
+        except (OSError, ValueError, AttributeError):
+            found, score = {}, None
         status = found.get("status", "refused") + ("" if job.code in (0, SAVED) else f" ({found.get('stop_reason')})")
         swept = " ".join(override for override in job.overrides if override not in common)
         table.add_row(job.folder.name, swept, status, "-" if score is None else f"{score:.4g}")
     Console(highlight=False).print(table)
-    print(f"sweep folder: {jobs[0].folder.parent}")
+    print(f"sweep folder: {shown(jobs[0].folder.parent)}")
 
 
-def _folder(cfg: dict, target: Path) -> Path:
+def _run_folder(config: dict, target: Path) -> Made:
     """-> the run folder: a new one, or with `resume` the one to go on in."""
-    if cfg["resume"] is None:
-        return reserve(target)
-    if cfg["resume"] != "auto":
-        folder = Path(cfg["resume"])
-        if not (folder / "run.json").is_file():
-            raise ConfigError(f"resume must be null, auto or a run folder, got {folder}, which has no run.json")
-        return folder
-    if (target / "run.json").is_file():
-        return target
-    return unfinished(cfg, target.parent.parent) or reserve(target)
-
-
-def _check_sweep(overrides: list[str], source: Source) -> None:
-    """Check every job before the first one starts. Other sweepers than Hydra's basic one choose as they go."""
-    from esrun.config import checked
-
-    jobs = list(sweep_jobs(overrides))
-    _, hydra_cfg = composed(jobs[0], source)
-    if hydra_cfg.sweeper._target_ == BASIC_SWEEPER:
-        for job in jobs:
-            checked(composed(job, source)[0])
-
-
-def reserve(folder: Path) -> Path:
-    """Make `folder` or, where that is a time of day and taken, the first free of `folder`-1, -2, ... -> what was made.
-
-    Hydra names folders by the second, and would put two runs of one second into the same.
-    """
-    by_the_clock = re.fullmatch(r"\d\d-\d\d-\d\d", folder.name) is not None
-    candidates = itertools.chain([folder], (folder.with_name(f"{folder.name}-{i}") for i in itertools.count(1)))
-    for candidate in candidates:
-        try:
-            candidate.mkdir(parents=True)
-            break
-        except FileExistsError:
-            if not by_the_clock:
-                break
-    return candidate
-
-
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "\\'") + "'"
+    if config["resume"] is None:
+        if not folder.is_by_the_clock(target):
+            folder.earlier_run(target)
+        return folder.make(target)
+    if config["resume"] != "auto":
+        chosen = Path(config["resume"])
+        if folder.earlier_run(chosen) is None:
+            raise ConfigError(f"resume must be null, auto or a run folder, got {chosen}, which has no run.json")
+        return Made(chosen)
+    if folder.earlier_run(target) is not None:
+        return Made(target)
+    found = unfinished(config, target.parent.parent)
+    return Made(found) if found else folder.make(target)

@@ -29,11 +29,14 @@ else
 fi
 if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     if ! python_is_new_enough "$venv/bin/python"; then
+        if [ -e "$venv" ] || [ -L "$venv" ]; then
+            echo "esrun: $venv has no Python of 3.11 or newer that works: move it away, then run this again" >&2
+            exit 1
+        fi
         python=$(find_python)
         echo "esrun: setting up $venv with $("$python" --version), once" >&2
-        rm -rf "$venv"
         "$python" -m venv "$venv" || {
-            echo "esrun: $python cannot make a virtual environment: install its venv package (Debian: python3-venv)" >&2
+            echo "esrun: $python cannot make a virtual environment: install its venv package (Debian: python3-venv), remove $venv" >&2
             exit 1
         }
     fi

@@ -74,13 +74,7 @@ def esrun(wheel, tmp_path):
 
     def run(*arguments, code=MAIN, folder=tmp_path, **environment):
         return subprocess.run(
-            [
-                sys.executable,
-                "-P",
-                "-c",
-                code,
-                *arguments,
-            ],  # -P: as the installed script, without the working directory
+            [sys.executable, "-P", "-c", code, *arguments],  # -P: like the script, without the working directory
             cwd=folder,
             env=os.environ | {"PYTHONPATH": str(wheel), "JAX_PLATFORMS": "cpu"} | environment,
             capture_output=True,
@@ -90,3 +84,30 @@ def esrun(wheel, tmp_path):
         )
 
     return run
+
+
+@pytest.fixture
+def refused(esrun):
+    """-> (arguments) -> the one line of a command that is refused, which changes nothing below `tmp_path`."""
+
+    def run(*arguments, folder, root, **options):
+        before = tree(root)
+        done = esrun(*arguments, folder=folder, **options)
+        said = f"{done.stdout}{done.stderr}"
+        assert done.returncode == 2, said
+        assert (done.stdout, done.stderr.count("\n")) == ("", 1), said
+        assert done.stderr.startswith("esrun: ")
+        assert tree(root) == before
+        return done.stderr
+
+    return run
+
+
+def tree(root):
+    """-> everything below a folder: links, folders, what is in files."""
+    return {
+        str(path.relative_to(root)): os.readlink(path) if path.is_symlink()
+        else path.read_bytes() if path.is_file()
+        else path.stat().st_mode
+        for path in sorted(root.rglob("*"))
+    }  # fmt: skip

@@ -2,9 +2,9 @@
 
 import pytest
 
-from esrun.compose import CONF_DIR, ConfigError, Source, composed, options, sweep_jobs
+from esrun.compose import CONF_DIR, ConfigError, Source, composed, options, sweep
 from esrun.config import checked, joined, split
-from esrun.train import reserve
+from esrun.folder import make
 
 
 def complaint(*overrides):
@@ -107,7 +107,7 @@ def test_floats_are_numbers_and_everything_else_is_structure():
 
 
 def test_a_sweep_expands_as_hydra_does():
-    jobs = list(sweep_jobs(["task=cartpole,pendulum", "seed=range(2)", "generations=5"]))
+    jobs = sweep(["task=cartpole,pendulum", "seed=range(2)", "generations=5"]).jobs
     assert jobs == [
         ["task=cartpole", "seed=0", "generations=5"],
         ["task=cartpole", "seed=1", "generations=5"],
@@ -121,15 +121,15 @@ def test_an_extra_directory_of_options_is_found(tmp_path):
     (tmp_path / "task" / "moon.yaml").write_text(
         (CONF_DIR / "task" / "pendulum.yaml").read_text().replace("10.0 ", "1.62 ")
     )
-    cfg, _ = composed(["task=moon"], Source(directory=str(tmp_path)))
+    cfg = composed(["task=moon"], Source(directory=str(tmp_path))).config
     assert checked(cfg).task.env_params["g"] == 1.62
 
 
 def test_two_runs_of_one_second_get_two_folders(tmp_path):
     folder = tmp_path / "2026-01-02" / "03-04-05"
-    assert [reserve(folder).name for _ in range(3)] == ["03-04-05", "03-04-05-1", "03-04-05-2"]
+    assert [make(folder).folder.name for _ in range(3)] == ["03-04-05", "03-04-05-1", "03-04-05-2"]
 
 
 def test_an_empty_folder_of_the_users_own_is_taken(tmp_path):
     (tmp_path / "mine").mkdir()
-    assert reserve(tmp_path / "mine") == tmp_path / "mine"
+    assert make(tmp_path / "mine") == (tmp_path / "mine", ())

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from esrun.compose import composed
+from esrun.folder import Made
 from esrun.health import BEGINNING, FAULTY, FLAT, WINDOW, Health
 from esrun.run import run
 
@@ -134,8 +135,8 @@ REAL = {
 
 @pytest.mark.parametrize("part", REAL)
 def test_a_real_run_says_it_on_the_console_and_in_its_log(part, tmp_path, capsys):
-    cfg, _ = composed(["task=sphere", "strategy=snes", *REAL[part], "generations=100", "eval.episodes=2"])
-    assert run(cfg, tmp_path, {}) == 0
+    cfg = composed(["task=sphere", "strategy=snes", *REAL[part], "generations=100", "eval.episodes=2"]).config
+    assert run(cfg, Made(tmp_path), {}) == 0
     warnings = [line for line in (tmp_path / "esrun.log").read_text().splitlines() if line.startswith("warning")]
     assert len([line for line in warnings if part in line]) == 1
     shown = capsys.readouterr().out

@@ -1,0 +1,202 @@
+"""Which folders esrun writes to, and what it deletes: never anything of the user's."""
+
+import os
+import shutil
+
+import pytest
+from conftest import tree
+
+from esrun.checkpoint import Checkpoint, save
+from esrun.errors import ConfigError
+from esrun.folder import Made, check_sweep, earlier_run, make
+
+TINY = ["task=sphere", "generations=2", "eval.episodes=2"]
+WRONG_WHEN_BUILT = ["strategy=openai_es", "+strategy.optimizer_options.b9=1"]
+
+
+@pytest.fixture
+def project(tmp_path):
+    """-> a folder of the user's, with what people have."""
+    folder = tmp_path / "proj"
+    (folder / "sub" / "empty").mkdir(parents=True)
+    (folder / "thesis.txt").write_text("all of it")
+    (folder / "run.json").write_text('{"config": {}, "choices": {}, "scripts": {"test": "x"}}')
+    (folder / "metrics.jsonl").write_text("mine")
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "0000000001-0123456789abcdef.safetensors").write_bytes(b"mine")
+    return folder
+
+
+@pytest.mark.parametrize("wrong", [[], WRONG_WHEN_BUILT], ids=["right", "wrong"])
+@pytest.mark.parametrize("record", [True, False], ids=["run.json", "no run.json"])
+@pytest.mark.parametrize(
+    ("words", "inside"),
+    [
+        (["hydra.run.dir=proj"], False),
+        (["hydra.run.dir=."], True),
+        (["hydra.run.dir=proj", "resume=auto"], False),
+        (["resume=proj"], False),
+        (["-m", "hydra.sweep.dir=proj", "seed=0,1"], False),
+        (["-m", "hydra.sweep.dir=.", "seed=0,1"], True),
+        (["-m", "hydra.sweep.dir=sweep", "hydra.sweep.subdir=../proj"], False),
+        (["hydra.mode=MULTIRUN", "hydra.sweep.dir=proj"], False),
+    ],
+    ids=lambda x: " ".join(x) if isinstance(x, list) else "",
+)
+def test_a_folder_that_holds_something_else_is_refused(refused, tmp_path, project, words, inside, record, wrong):
+    if not record:
+        (project / "run.json").unlink()
+    refused(*TINY, *words, *wrong, folder=project if inside else tmp_path, root=tmp_path)
+
+
+def test_resume_of_another_programs_folder_is_refused(refused, tmp_path, project):
+    assert "run.json" in refused("resume", "proj", folder=tmp_path, root=tmp_path)
+    assert "run.json" in refused("resume", ".", folder=project, root=tmp_path)
+
+
+@pytest.mark.parametrize("content", ["x", "", "{", "[]", "null", '{"config": 3}', '{"versions": {"esrun": "1"}}'])
+def test_a_run_json_that_is_none_makes_no_run_folder(tmp_path, content):
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"run\.json"):
+        earlier_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names", [["thesis.txt"], ["sub/"], [".git/"], [".lock", "x"], [".hydra/"], ["esrun.log"], ["x.partial"]], ids=str
+)
+def test_a_single_foreign_thing_is_enough(tmp_path, names):
+    for name in names:
+        (tmp_path / name).mkdir() if name.endswith("/") else (tmp_path / name).touch()
+    with pytest.raises(ConfigError, match="something else than a run"):
+        earlier_run(tmp_path)
+
+
+def test_a_lock_that_is_somebody_elses_is_not_taken(tmp_path):
+    (tmp_path / ".lock").write_text("pid 123")
+    with pytest.raises(ConfigError, match="something else than a run"):
+        earlier_run(tmp_path)
+
+
+@pytest.mark.parametrize("names", [[], [".lock"], [".lock", "run.json.0123abcd.partial"]], ids=str)
+def test_what_a_start_that_was_killed_left_is_free(tmp_path, names):
+    for name in names:
+        (tmp_path / name).touch()
+    assert earlier_run(tmp_path) is None
+    assert earlier_run(tmp_path / "not there") is None
+
+
+@pytest.mark.parametrize(
+    ("path", "complaint"),
+    [
+        ("thesis.txt", "no folder"),
+        ("thesis.txt/below", "cannot be made"),
+        ("x" * 300, "cannot be made"),
+        ("nul\0", "cannot be made"),
+        ("dangling", "no folder"),
+    ],
+)
+def test_a_path_where_no_folder_can_be_gets_one_line(tmp_path, path, complaint):
+    (tmp_path / "thesis.txt").write_text("all of it")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    before = tree(tmp_path)
+    with pytest.raises(ConfigError, match=complaint):
+        earlier_run(tmp_path / path) or make(tmp_path / path)
+    assert tree(tmp_path) == before
+
+
+def test_only_what_was_made_is_unmade_and_only_if_it_is_empty(tmp_path):
+    (tmp_path / "mine").mkdir()
+    made = make(tmp_path / "mine" / "a" / "b")
+    assert made == Made(tmp_path / "mine" / "a" / "b", (tmp_path / "mine" / "a" / "b", tmp_path / "mine" / "a"))
+    (tmp_path / "mine" / "a" / "note").write_text("x")
+    made.unmake()
+    assert tree(tmp_path).keys() == {"mine", "mine/a", "mine/a/note"}
+    make(tmp_path / "mine").unmake()
+    assert (tmp_path / "mine").is_dir()
+
+
+def test_what_only_the_built_run_can_tell_leaves_the_users_empty_folder(refused, tmp_path):
+    (tmp_path / "mine").mkdir()
+    refused(*TINY, *WRONG_WHEN_BUILT, "hydra.run.dir=mine", folder=tmp_path, root=tmp_path)
+    refused(*TINY, *WRONG_WHEN_BUILT, "hydra.run.dir=mine/a/b", folder=tmp_path, root=tmp_path)
+
+
+def test_a_missing_package_is_told_before_anything_is_made(refused, tmp_path):
+    code = "import sys; sys.modules['wandb'] = None; from esrun.cli import main; code = main(); "
+    code += "assert 'jax' not in sys.modules; sys.exit(code)"
+    for words in (["hydra.run.dir=new/er"], ["hydra.run.dir=mine"], ["-m", "seed=0,1"]):
+        said = refused(*TINY, "logger=[wandb]", *words, code=code, folder=tmp_path, root=tmp_path)
+        assert "logger=[wandb] needs the package wandb" in said
+
+
+def test_jobs_of_a_sweep_that_share_a_folder_are_refused(refused, tmp_path):
+    words = ["-m", *TINY, "seed=0,1", "hydra.sweep.dir=new", "hydra.sweep.subdir=same"]
+    assert "another folder for each job" in refused(*words, folder=tmp_path, root=tmp_path)
+
+
+def test_a_sweep_goes_on_in_its_own_folder_and_the_users_notes_stay(esrun, tmp_path):
+    words = ["-m", *TINY, "seed=0,1", "hydra.sweep.dir=sweep"]
+    assert esrun(*words).returncode == 0
+    (tmp_path / "sweep" / "notes.txt").write_text("mine")
+    (tmp_path / "sweep" / "0" / "notes.txt").write_text("mine")
+    (tmp_path / "sweep" / "0" / "checkpoints" / "best.partial").write_text("mine")
+    (tmp_path / "sweep" / "0" / "checkpoints" / "best.safetensors").write_text("mine")
+    done = esrun(*words, "generations=4", "checkpoint.keep=1", "checkpoint.every=1")
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "sweep" / "0" / "checkpoints").glob("0*.safetensors"))) == 1
+    for path in ("notes.txt", "0/notes.txt", "0/checkpoints/best.partial", "0/checkpoints/best.safetensors"):
+        assert (tmp_path / "sweep" / path).read_text() == "mine"
+
+
+def test_a_sweeps_folder_is_known_by_its_record(tmp_path):
+    check_sweep(tmp_path / "not there")
+    check_sweep(tmp_path)
+    (tmp_path / "multirun.yaml.0123abcd.partial").touch()
+    check_sweep(tmp_path)
+    for content in ("", "a: 1", "[", "hydra: {}", "- task", "\x00", "&a [*a]"):
+        (tmp_path / "multirun.yaml").write_text(content)
+        with pytest.raises(ConfigError, match="something else than a sweep"):
+            check_sweep(tmp_path)
+    (tmp_path / "multirun.yaml").write_text("hydra: {}\ntask: {}\nstrategy: {}\npolicy: {}\n")
+    check_sweep(tmp_path)
+    (tmp_path / "run.json").touch()
+    with pytest.raises(ConfigError, match="something else than a sweep"):
+        check_sweep(tmp_path)
+
+
+def test_a_checkpoint_replaces_older_ones_of_its_own_kind_alone(tmp_path):
+    mine = ["0000000001-x.safetensors", "1-0123456789abcdef.safetensors", "thesis.partial", "a.safetensors.partial",
+            "0000000001-0123456789abcdef.safetensors.partial"]  # fmt: skip
+    for name in mine:
+        (tmp_path / name).write_text("mine")
+    (tmp_path / "0000000001-0123456789abcdef.safetensors.89abcdef.partial").touch()
+    for generation in (5, 10, 15):
+        save(tmp_path, Checkpoint({}, {"generation": generation}), keep=1)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert {name[:10] for name in left - {*mine}} == {"0000000015"}
+    assert all((tmp_path / name).read_text() == "mine" for name in mine)
+
+
+@pytest.mark.parametrize("how", ["moved", "copied", "linked"])
+def test_a_run_folder_that_was_moved_copied_or_linked_goes_on(esrun, tmp_path, how):
+    assert esrun(*TINY, "hydra.run.dir=run").returncode == 0
+    other = tmp_path / "far" / "away"
+    other.parent.mkdir()
+    if how == "moved":
+        shutil.move(tmp_path / "run", other)
+    elif how == "copied":
+        shutil.copytree(tmp_path / "run", other)
+    else:
+        other.symlink_to(tmp_path / "run")
+    done = esrun("resume", "far/away", "generations=4")
+    assert done.returncode == 0, done.stderr
+    assert "resumed" in done.stdout
+    assert len((other / "metrics.jsonl").read_text().splitlines()) == 4
+
+
+def test_outputs_may_lie_behind_a_link(esrun, tmp_path):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "outputs").symlink_to("scratch")
+    assert esrun(*TINY).returncode == 0
+    assert len(list((tmp_path / "scratch").glob("*/*/summary.json"))) == 1
+    assert not os.path.lexists(tmp_path / "multirun")
