@@ -31,11 +31,11 @@ def _run_verb(arguments: list[str]) -> int:
     if verb == "list":
         return list_options(rest)
     if verb == "explain":
-        from esrun.explain import explain
+        from esrun.commands.explain import explain
 
         return explain(rest)
     if verb == "resume":
-        from esrun.resume import resume
+        from esrun.commands.resume import resume
 
         return resume(rest)
     if rest and not rest[0].startswith("-") and "=" not in rest[0] and not rest[0].startswith(("~", "+")):
@@ -45,14 +45,14 @@ def _run_verb(arguments: list[str]) -> int:
         hint = f" (did you mean `esrun {near[0]}`?)" if near else ""
         print(f"esrun: {rest[0]} is neither a verb nor KEY=VALUE{hint}: see `esrun --help`", file=sys.stderr)
         return 2
-    from esrun.train import train
+    from esrun.commands.train import train
 
     return train(rest)
 
 
 def list_options(arguments: list[str]) -> int:
     """Print what can be chosen, a line each."""
-    from esrun.compose import CONF_DIR
+    from esrun.config.compose import CONF_DIR
 
     kinds = {"tasks": "task", "strategies": "strategy", "policies": "policy", "experiments": "experiment"}
     if len(arguments) > 1 or any(kind not in kinds for kind in arguments):

@@ -25,7 +25,7 @@ class Policy(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Count, mean and sum of squared deviations of a stream of inputs (see `esrun.normalizer`)."""
+    """Count, mean and sum of squared deviations of a stream of inputs (see `esrun.tasks.normalizer`)."""
 
     count: jax.Array  # []
     mean: jax.Array  # [*input_shape]

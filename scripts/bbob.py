@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from esrun.compose import composed
-from esrun.config import build, checked
-from esrun.restarts import train
+from esrun.config.check import build, checked
+from esrun.config.compose import composed
+from esrun.training.restarts import train
 
 
 class Table(NamedTuple):

@@ -14,9 +14,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from esrun.compose import composed
-from esrun.config import build, checked
-from esrun.loop import train
+from esrun.config.check import build, checked
+from esrun.config.compose import composed
+from esrun.training.loop import train
 
 STRATEGIES = (
     "openai_es", "eggroll", "pgpe", "ars", "snes", "xnes", "cma_es", "sep_cma_es", "ma_es", "lm_ma_es",

@@ -12,8 +12,8 @@ os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # what is not the cache's 
 import jax
 import pytest
 
-from esrun.compose import composed
-from esrun.config import build, checked
+from esrun.config.check import build, checked
+from esrun.config.compose import composed
 
 MAIN = "import sys; from esrun.cli import main; sys.exit(main())"
 ROOT = Path(__file__).parent.parent

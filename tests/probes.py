@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from einops import reduce
 
-from esrun.normalizer import normalize, observe
+from esrun.tasks.normalizer import normalize, observe
 from esrun.types import Evaluation, Task
 
 

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from esrun.compilation import Clock
-from esrun.compose import ConfigError, composed
-from esrun.config import checked
-from esrun.loop import _stop
+from esrun.backend.compilation import Clock
+from esrun.config.check import checked
+from esrun.config.compose import ConfigError, composed
 from esrun.policies.vector import make_vector
 from esrun.tasks.bbob import drawn, make_bbob
+from esrun.training.loop import _stop
 
 EVERY = range(1, 25)
 

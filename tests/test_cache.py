@@ -11,15 +11,16 @@ import pytest
 PROGRAM = """
 import json, os, sys
 import numpy as np
-import esrun.devices
-esrun.devices.start("float32", False)
+import esrun.backend.devices
+esrun.backend.devices.start("float32", False)
 import jax
-from esrun import cache
+from esrun.backend import cache
 {before}
 cache.use()
 events = []
 jax.monitoring.register_event_listener(lambda event, **_: events.append(event.rpartition("/")[2]))
-program = esrun.devices.OnEvery(tuple(jax.local_devices()), lambda x: esrun.devices.total(jax.numpy.cos(x) / 3))
+total = esrun.backend.devices.total
+program = esrun.backend.devices.OnEvery(tuple(jax.local_devices()), lambda x: total(jax.numpy.cos(x) / 3))
 result = np.asarray(program(np.arange(9, dtype=np.float32))).tobytes().hex()
 folder = jax.config.values["jax_compilation_cache_dir"]
 print(json.dumps(dict(folder=folder, hits=events.count("cache_hits"), result=result)))

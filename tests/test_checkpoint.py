@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from esrun.checkpoint import Checkpoint, DamagedError, digest, found, load, newest, save
+from esrun.runs.checkpoint import Checkpoint, DamagedError, digest, found, load, newest, save
 
 STATE = {"mean": np.arange(6, dtype=np.float32), "deep": (np.float32(0.5), np.array([1, 2], np.uint32)), "none": None}
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from esrun.compose import CONF_DIR, ConfigError, Source, composed, options, sweep
-from esrun.config import checked, joined, split
-from esrun.folder import make
+from esrun.config.check import checked, joined, split
+from esrun.config.compose import CONF_DIR, ConfigError, Source, composed, options, sweep
+from esrun.runs.folder import make
 
 
 def complaint(*overrides):

@@ -44,7 +44,7 @@ def test_a_deferred_module_loads_at_its_first_use(tmp_path, first, expected):
     (tmp_path / "whole" / "inner.py").write_text(source)
     code = f"""
 import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.loaded = 'unloaded'
-from esrun.deferred import deferred
+from esrun.backend.deferred import deferred
 with deferred('part', 'whole.inner'):
     {first}
 print(sys.loaded)
@@ -56,7 +56,7 @@ print(part.value, sys.loaded)
 
 def test_a_module_that_is_not_installed_is_missed_at_once():
     code = """
-from esrun.deferred import deferred
+from esrun.backend.deferred import deferred
 try:
     with deferred('no_such_module'):
         import no_such_module

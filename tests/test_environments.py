@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from esrun.config import IMAGE_LIKE, environments
-from esrun.loop import train
+from esrun.config.check import IMAGE_LIKE, environments
 from esrun.policies.mlp import make_mlp
 from esrun.tasks.gymnax import make_gymnax
+from esrun.training.loop import train
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 

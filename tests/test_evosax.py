@@ -11,11 +11,11 @@ import optax
 import pytest
 from asktell import fresh, tell
 
-from esrun.checkpoint import Checkpoint, load, save
 from esrun.cli import list_options, main
-from esrun.compose import ConfigError, composed
-from esrun.config import build, checked
-from esrun.schema import EvosaxName
+from esrun.config.check import build, checked
+from esrun.config.compose import ConfigError, composed
+from esrun.config.schema import EvosaxName
+from esrun.runs.checkpoint import Checkpoint, load, save
 from esrun.strategies.evosax import make_evosax
 
 NAMES = sorted(get_args(EvosaxName))
@@ -200,7 +200,7 @@ def test_what_evosax_refuses():
 
 
 def test_without_evosax_one_line_says_what_to_install(monkeypatch, capsys):
-    monkeypatch.setattr("esrun.config.find_spec", lambda name: None)
+    monkeypatch.setattr("esrun.config.check.find_spec", lambda name: None)
     monkeypatch.setattr(sys, "argv", ["esrun"])
     assert main(["task=sphere", "strategy=evosax", "strategy.name=Open_ES"]) == 2
     error = capsys.readouterr().err

@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from esrun import memory
-from esrun.compilation import Clock
-from esrun.explain import explain
+from esrun.backend import memory
+from esrun.backend.compilation import Clock
+from esrun.commands.explain import explain
 
 PENDULUM = ["task=pendulum", "strategy=openai_es", "runtime.devices=2"]
 SINE = ["task=sine", "strategy=openai_es", "runtime.devices=2"]

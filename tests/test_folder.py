@@ -6,9 +6,9 @@ import shutil
 import pytest
 from conftest import tree
 
-from esrun.checkpoint import Checkpoint, save
 from esrun.errors import ConfigError
-from esrun.folder import Made, check_sweep, earlier_run, make
+from esrun.runs.checkpoint import Checkpoint, save
+from esrun.runs.folder import Made, check_sweep, earlier_run, make
 
 TINY = ["task=sphere", "generations=2", "eval.episodes=2"]
 WRONG_WHEN_BUILT = ["strategy=openai_es", "+strategy.optimizer_options.b9=1"]

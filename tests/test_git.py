@@ -8,8 +8,8 @@ import types
 
 import pytest
 
-from esrun.git import commit
-from esrun.loggers import make_wandb
+from esrun.runs.git import commit
+from esrun.runs.loggers import make_wandb
 
 MINE = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false", "-c", "protocol.file.allow=always"]
 

@@ -8,9 +8,9 @@ import pytest
 from flax import struct
 from gymnax.environments import environment, spaces
 
-from esrun import normalizer
 from esrun.policies.mlp import make_mlp
 from esrun.policies.rnn import make_rnn
+from esrun.tasks import normalizer
 from esrun.tasks.gymnax import make_gymnax, stride_of
 from esrun.types import Policy
 

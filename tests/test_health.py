@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from esrun import devices
-from esrun.generation import Parts
-from esrun.loop import Progress, Start, train
+from esrun.backend import devices
 from esrun.policies.vector import make_vector
 from esrun.strategies.openai_es import make_openai_es
-from esrun.training import BARREN_LIMIT, make_program
+from esrun.training.generation import Parts
+from esrun.training.loop import Progress, Start, train
+from esrun.training.program import BARREN_LIMIT, make_program
 from esrun.types import Evaluation, Task
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 
-from esrun.interrupts import SIGNALS, Interrupts
+from esrun.runs.interrupts import SIGNALS, Interrupts
 
 
 def test_the_first_signal_is_remembered_and_earlier_handlers_are_called():

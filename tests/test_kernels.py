@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from esrun.kernels import hoisted, tuned
+from esrun.backend.kernels import hoisted, tuned
 
 KEY = jax.random.key(0)
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from esrun.keys import fold_in, split
+from esrun.backend.keys import fold_in, split
 
 
 def bits(keys):

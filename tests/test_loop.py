@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from esrun.compilation import Clock
-from esrun.loop import train
-from esrun.metrics import Metrics
+from esrun.backend.compilation import Clock
+from esrun.runs.metrics import Metrics
+from esrun.training.loop import train
 
 TINY = ("task=rosenbrock", "task.dimension=4", "strategy.population_size=8", "generations=23", "eval.every=10")
 

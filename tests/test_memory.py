@@ -6,11 +6,11 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from probes import make_memory
 
-from esrun.generation import Parts
 from esrun.policies.mlp import make_mlp
 from esrun.policies.rnn import make_rnn
 from esrun.strategies.openai_es import make_openai_es
-from esrun.training import Stop, make_program
+from esrun.training.generation import Parts
+from esrun.training.program import Stop, make_program
 
 TASK = make_memory(delay=4, noise=0.5, episodes=8)
 SIZES = {"input_shape": TASK.input_shape, "output_size": TASK.output_size}

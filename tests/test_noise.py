@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from esrun.keys import threefry
-from esrun.strategies.noise import make_noise, make_table, normal
+from esrun.backend.keys import threefry
+from esrun.strategies.parts.noise import make_noise, make_table, normal
 
 
 @pytest.mark.parametrize(

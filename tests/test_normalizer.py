@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from esrun import normalizer
+from esrun.tasks import normalizer
 
 DATA = np.asarray(5 + 3 * jax.random.normal(jax.random.key(0), (60, 2)) * jnp.array([1.0, 0.1]))
 

@@ -5,9 +5,9 @@ import inspect
 import pytest
 import yaml
 
-from esrun import registry
-from esrun.compose import CONF_DIR, composed, options
-from esrun.config import KINDS, checked
+from esrun.config import registry
+from esrun.config.check import KINDS, checked
+from esrun.config.compose import CONF_DIR, composed, options
 
 FILES = [(kind, option) for kind in (*KINDS, "logger") for option in options(kind)]
 TRAINING = {"name", "generations", "normalize_input", "max_restarts"}
@@ -66,7 +66,7 @@ def test_policy_composes_with_a_task_it_fits_and_passes_the_checks(option):
 
 @pytest.mark.parametrize("option", options("logger"))
 def test_logger_composes_and_passes_the_checks(option, monkeypatch):
-    monkeypatch.setattr("esrun.config.find_spec", lambda package: True)  # as if its extra were installed
+    monkeypatch.setattr("esrun.config.check.find_spec", lambda package: True)  # as if its extra were installed
     config = checked(composed([f"logger=[{option}]"])[0])
     assert config.logger[option].model_dump() == read("logger", option)
 

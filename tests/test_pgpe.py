@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from asktell import evolved, fresh, tell
 
-from esrun.strategies.clipup import clipup
+from esrun.strategies.parts.clipup import clipup
 from esrun.strategies.pgpe import make_pgpe
 
 

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from esrun.compose import options
-from esrun.config import environments
-from esrun.loop import _stop
+from esrun.config.check import environments
+from esrun.config.compose import options
 from esrun.tasks.gymnax import make_gymnax
+from esrun.training.loop import _stop
 from esrun.types import Policy
 
 NAMED = environments()

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from esrun.restarts import Search, next_search
+from esrun.training.restarts import Search, next_search
 
 DEFAULT = Search(10, 2.0, None, large=True)
 

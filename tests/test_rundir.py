@@ -5,8 +5,8 @@ import json
 import numpy as np
 from safetensors import safe_open
 
-from esrun.loop import train
-from esrun.rundir import masked, masked_word, plain, save_policy, write_json
+from esrun.runs.rundir import masked, masked_word, plain, save_policy, write_json
+from esrun.training.loop import train
 
 
 def test_numbers_that_json_does_not_have_become_null(tmp_path):
@@ -49,7 +49,7 @@ def test_numpy_alone_can_act_with_a_saved_policy(built, keys, tmp_path):
     hidden = np.maximum(seen @ t["params/linear/w"] + t["params/linear/b"], 0)
     by_hand = hidden @ t["params/linear_1/w"] + t["params/linear_1/b"]
 
-    from esrun.normalizer import normalize
+    from esrun.tasks.normalizer import normalize
 
     by_esrun, _ = parts.policy.apply(params, (), normalize(outcome.state.normalizer, x.astype(np.float32)))
     np.testing.assert_allclose(by_esrun, by_hand, rtol=1e-5)

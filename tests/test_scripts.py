@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from esrun.loop import train
+from esrun.training.loop import train
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 

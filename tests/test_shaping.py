@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from esrun.strategies.shaping import SHAPING, by_rank, centered_ranks, raw, tied_ranks, z_score
+from esrun.strategies.parts.shaping import SHAPING, by_rank, centered_ranks, raw, tied_ranks, z_score
 
 WEIGHTS = jnp.array([0.5, 0.3, 0.2, 0.0, -0.4])
 RANK_BASED = {"centered_ranks": centered_ranks, "by_rank": lambda fitness: by_rank(fitness, WEIGHTS)}

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from esrun import normalizer
+from esrun.tasks import normalizer
 from esrun.tasks.sine import make_sine
 from esrun.types import Policy
 

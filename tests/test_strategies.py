@@ -9,8 +9,8 @@ import pytest
 from asktell import fresh, tell
 from omegaconf import OmegaConf
 
-from esrun import registry
-from esrun.compose import CONF_DIR
+from esrun.config import registry
+from esrun.config.compose import CONF_DIR
 
 STRATEGIES = [
     pytest.param("openai_es", {}, id="openai_es"),

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from asktell import fresh, tell
 
-from esrun.strategies import termination
 from esrun.strategies.cma_es import decompose, make_cma_es
-from esrun.strategies.termination import fresh_history, record
+from esrun.strategies.parts import termination
+from esrun.strategies.parts.termination import fresh_history, record
 
 
 @pytest.fixture(autouse=True)

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from esrun.compilation import Clock
-from esrun.generation import add_wide
-from esrun.loop import _stop
-from esrun.training import make_unravel
+from esrun.backend.compilation import Clock
+from esrun.training.generation import add_wide
+from esrun.training.loop import _stop
+from esrun.training.program import make_unravel
 
 OPENAI = ("strategy=openai_es", "strategy.population_size=24")
 CMA = ("strategy=cma_es", "strategy.population_size=24")
@@ -113,7 +113,7 @@ def test_a_prepared_program_compiles_nothing_more(built, devices, going_on):
 def test_programs_that_compile_at_the_same_time_count_once(monkeypatch):
     clock = Clock()
     for now, seconds in ((10.0, 2.0), (11.0, 2.0), (20.0, 1.0), (11.5, 3.0)):  # 8 to 11.5 and 19 to 20
-        monkeypatch.setattr("esrun.compilation.time.monotonic", lambda now=now: now)
+        monkeypatch.setattr("esrun.backend.compilation.time.monotonic", lambda now=now: now)
         clock._hear("/jax/core/compile/backend_compile_duration", seconds)
     assert clock.seconds == pytest.approx(4.5)
     assert clock.compilations == 4

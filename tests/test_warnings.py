@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from esrun.compose import composed
-from esrun.folder import Made
-from esrun.health import BEGINNING, FAULTY, FLAT, WINDOW, Health
-from esrun.run import run
+from esrun.config.compose import composed
+from esrun.runs.folder import Made
+from esrun.runs.health import BEGINNING, FAULTY, FLAT, WINDOW, Health
+from esrun.runs.run import run
 
 P = 20
 

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 
-from esrun.strategies.noise import make_noise, perturbed, weighted_noise
-from esrun.strategies.shaping import signal_to_noise
+from esrun.strategies.parts.noise import make_noise, perturbed, weighted_noise
+from esrun.strategies.parts.shaping import signal_to_noise
 from esrun.types import Strategy
 
 
@@ -36,7 +36,7 @@ def make_ars(
     """ARS over n parameters: members 2i and 2i + 1 are mean + sigma z and mean - sigma z, z being direction i.
 
     `parents` directions are used, None for all of them. `noise` is "threefry" or "table" (see
-    `esrun.strategies.noise`). A generation without any difference in fitness moves nothing.
+    `esrun.strategies.parts.noise`). A generation without any difference in fitness moves nothing.
     """
     directions = population_size // 2
     draw = make_noise(noise, noise_table_size, n, mirrored=True)

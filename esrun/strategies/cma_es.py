@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from esrun.strategies.defaults import checked_parents, whole_population
-from esrun.strategies.noise import normal, perturbed
-from esrun.strategies.shaping import by_rank
-from esrun.strategies.termination import History, Spectrum, fresh_history, fresh_spectrum, record
-from esrun.strategies.termination import tests as termination_tests
+from esrun.strategies.parts.defaults import checked_parents, whole_population
+from esrun.strategies.parts.noise import normal, perturbed
+from esrun.strategies.parts.shaping import by_rank
+from esrun.strategies.parts.termination import History, Spectrum, fresh_history, fresh_spectrum, record
+from esrun.strategies.parts.termination import tests as termination_tests
 from esrun.types import Strategy
 
 ROWS = {"cpu": 64}
@@ -113,7 +113,7 @@ def make_cma_es(
     `population_size` may be "auto", 4 + floor(3 ln n) (eq. 48); `parents` None is half of it. `active` gives the worse
     half negative weights. C is decomposed every `decompose_every` generations: "auto" is
     max(1, floor(0.5 / (n (c_1 + c_mu)))), five times the tutorial's appendix B.2 and the same as in Hansen's purecma.
-    Where `restarts` follow (see `esrun.restarts`), stagnation ends a run too: without one it would end the search of
+    Where `restarts` follow (see `esrun.training.restarts`), stagnation ends a run too: without one it would end the search of
     whoever is content to go on slowly, as noisy tasks do.
     """
     p = whole_population(population_size, n)

@@ -18,8 +18,8 @@ from einops import einsum, rearrange
 from jax.flatten_util import ravel_pytree
 
 from esrun.policies.layers import LowRank
-from esrun.strategies.noise import make_noise
 from esrun.strategies.openai_es import make_openai_es
+from esrun.strategies.parts.noise import make_noise
 from esrun.types import Strategy
 
 

@@ -24,8 +24,8 @@ import optax
 from evosax.algorithms import algorithms
 from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 
-from esrun.compose import nearest
-from esrun.strategies.shaping import raw
+from esrun.config.compose import nearest
+from esrun.strategies.parts.shaping import raw
 from esrun.types import Strategy
 
 SCALES = ("std_init", "radius_max", "scale_factor")

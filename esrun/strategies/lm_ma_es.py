@@ -21,9 +21,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from esrun.strategies.defaults import checked_parents, whole_population
-from esrun.strategies.noise import normal, perturbed
-from esrun.strategies.shaping import by_rank
+from esrun.strategies.parts.defaults import checked_parents, whole_population
+from esrun.strategies.parts.noise import normal, perturbed
+from esrun.strategies.parts.shaping import by_rank
 from esrun.types import Strategy
 
 

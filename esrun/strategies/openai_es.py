@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from esrun.strategies.noise import make_noise, perturbed, weighted_noise
-from esrun.strategies.shaping import SHAPING, signal_to_noise
+from esrun.strategies.parts.noise import make_noise, perturbed, weighted_noise
+from esrun.strategies.parts.shaping import SHAPING, signal_to_noise
 from esrun.types import Strategy
 
 
@@ -46,7 +46,7 @@ def make_openai_es(
 
     Sigma and the learning rate are multiplied by their decay after every generation and never fall below their limit.
     With `antithetic`, members 2i and 2i + 1 are mean + sigma z and mean - sigma z, and `population_size` is even.
-    `noise` is "threefry" or "table" (see `esrun.strategies.noise`).
+    `noise` is "threefry" or "table" (see `esrun.strategies.parts.noise`).
     `optimizer` names a factory of optax. Raises ValueError when optax refuses `optimizer_options`.
     """
     shape_fitness = SHAPING[shaping]

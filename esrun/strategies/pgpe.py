@@ -2,7 +2,7 @@
 
 Sehnke, Osendorfer, Rückstieß, Graves, Peters, Schmidhuber: Parameter-exploring policy gradients, Neural Networks 23,
 2010, https://doi.org/10.1016/j.neunet.2009.12.004, with symmetric sampling; and as it is used by Toklu, Liskowski,
-Srivastava 2020 (see `esrun.strategies.clipup`): the baseline is the population's mean, fitness is ranked, and no sigma
+Srivastava 2020 (see `esrun.strategies.parts.clipup`): the baseline is the population's mean, fitness is ranked, and no sigma
 changes by more than a share of itself. Step sizes that grow with sigma^2, the first paper's choice, make the gradients
 those of SNES.
 """
@@ -13,9 +13,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from esrun.strategies.clipup import clipup
-from esrun.strategies.noise import make_noise, perturbed
-from esrun.strategies.shaping import SHAPING, signal_to_noise
+from esrun.strategies.parts.clipup import clipup
+from esrun.strategies.parts.noise import make_noise, perturbed
+from esrun.strategies.parts.shaping import SHAPING, signal_to_noise
 from esrun.strategies.snes import natural_gradients
 from esrun.types import Strategy
 
@@ -47,7 +47,7 @@ def make_pgpe(
 
     `learning_rate` is the length of a step without momentum, None for a tenth of the first perturbations' length, sigma
     sqrt(n); `max_speed` is that of the longest step, None for twice the learning rate. `sigma_max_change` is a share of
-    sigma, less than 1. `noise` is "threefry" or "table" (see `esrun.strategies.noise`). In a generation without any
+    sigma, less than 1. `noise` is "threefry" or "table" (see `esrun.strategies.parts.noise`). In a generation without any
     difference in fitness the mean coasts and the sigmas stay.
     """
     p = population_size

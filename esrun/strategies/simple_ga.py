@@ -18,8 +18,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from esrun.strategies.noise import normal, perturbed
-from esrun.strategies.shaping import finite_or_worst
+from esrun.strategies.parts.noise import normal, perturbed
+from esrun.strategies.parts.shaping import finite_or_worst
 from esrun.types import Strategy
 
 

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from esrun.strategies.noise import normal, perturbed
-from esrun.strategies.shaping import by_rank
+from esrun.strategies.parts.noise import normal, perturbed
+from esrun.strategies.parts.shaping import by_rank
 from esrun.types import Strategy
 
 

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 
 from esrun.strategies.cma_es import multiply_rows
-from esrun.strategies.defaults import whole_population
-from esrun.strategies.noise import normal, perturbed
-from esrun.strategies.shaping import by_rank
+from esrun.strategies.parts.defaults import whole_population
+from esrun.strategies.parts.noise import normal, perturbed
+from esrun.strategies.parts.shaping import by_rank
 from esrun.strategies.snes import utilities
 from esrun.types import Strategy
 

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from einops import reduce, repeat
 
-from esrun.deferred import deferred
-from esrun.kernels import hoisted, tuned
-from esrun.keys import fold_in
-from esrun.normalizer import normalize, observe
+from esrun.backend.deferred import deferred
+from esrun.backend.kernels import hoisted, tuned
+from esrun.backend.keys import fold_in
+from esrun.tasks.normalizer import normalize, observe
 from esrun.types import Evaluation, PyTree, Sums, Task
 
 # some of its modules make arrays when they are imported, and five import these for their pictures: 1 s of a start

@@ -6,8 +6,8 @@ The task of the tutorial "Evolving Neural Networks in JAX", with its offsets, ra
 import jax
 import jax.numpy as jnp
 
-from esrun.keys import split
-from esrun.normalizer import normalize, observe
+from esrun.backend.keys import split
+from esrun.tasks.normalizer import normalize, observe
 from esrun.types import Evaluation, Task
 
 

@@ -25,7 +25,7 @@ from rollout import rollout, throughput
 from scaling import scaling
 from worker import Worker, WorkerError
 
-from esrun.compose import composed
+from esrun.config.compose import composed
 
 CASES = {
     case.__name__: (case, what)

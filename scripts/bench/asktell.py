@@ -7,7 +7,7 @@ manuals show. Evaluating the sphere costs next to nothing on every side.
 from measure import Options, Table, in_turn, ratio
 from worker import open_all
 
-from esrun.compose import composed
+from esrun.config.compose import composed
 from esrun.strategies.cma_es import constants, interval
 
 SIGMA = 0.3

@@ -16,7 +16,7 @@ from pathlib import Path
 from measure import Options, Table, Timing, counted, ratio
 from worker import Worker, WorkerError
 
-from esrun.compose import composed
+from esrun.config.compose import composed
 
 NOTES = [
     "from process start to its end; cold: the folder for compiled programs is empty, warm: an earlier process "

@@ -1,6 +1,6 @@
 """esrun as a measured program: the compiled chunk of generations that `esrun` itself runs, on all local devices."""
 
-from esrun import devices
+from esrun.backend import devices
 
 devices.start("float32", deterministic=False)
 
@@ -8,10 +8,10 @@ import jax  # noqa: E402  (esrun sets JAX up before its first import)
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
-from esrun import memory  # noqa: E402
-from esrun.compilation import Clock  # noqa: E402
-from esrun.config import build, checked  # noqa: E402
-from esrun.training import Stop  # noqa: E402
+from esrun.backend import memory  # noqa: E402
+from esrun.backend.compilation import Clock  # noqa: E402
+from esrun.config.check import build, checked  # noqa: E402
+from esrun.training.program import Stop  # noqa: E402
 
 
 class Program:

@@ -117,7 +117,7 @@ def on_gymnax(config: dict):
 
 def on_task(config: dict):
     """As `on_gymnax`, with esrun's own task and policy."""
-    from esrun.config import build, checked
+    from esrun.config.check import build, checked
 
     run = build(checked(config))
     task, policy, *_ = run.program.parts(run.hyper)

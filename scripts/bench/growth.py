@@ -9,7 +9,7 @@ import numpy as np
 from measure import Options, Table, in_turn
 from worker import Worker
 
-from esrun.compose import composed
+from esrun.config.compose import composed
 
 DOUBLINGS = 5
 SECONDS = 0.5

@@ -101,7 +101,7 @@ def steady(spans: list[tuple[float, float]]) -> tuple[float, float]:
 
 def child(folder: str, overrides: list[str]) -> None:
     """Run the command under the profiler."""
-    from esrun import devices
+    from esrun.backend import devices
 
     devices.start("float32", deterministic=False)
     import jax

@@ -7,7 +7,7 @@ Both sides evaluate with esrun's task and policy; strategy, memory and devices a
 from measure import Options, Table, in_turn, ratio
 from worker import open_all
 
-from esrun.compose import composed
+from esrun.config.compose import composed
 
 SIZES = [(256, 256), (1024, 256)]
 """(width of both hidden layers, members)."""

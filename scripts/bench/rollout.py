@@ -7,7 +7,7 @@ sides; esrun stops when all episodes of a generation have ended, evosax goes on 
 from measure import Options, Table, Timing, in_turn, ratio
 from worker import open_all
 
-from esrun.compose import composed
+from esrun.config.compose import composed
 
 NOTES = [
     "evosax: its strategy and GymnaxProblem in one compiled scan, on one device as it ships; no input normalisation on "

@@ -3,7 +3,7 @@
 from measure import Options, Table, in_turn, ratio
 from worker import Worker
 
-from esrun.compose import composed
+from esrun.config.compose import composed
 
 NOTES = ["same members in all; speed-up: over one device, in turn in one process; on a CPU host a device is a core"]
 

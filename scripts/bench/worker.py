@@ -1,6 +1,6 @@
 """Processes that hold the measured programs: one a side, so that each is set up as its own users have it.
 
-A peer starts with one JAX device, all of OpenBLAS's threads and its own memory; esrun with what `esrun.devices.start`
+A peer starts with one JAX device, all of OpenBLAS's threads and its own memory; esrun with what `esrun.backend.devices.start`
 chooses. A worker runs one of its programs when it is told to, times it and waits; between turns it sleeps.
 """
 

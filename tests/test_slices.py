@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from esrun import memory, plan
-from esrun.loop import _stop
-from esrun.plan import bytes_of, plan_slices
+from esrun.backend import memory
+from esrun.training import slices as plan
+from esrun.training.loop import _stop
+from esrun.training.slices import bytes_of, plan_slices
 
 SPHERE = ["task=sphere", "task.dimension=1000", "strategy=openai_es", "strategy.population_size=64"]
 

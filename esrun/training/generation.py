@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 
-from esrun import devices, keys, normalizer
-from esrun.strategies.shaping import finite_or_worst
+from esrun.backend import devices, keys
+from esrun.strategies.parts.shaping import finite_or_worst
+from esrun.tasks import normalizer
 from esrun.types import Policy, PyTree, Strategy, Task, TrainState
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from esrun import files
-from esrun.loop import Progress, Score
+from esrun.training.loop import Progress, Score
 
 
 class Show:

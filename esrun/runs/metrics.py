@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from esrun import files
-from esrun.loop import Progress
-from esrun.rundir import plain
+from esrun.runs.rundir import plain
+from esrun.training.loop import Progress
 
 LINE_LIMIT = 2**20
 """Bytes that a line may have."""

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from esrun.schema import Config
-from esrun.training import CHUNK, Program, Stop
+from esrun.config.schema import Config
+from esrun.training.program import CHUNK, Program, Stop
 from esrun.types import TrainState
 
 SECONDS_PER_CHUNK = 1.0
@@ -46,7 +46,7 @@ class Progress(NamedTuple):
     score: Score | None
     """The evaluation at the chunk's end, if there was one."""
     searches: list[dict]
-    """The searches that ended in a restart, oldest first (see `esrun.restarts`)."""
+    """The searches that ended in a restart, oldest first (see `esrun.training.restarts`)."""
 
 
 class Start(NamedTuple):

@@ -7,8 +7,8 @@ import json
 import sys
 from typing import Any
 
-from esrun.compose import Source, composed, parser_of_flags
-from esrun.config import KINDS, Run, build, checked
+from esrun.config.check import KINDS, Run, build, checked
+from esrun.config.compose import Source, composed, parser_of_flags
 from esrun.errors import ConfigError
 
 USAGE = "usage: esrun explain [--json] [--config-dir DIR] [KEY=VALUE ...]"
@@ -53,8 +53,8 @@ def costs(built: Run, names: dict[str, str]) -> dict[str, Any]:
     import jax
     import jax.numpy as jnp
 
-    from esrun import memory
-    from esrun.plan import plan_slices
+    from esrun.backend import memory
+    from esrun.training.slices import plan_slices
 
     config, parts = built.config, built.program.parts(built.hyper)
     p, n, generations = parts.strategy.population_size, parts.n, config.generations
@@ -142,8 +142,8 @@ def _steps_of_a_member(config, parts, state) -> int | None:
 
 def _warnings(cost: dict[str, Any], built: Run) -> list[str]:
     """-> what is hopeless or unwise, with what to write instead."""
-    from esrun import registry
-    from esrun.memory import shown
+    from esrun.backend.memory import shown
+    from esrun.config import registry
 
     config, n, p = built.config, cost["num_params"], cost["population_size"]
     itemsize = 8 if config.runtime.precision == "float64" else 4
@@ -183,8 +183,8 @@ def show(cost: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.panel import Panel
 
-    from esrun.console import figures
-    from esrun.memory import shown
+    from esrun.backend.memory import shown
+    from esrun.runs.console import figures
 
     episodes, held_out = cost["episodes_per_member"], cost["held_out"]
     devices, slices = len(cost["devices"]), cost["slices"]

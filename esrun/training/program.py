@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from esrun import devices, keys, normalizer
-from esrun.generation import Parts, generation
-from esrun.plan import Plan, Sliced
+from esrun.backend import devices, keys
+from esrun.tasks import normalizer
+from esrun.training.generation import Parts, generation
+from esrun.training.slices import Plan, Sliced
 from esrun.types import Incumbent, PyTree, Strategy, TrainState
 
 CHUNK = 1024

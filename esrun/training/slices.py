@@ -12,9 +12,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from esrun import memory
-from esrun.devices import OnEvery
-from esrun.generation import Parts
+from esrun.backend import memory
+from esrun.backend.devices import OnEvery
+from esrun.training.generation import Parts
 
 CACHED = 2**25
 """Most bytes of solutions that `population_chunk: auto` holds on a CPU: what its caches keep between making them and

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from esrun.strategies.shaping import finite_or_worst
+from esrun.strategies.parts.shaping import finite_or_worst
 
 TOLERANCE = 1e-12
 """Of the fitness, and of the coordinates in units of the first sigma."""

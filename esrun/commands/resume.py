@@ -7,12 +7,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from esrun.compose import flat
+from esrun.config.compose import flat
 from esrun.errors import ConfigError
-from esrun.folder import Made, earlier_run
-from esrun.record import refuse_changes
-from esrun.run import run
-from esrun.rundir import HIDDEN
+from esrun.runs.folder import Made, earlier_run
+from esrun.runs.record import refuse_changes
+from esrun.runs.run import run
+from esrun.runs.rundir import HIDDEN
 
 
 def resume(arguments: list[str]) -> int:

@@ -9,12 +9,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from esrun import console, files, registry, rundir
-from esrun.config import KINDS, Run, build, checked
+from esrun import files
+from esrun.config import registry
+from esrun.config.check import KINDS, Run, build, checked
 from esrun.errors import ConfigError
-from esrun.folder import LOCK, RECORD, Made, earlier_run, shown
-from esrun.interrupts import Interrupts
-from esrun.record import Record, refuse_changes
+from esrun.runs import console, rundir
+from esrun.runs.folder import LOCK, RECORD, Made, earlier_run, shown
+from esrun.runs.interrupts import Interrupts
+from esrun.runs.record import Record, refuse_changes
 
 DONE, FAILED, USAGE, SAVED = 0, 1, 2, 75
 
@@ -123,7 +125,7 @@ def _locked(
 
 def _with_less_memory(built: Run, show: console.Show) -> Run:
     """The same run with half the population chunk. Raises MemoryError when there is nothing left to halve."""
-    from esrun.plan import plan_slices
+    from esrun.training.slices import plan_slices
 
     parts, plan = built.program.parts(built.hyper), built.program.plan()
     chunk = built.config.runtime.population_chunk
@@ -140,13 +142,13 @@ def _train(
 ) -> dict[str, Any]:
     import numpy as np
 
-    from esrun import memory
-    from esrun.compilation import Clock
-    from esrun.health import Health
-    from esrun.loop import FAILURES
-    from esrun.metrics import Metrics
-    from esrun.restarts import train
-    from esrun.saving import Saver
+    from esrun.backend import memory
+    from esrun.backend.compilation import Clock
+    from esrun.runs.health import Health
+    from esrun.runs.metrics import Metrics
+    from esrun.runs.saver import Saver
+    from esrun.training.loop import FAILURES
+    from esrun.training.restarts import train
 
     parts = built.program.parts(built.hyper)
     p = parts.strategy.population_size
@@ -230,7 +232,7 @@ def _train(
 
 
 def _closing_rows(summary: dict) -> dict[str, str]:
-    from esrun.memory import shown
+    from esrun.backend.memory import shown
 
     rate = summary["env_steps"] / max(summary["training_seconds"], 1e-9)
     known = (summary["peak_memory_bytes"], summary["predicted_memory_bytes"])

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 from pydantic import ValidationError
 
-from esrun import cache, devices, registry
-from esrun.compose import CONF_DIR, composed, keys, nearest
+from esrun.backend import cache, devices
+from esrun.config import registry
+from esrun.config.compose import CONF_DIR, composed, keys, nearest
+from esrun.config.schema import Config
 from esrun.errors import ConfigError
-from esrun.schema import Config
 
 if TYPE_CHECKING:
-    from esrun.training import Program
+    from esrun.training.program import Program
 
 KINDS = ("task", "strategy", "policy")
 
@@ -229,7 +230,7 @@ def build(config: Config) -> Run:
         )
         hyper = _map(lambda x: jnp.asarray(x, float), numbers)
         if chosen["strategy"].get("noise") == "table":
-            from esrun.strategies.noise import make_table
+            from esrun.strategies.parts.noise import make_table
 
             table = make_table(chosen["strategy"]["noise_table_size"], str(jnp.zeros(()).dtype))
             hyper["strategy"]["noise"] = devices.replicated(local, table)
@@ -256,8 +257,8 @@ def _map(function, tree):
 def _program(structure: str, local: tuple, population_chunk: int | str, precision: str, held_out_episodes: int):
     """One program for all runs of the same structure: a sweep over numbers compiles once."""
     del precision  # part of the key: programs are traced in it
-    from esrun.generation import Parts
-    from esrun.training import make_program, make_unravel
+    from esrun.training.generation import Parts
+    from esrun.training.program import make_program, make_unravel
 
     chosen = json.loads(structure)
 

@@ -17,9 +17,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from esrun import loop
-from esrun.config import Run, build
-from esrun.loop import Outcome, Progress, Start
+from esrun.config.check import Run, build
+from esrun.training import loop
+from esrun.training.loop import Outcome, Progress, Start
 from esrun.types import Incumbent, TrainState
 
 FINAL = ("generations", "eval", "fitness", "seconds", "env_steps", "signal", "non_finite_fitness")
@@ -71,7 +71,7 @@ def train(
 ) -> Outcome:
     """Train, with the restarts that the strategy asks for; `say` is told of each.
 
-    The other arguments and the result are those of `esrun.loop.train`.
+    The other arguments and the result are those of `esrun.training.loop.train`.
     """
     strategy = run.config.strategy
     kind = getattr(strategy, "restarts", None)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from esrun import files
-from esrun.compose import flat
+from esrun.config.compose import flat
 from esrun.errors import ConfigError
 
 FREE = ("generations", "task.generations", "stop", "log", "logger", "checkpoint", "resume")

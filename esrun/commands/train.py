@@ -17,12 +17,14 @@ from hydra.core.utils import env_override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from esrun import compose, files, folder
-from esrun.compose import Composed, Source, composed, flat
+from esrun import files
+from esrun.config import compose
+from esrun.config.compose import Composed, Source, composed, flat
 from esrun.errors import ConfigError
-from esrun.folder import Made, shown
-from esrun.record import unfinished
-from esrun.rundir import masked, masked_word
+from esrun.runs import folder
+from esrun.runs.folder import Made, shown
+from esrun.runs.record import unfinished
+from esrun.runs.rundir import masked, masked_word
 
 USAGE, SAVED = 2, 75
 
@@ -60,7 +62,7 @@ class Job(NamedTuple):
 
 
 def _single(one: Composed) -> int:
-    from esrun.config import checked
+    from esrun.config.check import checked
 
     checked(one.config)
     made = _run_folder(one.config, Path(one.hydra.run.dir))
@@ -69,7 +71,7 @@ def _single(one: Composed) -> int:
 
 def _sweep(overrides: list[str], source: Source) -> int:
     """Run the jobs of a sweep one after another. All are checked before the first one starts."""
-    from esrun.config import checked
+    from esrun.config.check import checked
 
     whole, jobs, plugin = compose.sweep(overrides, source)
     target = Path(os.path.abspath(whole.hydra.sweep.dir))
@@ -133,7 +135,7 @@ def _job_of_a_plugin(cfg: DictConfig) -> int:
 
 def _run(one: Composed, made: Made, going_on: bool) -> int:
     """Run one composed configuration in its folder -> the exit code."""
-    from esrun.run import run
+    from esrun.runs.run import run
 
     choices = {group: str(x) for group, x in one.hydra.runtime.choices.items() if "/" not in group and x}
     raw = flat(OmegaConf.to_container(one.text, resolve=False))

@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
 
-from esrun.kernels import sine_of_quarters
-from esrun.keys import threefry
+from esrun.backend.kernels import sine_of_quarters
+from esrun.backend.keys import threefry
 
 
 def make_noise(source: str | jax.Array, table_size: int, n: int, *, mirrored: bool) -> Callable:

@@ -19,7 +19,7 @@ from safetensors.numpy import load as parse
 from safetensors.numpy import save as serialise
 
 from esrun import files
-from esrun.rundir import plain
+from esrun.runs.rundir import plain
 
 NAME = re.compile(r"(\d{10})-([0-9a-f]{16})\.safetensors")
 PARTIAL = re.compile(NAME.pattern + r"\.[0-9a-f]{8}\.partial")

@@ -16,7 +16,8 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from esrun import devices, files
+from esrun import files
+from esrun.backend import devices
 
 WORKS, FAILS = b"works\n", b"fails\n"
 VERDICT_SECONDS = 7 * 86400

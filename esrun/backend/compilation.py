@@ -4,7 +4,7 @@ import time
 
 import jax
 
-from esrun.memory import resident
+from esrun.backend.memory import resident
 
 EVENTS = (
     "/jax/core/compile/jaxpr_trace_duration",

@@ -10,9 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from esrun import checkpoint, devices, schema
-from esrun.config import Run
-from esrun.loop import Progress, Score, Start
+from esrun.backend import devices
+from esrun.config import schema
+from esrun.config.check import Run
+from esrun.runs import checkpoint
+from esrun.training.loop import Progress, Score, Start
 from esrun.types import TrainState
 
 SHARE = 0.02

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, create_model
 
-from esrun import schema
+from esrun.config import schema
 
 
 class Option(NamedTuple):
@@ -61,9 +61,9 @@ OPTIONS: dict[str, dict[str, Option]] = {
     },
     "logger": {
         "tensorboard": Option(
-            schema.TensorBoard, "esrun.loggers:make_tensorboard", package="tensorboardX", extra="tensorboard"
+            schema.TensorBoard, "esrun.runs.loggers:make_tensorboard", package="tensorboardX", extra="tensorboard"
         ),
-        "wandb": Option(schema.WandB, "esrun.loggers:make_wandb", package="wandb", extra="wandb"),
+        "wandb": Option(schema.WandB, "esrun.runs.loggers:make_wandb", package="wandb", extra="wandb"),
     },
 }
 

@@ -17,7 +17,7 @@ import yaml
 
 from esrun import files
 from esrun.errors import ConfigError
-from esrun.record import Record, read_record
+from esrun.runs.record import Record, read_record
 
 LOCK, RECORD, SWEEP = ".lock", "run.json", "multirun.yaml"
 IN_PLACE = (LOCK, "metrics.jsonl", "esrun.log")

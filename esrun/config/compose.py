@@ -27,11 +27,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from esrun import trust
+from esrun.config import trust
 from esrun.errors import ConfigError
 
-_PACKAGED = Path(__file__).parent / "conf"
-CONF_DIR = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parent.parent / "conf"
+_PACKAGED = Path(__file__).parent.parent / "conf"
+CONF_DIR = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "conf"
 """`esrun/conf` in an installed wheel, the top-level `conf` in a checkout."""
 
 
@@ -66,7 +66,7 @@ class Composed(NamedTuple):
 def composed(overrides: list[str], source: Source = PRIMARY, job: int | None = None) -> Composed:
     """-> the configuration of one run, of a sweep's `job` if it is one.
 
-    Raises ConfigError for whatever Hydra cannot compose, and for a configuration that names code (see `esrun.trust`).
+    Raises ConfigError for whatever Hydra cannot compose, and for a configuration that names code (see `esrun.config.trust`).
     """
     cfg = _whole(overrides, source, RunMode.RUN)
     with open_dict(cfg.hydra):

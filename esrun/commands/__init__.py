@@ -1,0 +1,1 @@
+"""Commands: a verb a file. Words in, exit code out."""

@@ -1,0 +1,1 @@
+"""Configuration: what may be said, and checking it. JAX is not imported here."""

@@ -1,0 +1,1 @@
+"""Runs: one run, and what it leaves on the disk."""

@@ -1,0 +1,1 @@
+"""Parts that strategies share: noise, shaping, sizes, termination."""
