@@ -4,8 +4,8 @@ import os
 import sys
 
 if __name__ == "__main__":
-    # -m puts the working directory before everything that is installed: a module or a plug-in that happens to lie there
-    # is not meant, and may be anybody's
+    # -m puts the working directory before everything that is installed: a module or a plug-in that
+    # happens to lie there is not meant, and may be anybody's
     if sys.path[:1] == [os.getcwd()] and not sys.flags.safe_path:
         del sys.path[0]
     from esrun.cli import main

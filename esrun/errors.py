@@ -2,4 +2,5 @@
 
 
 class ConfigError(ValueError):
-    """The configuration is wrong; the message says what must hold, what was given and what to write instead."""
+    """The configuration is wrong; the message says what must hold, what was given and what to write
+    instead."""

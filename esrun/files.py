@@ -1,8 +1,10 @@
-"""Files that somebody else may have made or changed: plain files alone, none through a link, reading with a bound.
+"""Files that somebody else may have made or changed: plain files alone, none through a link,
+reading with a bound.
 
-A run folder may come from a stranger, and a folder on a shared disk is everybody's. Whatever esrun reads or writes in
-one goes through here, so that a link cannot lead it to another file, a pipe or a device cannot make it wait, and no
-size is believed before it is looked at. Links on the way *to* a folder are followed.
+A run folder may come from a stranger, and a folder on a shared disk is everybody's. Whatever esrun
+reads or writes in one goes through here, so that a link cannot lead it to another file, a pipe or a
+device cannot make it wait, and no size is believed before it is looked at. Links on the way *to* a
+folder are followed.
 """
 
 import os
@@ -25,8 +27,8 @@ class RefusedError(OSError):
 def read(path: Path, limit: int = SMALL) -> bytes:
     """-> the content of a plain file of at most `limit` bytes.
 
-    Raises FileNotFoundError where there is none, RefusedError for any other kind of file and for a larger one, and
-    OSError as the system does.
+    Raises FileNotFoundError where there is none, RefusedError for any other kind of file and for a
+    larger one, and OSError as the system does.
     """
     with os.fdopen(_opened(path, os.O_RDONLY), "rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -58,25 +60,31 @@ def write(path: Path, content: bytes) -> None:
 def open_binary(path: Path) -> FileIO:
     """-> a plain file, made if it is not there, unbuffered, to be read and written in its place.
 
-    Raises RefusedError for any other kind of file and for one that has a second name, whose content would change too.
+    Raises RefusedError for any other kind of file and for one that has a second name, whose content
+    would change too.
     """
     return FileIO(_opened(path, os.O_RDWR | os.O_CREAT, alone=True), "r+")
 
 
 def open_log(path: Path) -> IO[str]:
-    """-> a plain file, made if it is not there, to append text to. Raises RefusedError as `open_binary`."""
-    return os.fdopen(_opened(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, alone=True), "a", encoding="utf-8")
+    """-> a plain file, made if it is not there, to append text to. Raises RefusedError as
+    `open_binary`."""
+    return os.fdopen(
+        _opened(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, alone=True), "a", encoding="utf-8"
+    )
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder if it is not there. Raises RefusedError for a link, OSError for whatever else has the name."""
+    """Make a folder if it is not there. Raises RefusedError for a link, OSError for whatever else
+    has the name."""
     path.mkdir(exist_ok=True)
     if path.is_symlink():
         raise RefusedError(f"{path} is a link")
 
 
 def complaint(about: os.stat_result) -> str | None:
-    """-> what is wrong with a file or folder in a run folder, by its `lstat`; None for a plain one."""
+    """-> what is wrong with a file or folder in a run folder, by its `lstat`; None for a plain
+    one."""
     if stat.S_ISLNK(about.st_mode):
         return "is a link"
     if not (stat.S_ISREG(about.st_mode) or stat.S_ISDIR(about.st_mode)):
@@ -96,13 +104,18 @@ def _refuse_what_is_no_file(path: Path) -> None:
 def _opened(path: Path, flags: int, alone: bool = False) -> int:
     """-> a descriptor; `alone`: of a file without a second name.
 
-    What is wrong is seen before it is opened, since opening a device may already do something, and once more after.
+    What is wrong is seen before it is opened, since opening a device may already do something, and
+    once more after.
     """
     _refuse_what_is_no_file(path)
     descriptor = os.open(path, flags | _FLAGS, 0o666)
     about = os.fstat(descriptor)
     if not stat.S_ISREG(about.st_mode) or (alone and about.st_nlink > 1):
         os.close(descriptor)
-        kind = "has a second name (a hard link)" if stat.S_ISREG(about.st_mode) else "is not a plain file"
+        kind = (
+            "has a second name (a hard link)"
+            if stat.S_ISREG(about.st_mode)
+            else "is not a plain file"
+        )
         raise RefusedError(f"{path} {kind}")
     return descriptor

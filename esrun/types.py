@@ -1,7 +1,8 @@
 """The interfaces between policy, strategy, task and training loop: names and shapes, no logic.
 
-Axes: p = population size, m = members in a slice of the population, n = parameters of the policy (one flat vector),
-e = episodes. Fitness is maximised everywhere. Every function is pure and may be traced.
+Axes: p = population size, m = members in a slice of the population, n = parameters of the policy
+(one flat vector), e = episodes. Fitness is maximised everywhere. Every function is pure and may be
+traced.
 """
 
 from collections.abc import Callable
@@ -25,7 +26,8 @@ class Policy(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Count, mean and sum of squared deviations of a stream of inputs (see `esrun.tasks.normalizer`)."""
+    """Count, mean and sum of squared deviations of a stream of inputs (see
+    `esrun.tasks.normalizer`)."""
 
     count: jax.Array  # []
     mean: jax.Array  # [*input_shape]
@@ -33,7 +35,8 @@ class Moments(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What one slice saw, as plain sums about a fixed origin: sums of members, chunks and devices simply add."""
+    """What one slice saw, as plain sums about a fixed origin: sums of members, chunks and devices
+    simply add."""
 
     count: jax.Array  # [...]
     first: jax.Array  # [..., *input_shape], sum of (input - origin)
@@ -46,7 +49,9 @@ class Evaluation(NamedTuple):
     returns: jax.Array  # [m, e] return of every episode, higher is better
     steps: jax.Array  # [m] int32, environment steps that counted
     inputs: Sums | None  # [m, ...] what each member saw; None without an input normaliser
-    measures: dict[str, jax.Array]  # each [m, e]: further figures of the task, reported beside the return
+    measures: dict[
+        str, jax.Array
+    ]  # each [m, e]: further figures of the task, reported beside the return
 
 
 class Task(NamedTuple):
@@ -57,36 +62,43 @@ class Task(NamedTuple):
     episodes: int
     """Episodes that a member plays in one generation."""
     evaluate: Callable[[Key, Policy, PyTree, Moments | None], Evaluation]
-    """(episode keys [e], policy, params [m, ...], normalizer) -> Evaluation. All members play the same episodes."""
+    """(episode keys [e], policy, params [m, ...], normalizer) -> Evaluation. All members play the
+    same episodes."""
 
 
 class Strategy(NamedTuple):
-    """An evolution strategy. None of the functions knows how the population is spread over chunks and devices.
+    """An evolution strategy. None of the functions knows how the population is spread over chunks
+    and devices.
 
-    Every state has a `mean` [n], the policy that is held out, saved and reported, and a step size `sigma` [].
+    Every state has a `mean` [n], the policy that is held out, saved and reported, and a step size
+    `sigma` [].
     """
 
     population_size: int
     init: Callable[[Key, jax.Array], Any]
     """(key, mean [n]) -> State."""
     ask: Callable[[Key, Any, jax.Array], PyTree]
-    """(key, State, member numbers [m]) -> solutions [m, n], or what `express` takes, [m, ...] each. A member is the
-    same row, to the bit, in any slice of whole units."""
+    """(key, State, member numbers [m]) -> solutions [m, n], or what `express` takes, [m, ...] each.
+    A member is the same row, to the bit, in any slice of whole units."""
     weigh: Callable[[Any, jax.Array], jax.Array]
     """(State, fitness [p]) -> weights [p]."""
     recombine: Callable[[Any, PyTree, jax.Array], PyTree]
-    """(State, solutions [m, n], weights [m]) -> sums over the slice; sums of slices add. Weight 0 = not there."""
+    """(State, solutions [m, n], weights [m]) -> sums over the slice; sums of slices add. Weight 0 =
+    not there."""
     update: Callable[[Any, PyTree, jax.Array], Any]
     """(State, sums over the whole population, fitness [p]) -> State."""
     express: Callable[[Any], Callable[[PyTree], PyTree]] | None = None
-    """State -> (one member's solution -> params), where a solution is not the flat vector of the parameters. The params
-    may hold `esrun.policies.layers.LowRank` in the place of a weight matrix."""
+    """State -> (one member's solution -> params), where a solution is not the flat vector of the
+    parameters. The params may hold `esrun.policies.layers.LowRank` in the place of a weight
+    matrix."""
     ended: Callable[[Any], dict[str, jax.Array]] = lambda state: {}
     """State -> the strategy's own termination tests by name, each [] bool."""
     diagnose: Callable[[Any, jax.Array], dict[str, jax.Array]] = lambda state, fitness: {}
-    """(State that the population was drawn from, fitness [p]) -> further figures of the generation by name, each []."""
+    """(State that the population was drawn from, fitness [p]) -> further figures of the generation
+    by name, each []."""
     unit: int = 1
-    """Members that belong together, such as a mirrored pair: `ask` is given whole units, aligned."""
+    """Members that belong together, such as a mirrored pair: `ask` is given whole units,
+    aligned."""
 
 
 class Incumbent(NamedTuple):

@@ -1,10 +1,12 @@
-"""Evaluations that CMA-ES needs on BBOB functions beside those published for BIPOP-CMA-ES (Hansen 2009), as Markdown.
+"""Evaluations that CMA-ES needs on BBOB functions beside those published for BIPOP-CMA-ES (Hansen
+2009), as Markdown.
 
-    python scripts/bbob.py [KEY=VALUE ...] [--table NAME] [--functions 1 8 ...] [--dimensions 5 10 20] [--trials 15]
+    python scripts/bbob.py [KEY=VALUE ...] [--table NAME] [--functions 1 8 ...] [--dimensions 5 10
+    20] [--trials 15]
 
-A trial has its own instance and seed, starts in U(-4, 4) with step size 2 as the published ones do, and ends when a
-member comes within 1e-8 of the optimum or the budget is spent. The published counts are in the data of the package
-cocopp: pip install 'esrun[bbob,bench]'.
+A trial has its own instance and seed, starts in U(-4, 4) with step size 2 as the published ones do,
+and ends when a member comes within 1e-8 of the optimum or the budget is spent. The published counts
+are in the data of the package cocopp: pip install 'esrun[bbob,bench]'.
 """
 
 import argparse
@@ -60,7 +62,9 @@ class Counts(NamedTuple):
 
     def expected(self) -> float:
         """BBOB's expected running time: all evaluations, the failures' too, for every success."""
-        return float(np.sum(self.evaluations) / np.sum(self.solved)) if self.solved.any() else np.inf
+        return (
+            float(np.sum(self.evaluations) / np.sum(self.solved)) if self.solved.any() else np.inf
+        )
 
     def row(self) -> str:
         needed = self.evaluations[self.solved]
@@ -70,7 +74,12 @@ class Counts(NamedTuple):
 
 def measured(table: Table, function: int, dimension: int, trials: int) -> Counts:
     def trial(number):
-        task = ["task=bbob", f"task.function={function}", f"task.dimension={dimension}", f"task.instance={number}"]
+        task = [
+            "task=bbob",
+            f"task.function={function}",
+            f"task.dimension={dimension}",
+            f"task.instance={number}",
+        ]
         limits = [f"seed={number}", f"stop.env_steps={table.budget * dimension}"]
         run = build(checked(composed([*task, *limits, *SETTINGS, *table.overrides])[0]))
         outcome = train(run, lambda progress: None)
@@ -85,7 +94,11 @@ class Arrays(pickle.Unpickler):
     """Loads numbers and NumPy's arrays and nothing else."""
 
     def find_class(self, module_name, global_name):
-        if module_name.partition(".")[0] != "numpy" or global_name not in ("ndarray", "dtype", "_reconstruct"):
+        if module_name.partition(".")[0] != "numpy" or global_name not in (
+            "ndarray",
+            "dtype",
+            "_reconstruct",
+        ):
             raise pickle.UnpicklingError(f"{module_name}.{global_name} is no part of an array")
         return super().find_class(module_name, global_name)
 
@@ -101,29 +114,42 @@ def _bipop() -> dict:
 
 def published(function: int, dimension: int) -> Counts:
     """BIPOP-CMA-ES in the data of BBOB-2009, 15 trials."""
-    (_, *reached), lengths = _bipop()[function][dimension]  # of each trial: evaluations to 1e-8 or NaN, and in all
+    (_, *reached), lengths = _bipop()[function][
+        dimension
+    ]  # of each trial: evaluations to 1e-8 or NaN, and in all
     solved = np.isfinite(reached)
     return Counts(np.where(solved, reached, lengths), solved)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of the configuration")
     parser.add_argument("--table", choices=TABLES, default="single")
-    parser.add_argument("--functions", type=int, nargs="+", metavar="F", help="default: the table's")
+    parser.add_argument(
+        "--functions", type=int, nargs="+", metavar="F", help="default: the table's"
+    )
     parser.add_argument("--dimensions", type=int, nargs="+", metavar="D", default=[5, 10, 20])
     parser.add_argument("--trials", type=int, default=15)
     options = parser.parse_args()
     table = TABLES[options.table]
     table = table._replace(overrides=(*table.overrides, *options.overrides))
     columns = "median | range | solved | expected"
-    print(f"| f | D | {columns} | BIPOP: {columns} | ratio of medians | of expected |\n|{'---|' * 12}")
+    print(
+        f"| f | D | {columns} | BIPOP: {columns} | ratio of medians | of expected |\n|{'---|' * 12}"
+    )
     for function in options.functions or table.functions:
         for dimension in options.dimensions:
             bipop = published(function, dimension)
             ours = measured(table, function, dimension, options.trials)
-            ratios = f"{ours.median() / bipop.median():.2f} | {ours.expected() / bipop.expected():.2f}"
-            print(f"| f{function} | {dimension} | {ours.row()} | {bipop.row()} | {ratios} |", flush=True)
+            ratios = (
+                f"{ours.median() / bipop.median():.2f} | {ours.expected() / bipop.expected():.2f}"
+            )
+            print(
+                f"| f{function} | {dimension} | {ours.row()} | {bipop.row()} | {ratios} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

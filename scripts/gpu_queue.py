@@ -1,12 +1,12 @@
 """Run a list of commands on the GPUs of this machine, one at a time on each.
 
     python scripts/gpu_queue.py commands.txt                 # a command a line; # begins a comment
-    python scripts/gpu_queue.py --gpus 0,2 commands.txt
-    for s in 0 1 2; do echo "esrun task=breakout resume=auto seed=$s"; done | python scripts/gpu_queue.py -
+    python scripts/gpu_queue.py --gpus 0,2 commands.txt for s in 0 1 2; do echo "esrun task=breakout
+    resume=auto seed=$s"; done | python scripts/gpu_queue.py -
 
-A command sees its GPU alone (CUDA_VISIBLE_DEVICES). One that exits with 75 was interrupted with its state saved: with
-resume=auto in it, the same list typed again goes on. The exit code is the largest of all. Ctrl-C and SIGTERM are
-passed on.
+A command sees its GPU alone (CUDA_VISIBLE_DEVICES). One that exits with 75 was interrupted with its
+state saved: with resume=auto in it, the same list typed again goes on. The exit code is the largest
+of all. Ctrl-C and SIGTERM are passed on.
 """
 
 import argparse
@@ -21,7 +21,8 @@ from pathlib import Path
 
 
 def visible_gpus() -> list[str]:
-    """-> the numbers of this machine's GPUs, as CUDA_VISIBLE_DEVICES or else nvidia-smi names them."""
+    """-> the numbers of this machine's GPUs, as CUDA_VISIBLE_DEVICES or else nvidia-smi names
+    them."""
     if os.environ.get("CUDA_VISIBLE_DEVICES"):
         return os.environ["CUDA_VISIBLE_DEVICES"].split(",")
     query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
@@ -38,12 +39,18 @@ def say(line: str) -> None:
 
 def main() -> int:
     """Work the list off -> the largest exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("commands", help="a file with a command a line, - for standard input")
     parser.add_argument("--gpus", help="numbers separated by commas; all of them if left out")
     options = parser.parse_args()
     text = sys.stdin.read() if options.commands == "-" else Path(options.commands).read_text()
-    commands = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
+    commands = [
+        line.strip()
+        for line in text.splitlines()
+        if line.strip() and not line.strip().startswith("#")
+    ]
     gpus = options.gpus.split(",") if options.gpus else visible_gpus()
     if not gpus:
         parser.error("no GPU found: write --gpus 0,1")
@@ -71,7 +78,9 @@ def main() -> int:
                 return
             say(f"gpu {gpu}: {command}")
             environment = os.environ | {"CUDA_VISIBLE_DEVICES": gpu}
-            process = subprocess.Popen(shlex.split(command), env=environment, start_new_session=True)
+            process = subprocess.Popen(
+                shlex.split(command), env=environment, start_new_session=True
+            )
             running.add(process)
             code = process.wait()
             running.discard(process)

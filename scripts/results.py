@@ -1,4 +1,5 @@
-"""The table of measured results: every row a command, run with seeds 0 to 4, its held-out figure as median and range.
+"""The table of measured results: every row a command, run with seeds 0 to 4, its held-out figure as
+median and range.
 
     python scripts/results.py [ROW ...] [--seeds N] [--folder DIR]
 
@@ -17,7 +18,11 @@ ROWS = {
     "pendulum-openai": ["task=pendulum", "strategy=openai_es"],
     "cartpole": ["task=cartpole", "strategy=openai_es"],
     "acrobot": ["task=acrobot", "strategy=openai_es"],
-    "mountain_car_continuous": ["task=mountain_car_continuous", "strategy=cma_es", "strategy.sigma=0.6"],
+    "mountain_car_continuous": [
+        "task=mountain_car_continuous",
+        "strategy=cma_es",
+        "strategy.sigma=0.6",
+    ],
     "catch": ["task=catch", "strategy=openai_es"],
     "four_rooms": ["task=four_rooms", "strategy=openai_es"],
     "umbrella_chain": ["task=umbrella_chain", "strategy=openai_es"],
@@ -30,7 +35,9 @@ ROWS = {
 
 def main() -> int:
     """Run what is missing, print the table as Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(ROWS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path("outputs/results"))
@@ -42,7 +49,15 @@ def main() -> int:
     for name in options.rows or ROWS:
         folder = (options.folder / name).resolve()
         seeds = f"seed=range({options.seeds})"
-        command = [sys.executable, "-m", "esrun", "-m", *ROWS[name], seeds, f"hydra.sweep.dir={folder}"]
+        command = [
+            sys.executable,
+            "-m",
+            "esrun",
+            "-m",
+            *ROWS[name],
+            seeds,
+            f"hydra.sweep.dir={folder}",
+        ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         found = [json.loads(path.read_text()) for path in sorted(folder.glob("*/summary.json"))]
         means = sorted(summary["eval"]["mean"] for summary in found)

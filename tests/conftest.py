@@ -1,4 +1,5 @@
-"""JAX as the tests need it, set up before anything imports it: two CPU devices, one OpenBLAS thread."""
+"""JAX as the tests need it, set up before anything imports it: two CPU devices, one OpenBLAS
+thread."""
 
 import os
 import subprocess
@@ -7,7 +8,9 @@ from pathlib import Path
 
 os.environ |= {"OPENBLAS_NUM_THREADS": "1", "JAX_NUM_CPU_DEVICES": "2"}
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # what needs two devices fails elsewhere
-os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # what is not the cache's own test neither reads nor writes one
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = (
+    "false"  # what is not the cache's own test neither reads nor writes one
+)
 
 import jax
 import pytest
@@ -23,7 +26,8 @@ jax.devices()  # from here on the number of devices stays, whatever this machine
 
 @pytest.fixture
 def built():
-    """-> (overrides) -> the run that `esrun *overrides` would train; JAX has its precision until the test ends."""
+    """-> (overrides) -> the run that `esrun *overrides` would train; JAX has its precision until
+    the test ends."""
     yield lambda *overrides: build(checked(composed(list(overrides))[0]))
     jax.config.update("jax_enable_x64", False)
 
@@ -47,7 +51,9 @@ def command():
     """-> (arguments) -> the finished command, which must have done what it was asked."""
 
     def run(*arguments):
-        return subprocess.run([sys.executable, "-m", "esrun", *arguments], check=True, capture_output=True, text=True)
+        return subprocess.run(
+            [sys.executable, "-m", "esrun", *arguments], check=True, capture_output=True, text=True
+        )
 
     return run
 
@@ -58,23 +64,41 @@ def wheel(tmp_path_factory):
     built, target = tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("site")
     python = [sys.executable, "-m"]
     subprocess.run(
-        [*python, "build", "--wheel", "--no-isolation", "--outdir", built, ROOT], check=True, capture_output=True
+        [*python, "build", "--wheel", "--no-isolation", "--outdir", built, ROOT],
+        check=True,
+        capture_output=True,
     )
-    pip = [*python, "pip", "install", "--no-deps", "--quiet", "--target", target, *built.glob("*.whl")]
+    pip = [
+        *python,
+        "pip",
+        "install",
+        "--no-deps",
+        "--quiet",
+        "--target",
+        target,
+        *built.glob("*.whl"),
+    ]
     subprocess.run(pip, check=True, capture_output=True)
     return target
 
 
 @pytest.fixture
 def esrun(wheel, tmp_path):
-    """-> (arguments) -> the finished command, run in an empty folder with the wheel before the checkout.
+    """-> (arguments) -> the finished command, run in an empty folder with the wheel before the
+    checkout.
 
     `code` is what Python runs, `folder` where; other keywords are environment variables.
     """
 
     def run(*arguments, code=MAIN, folder=tmp_path, **environment):
         return subprocess.run(
-            [sys.executable, "-P", "-c", code, *arguments],  # -P: like the script, without the working directory
+            [
+                sys.executable,
+                "-P",
+                "-c",
+                code,
+                *arguments,
+            ],  # -P: like the script, without the working directory
             cwd=folder,
             env=os.environ | {"PYTHONPATH": str(wheel), "JAX_PLATFORMS": "cpu"} | environment,
             capture_output=True,
@@ -88,7 +112,8 @@ def esrun(wheel, tmp_path):
 
 @pytest.fixture
 def refused(esrun):
-    """-> (arguments) -> the one line of a command that is refused, which changes nothing below `tmp_path`."""
+    """-> (arguments) -> the one line of a command that is refused, which changes nothing below
+    `tmp_path`."""
 
     def run(*arguments, folder, root, **options):
         before = tree(root)

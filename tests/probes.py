@@ -9,7 +9,8 @@ from esrun.types import Evaluation, Task
 
 
 def make_bandit(*, target: tuple[float, ...], noise: float, episodes: int) -> Task:
-    """Name `target` [k]: the return of output y is 1 - |y - target|^2 + noise N(0, 1), the same noise for every member.
+    """Name `target` [k]: the return of output y is 1 - |y - target|^2 + noise N(0, 1), the same
+    noise for every member.
 
     The input is always 1. The best constant output is `target`, its expected return 1.
     """
@@ -24,12 +25,13 @@ def make_bandit(*, target: tuple[float, ...], noise: float, episodes: int) -> Ta
 
 
 def make_memory(*, delay: int, noise: float, episodes: int) -> Task:
-    """Be shown a bit, name it `delay` steps later: the first input is [bit, 0], the last [0, 1], those between [u, 0].
+    """Be shown a bit, name it `delay` steps later: the first input is [bit, 0], the last [0, 1],
+    those between [u, 0].
 
-    The bit is ±1 and u ~ U(-noise, noise). The last output is the logit of +1 and the return is the probability that
-    it gives to the bit. Every episode is played with either bit and averaged. All that the memoryless can say of +1
-    at the last step it says of -1 too, so its return is 1/2 exactly, for every policy; a memory's comes as near to 1
-    as it likes.
+    The bit is ±1 and u ~ U(-noise, noise). The last output is the logit of +1 and the return is the
+    probability that it gives to the bit. Every episode is played with either bit and averaged. All
+    that the memoryless can say of +1 at the last step it says of -1 too, so its return is 1/2
+    exactly, for every policy; a memory's comes as near to 1 as it likes.
     """
 
     def play(key, policy, member, normalizer):
@@ -44,7 +46,9 @@ def make_memory(*, delay: int, noise: float, episodes: int) -> Task:
                 return carry, (output[0], seen)
 
             _, (logits, seen) = jax.lax.scan(step, policy.initial_carry(), inputs)
-            return jax.nn.sigmoid(bit * logits[-1]), jax.tree.map(lambda x: jnp.sum(x, axis=0), seen)
+            return jax.nn.sigmoid(bit * logits[-1]), jax.tree.map(
+                lambda x: jnp.sum(x, axis=0), seen
+            )
 
         score, seen = jax.vmap(with_bit)(jnp.array([-1.0, 1.0]))
         return jnp.mean(score), jax.tree.map(lambda x: jnp.sum(x, axis=0), seen)
@@ -54,14 +58,21 @@ def make_memory(*, delay: int, noise: float, episodes: int) -> Task:
 
 def _shown(normalizer, x):
     """-> (what the policy sees of input x, the sums for the normaliser or None)."""
-    return (x, None) if normalizer is None else (normalize(normalizer, x), observe(normalizer, x, jnp.bool_(True)))
+    return (
+        (x, None)
+        if normalizer is None
+        else (normalize(normalizer, x), observe(normalizer, x, jnp.bool_(True)))
+    )
 
 
 def _task(input_shape, output_size, episodes, steps, play) -> Task:
-    """The task whose episode is `play(key, policy, member, normalizer)` -> (return, sums seen) and `steps` long."""
+    """The task whose episode is `play(key, policy, member, normalizer)` -> (return, sums seen) and
+    `steps` long."""
 
     def evaluate(keys, policy, members, normalizer):
-        every = jax.vmap(lambda key, member: play(key, policy, member, normalizer), in_axes=(0, None))
+        every = jax.vmap(
+            lambda key, member: play(key, policy, member, normalizer), in_axes=(0, None)
+        )
         returns, seen = jax.vmap(every, in_axes=(None, 0))(keys, members)
         return Evaluation(
             returns=returns,

@@ -37,7 +37,9 @@ def test_thirty_updates_equal_the_algorithm(parents):
     update = jax.jit(lambda state, x, fitness: tell(strategy, state, x, fitness))
     for _ in range(30):
         delta = random.normal(size=(directions, n))
-        solutions = np.stack([mean + nu * delta, mean - nu * delta], axis=1).reshape(2 * directions, n)
+        solutions = np.stack([mean + nu * delta, mean - nu * delta], axis=1).reshape(
+            2 * directions, n
+        )
         rewards = -(solutions**2 * 10 ** np.linspace(0, 1, n)).sum(axis=1)
         pairs = sorted(
             ((rewards[2 * k], rewards[2 * k + 1], delta[k]) for k in range(directions)),
@@ -45,7 +47,9 @@ def test_thirty_updates_equal_the_algorithm(parents):
             reverse=True,
         )[:b]
         sigma_R = np.std([reward for plus, minus, _ in pairs for reward in (plus, minus)])
-        mean = mean + alpha / (b * sigma_R) * sum((plus - minus) * direction for plus, minus, direction in pairs)
+        mean = mean + alpha / (b * sigma_R) * sum(
+            (plus - minus) * direction for plus, minus, direction in pairs
+        )
         state = update(state, solutions, rewards)
     np.testing.assert_allclose(state.mean, mean, rtol=1e-9)
     np.testing.assert_array_equal(state.sigma, nu)
@@ -80,7 +84,9 @@ def test_an_all_equal_generation_moves_nothing(parents):
     strategy = make(3, parents=parents)
     state = fresh(strategy, jnp.array([1.0, 2.0, 3.0]))
     solutions = strategy.ask(jax.random.key(0), state, jnp.arange(16))
-    jax.tree.map(np.testing.assert_array_equal, tell(strategy, state, solutions, jnp.full(16, 3.7)), state)
+    jax.tree.map(
+        np.testing.assert_array_equal, tell(strategy, state, solutions, jnp.full(16, 3.7)), state
+    )
 
 
 @pytest.mark.parametrize("parents", [None, 8])

@@ -1,4 +1,5 @@
-"""BBOB: an independent NumPy version of some functions, written from RR-6829, and what holds for all 24."""
+"""BBOB: an independent NumPy version of some functions, written from RR-6829, and what holds for
+all 24."""
 
 import sys
 
@@ -26,12 +27,16 @@ def float64():
 def fitness(function, points, instance=1.0):
     """-> [m] fitness of points [m, d]."""
     task = make_bbob(function=function, dimension=len(points[0]), instance=instance, episodes=1)
-    policy = make_vector(input_shape=task.input_shape, output_size=task.output_size, low=-4.0, high=4.0)
+    policy = make_vector(
+        input_shape=task.input_shape, output_size=task.output_size, low=-4.0, high=4.0
+    )
     keys = jax.random.split(jax.random.key(0), 1)
-    return np.asarray(task.evaluate(keys, policy, {"~": {"x": jnp.asarray(points, float)}}, None).returns[:, 0])
+    return np.asarray(
+        task.evaluate(keys, policy, {"~": {"x": jnp.asarray(points, float)}}, None).returns[:, 0]
+    )
 
 
-# ---- the definitions, in NumPy ---------------------------------------------------------------------------------------
+# ---- the definitions, in NumPy -------------------------------------------------------------------
 
 
 def powers(base, d):
@@ -89,7 +94,9 @@ def f10(x, x_opt, R, Q):
 
 
 def f15(x, x_opt, R, Q):
-    return rastrigin(R @ (powers(10**0.5, len(x)) * (Q @ asymmetric(oscillated(R @ (x - x_opt)), 0.2))))
+    return rastrigin(
+        R @ (powers(10**0.5, len(x)) * (Q @ asymmetric(oscillated(R @ (x - x_opt)), 0.2)))
+    )
 
 
 def f19(x, x_opt, R, Q):
@@ -109,7 +116,9 @@ def f20(x, x_opt, R, Q):
 
 
 @pytest.mark.parametrize("d", [2, 5, 80])
-@pytest.mark.parametrize("definition", [f1, f2, f3, f5, f8, f9, f10, f15, f19, f20], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "definition", [f1, f2, f3, f5, f8, f9, f10, f15, f19, f20], ids=lambda f: f.__name__
+)
 @pytest.mark.usefixtures("float64")
 def test_fitness_is_minus_the_definition(definition, d):
     function = int(definition.__name__[1:])
@@ -121,7 +130,7 @@ def test_fitness_is_minus_the_definition(definition, d):
     np.testing.assert_allclose(fitness(function, points, 3.0), wanted, rtol=1e-9, atol=1e-12)
 
 
-# ---- what holds for all ----------------------------------------------------------------------------------------------
+# ---- what holds for all --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("function", EVERY)
@@ -155,7 +164,9 @@ def test_rotations_are_orthogonal_and_two(function):
 
 def test_a_sweep_over_instances_compiles_once(built):
     def best(instance):
-        run = built("task=bbob", "task.function=10", "task.dimension=4", f"task.instance={instance}")
+        run = built(
+            "task=bbob", "task.function=10", "task.dimension=4", f"task.instance={instance}"
+        )
         state = run.program.init(run.hyper, jnp.uint32(0))
         state, rows, *_ = run.program.advance(run.hyper, jnp.uint32(0), state, _stop(run.config, 3))
         return float(rows["fitness_best"][2])
@@ -167,7 +178,7 @@ def test_a_sweep_over_instances_compiles_once(built):
     assert len({first, *others}) == 3
 
 
-# ---- the configuration -----------------------------------------------------------------------------------------------
+# ---- the configuration ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

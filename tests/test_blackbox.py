@@ -39,7 +39,9 @@ def fitness(keys, function, points, episodes=1):
     """-> Evaluation of members whose parameters are `points`."""
     d = len(points[0])
     task = make_blackbox(function=function, dimension=d, episodes=episodes)
-    policy = make_vector(input_shape=task.input_shape, output_size=task.output_size, low=-1.0, high=1.0)
+    policy = make_vector(
+        input_shape=task.input_shape, output_size=task.output_size, low=-1.0, high=1.0
+    )
     return task.evaluate(keys(episodes), policy, {"~": {"x": jnp.asarray(points, float)}}, None)
 
 
@@ -56,7 +58,9 @@ def test_fitness_at_the_optimum_is_zero(keys, function):
 @pytest.mark.parametrize("function", sorted(OPTIMA))
 def test_fitness_around_the_optimum_is_negative(keys, function):
     for optimum in OPTIMA[function]:
-        around = np.asarray(optimum) + 0.05 * np.concatenate([np.eye(len(optimum)), -np.eye(len(optimum))])
+        around = np.asarray(optimum) + 0.05 * np.concatenate(
+            [np.eye(len(optimum)), -np.eye(len(optimum))]
+        )
         assert np.max(fitness(keys, function, around).returns) < -1e-3
 
 

@@ -1,4 +1,5 @@
-"""The compile cache: used where it works, harmless where it does not; each step in a Python of its own."""
+"""The compile cache: used where it works, harmless where it does not; each step in a Python of its
+own."""
 
 import json
 import os
@@ -39,7 +40,9 @@ def start(tmp_path):
     """-> (code before the cache is set up, environment) -> (exit code, what the program says)."""
 
     def run(before="", **environment):
-        inherited = {key: value for key, value in os.environ.items() if key != "JAX_ENABLE_COMPILATION_CACHE"}
+        inherited = {
+            key: value for key, value in os.environ.items() if key != "JAX_ENABLE_COMPILATION_CACHE"
+        }
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM.format(before=before)],
             env=inherited | {"XDG_CACHE_HOME": str(tmp_path)} | environment,
@@ -67,7 +70,11 @@ def test_the_second_process_reads_what_the_first_one_compiled(start, tmp_path):
 
 
 def test_the_users_own_settings_stand(start, tmp_path):
-    assert start(JAX_ENABLE_COMPILATION_CACHE="false") | {"result": 0} == {"folder": None, "hits": 0, "result": 0}
+    assert start(JAX_ENABLE_COMPILATION_CACHE="false") | {"result": 0} == {
+        "folder": None,
+        "hits": 0,
+        "result": 0,
+    }
     own = str(tmp_path / "own")
     assert start(JAX_COMPILATION_CACHE_DIR=own)["folder"] == own
     assert not (tmp_path / "esrun").exists()
@@ -103,7 +110,10 @@ def test_where_nothing_can_be_kept_nothing_is(start, tmp_path, home):
         (tmp_path / "esrun").write_text("")
         done = start()
     elif home == "no home":
-        done = start("from pathlib import Path\ndef home(): raise RuntimeError\nPath.home = home", XDG_CACHE_HOME="")
+        done = start(
+            "from pathlib import Path\ndef home(): raise RuntimeError\nPath.home = home",
+            XDG_CACHE_HOME="",
+        )
     else:
         done = start(
             "import resource, signal\n"

@@ -10,7 +10,11 @@ from safetensors.numpy import save_file
 
 from esrun.runs.checkpoint import Checkpoint, DamagedError, digest, found, load, newest, save
 
-STATE = {"mean": np.arange(6, dtype=np.float32), "deep": (np.float32(0.5), np.array([1, 2], np.uint32)), "none": None}
+STATE = {
+    "mean": np.arange(6, dtype=np.float32),
+    "deep": (np.float32(0.5), np.array([1, 2], np.uint32)),
+    "none": None,
+}
 
 
 def written(folder, generation, keep=3, state=STATE):
@@ -37,7 +41,9 @@ def test_every_flipped_bit_is_noticed(tmp_path):
     path = written(tmp_path, 3)
     content = path.read_bytes()
     for position in range(0, len(content), 7):
-        path.write_bytes(content[:position] + bytes([content[position] ^ 4]) + content[position + 1 :])
+        path.write_bytes(
+            content[:position] + bytes([content[position] ^ 4]) + content[position + 1 :]
+        )
         with pytest.raises(DamagedError):
             load(path, STATE)
 
@@ -95,7 +101,12 @@ def test_a_file_larger_than_the_state_is_refused_unread(tmp_path):
 
 @pytest.mark.parametrize(
     "header",
-    [b"[]", b"{}", b'{"a": {"dtype": "F32", "shape": [99999999999], "data_offsets": [0, 4]}}', b"\xff" * 30],
+    [
+        b"[]",
+        b"{}",
+        b'{"a": {"dtype": "F32", "shape": [99999999999], "data_offsets": [0, 4]}}',
+        b"\xff" * 30,
+    ],
     ids=["list", "empty", "huge", "noise"],
 )
 def test_a_hostile_header_with_a_right_digest_is_refused(tmp_path, header):

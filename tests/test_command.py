@@ -23,8 +23,16 @@ def test_a_run_leaves_its_folder_as_documented(esrun, tmp_path):
         "peak_memory_bytes", "predicted_memory_bytes",
     }  # fmt: skip
     assert set(summary["eval"]) == {"mean", "std", "ci95", "episodes"}
-    assert (summary["status"], summary["stop_reason"], summary["task"]) == ("done", "generations", "pendulum")
-    assert (summary["generations"], summary["evaluations"], summary["env_steps"]) == (12, 96, 96 * 20)
+    assert (summary["status"], summary["stop_reason"], summary["task"]) == (
+        "done",
+        "generations",
+        "pendulum",
+    )
+    assert (summary["generations"], summary["evaluations"], summary["env_steps"]) == (
+        12,
+        96,
+        96 * 20,
+    )
     assert summary["num_params"] == 3 * 4 + 4 + 4 + 1
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["eval_mean"] == summary["eval"]["mean"]
@@ -41,10 +49,18 @@ def test_a_run_leaves_its_folder_as_documented(esrun, tmp_path):
 def test_a_sweep_runs_every_job_and_compiles_once(esrun, tmp_path):
     done = esrun("-m", *TINY, "generations=2", "seed=range(2)", "strategy.sigma=0.2,0.4")
     assert done.returncode == 0, done.stderr
-    summaries = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("multirun/*/*/*/summary.json"))]
+    summaries = [
+        json.loads(path.read_text())
+        for path in sorted(tmp_path.glob("multirun/*/*/*/summary.json"))
+    ]
     assert len(summaries) == 4
     assert [summary["seed"] for summary in summaries] == [0, 0, 1, 1]
-    assert [summary["compile_seconds"] > 0.2 for summary in summaries] == [True, False, False, False]
+    assert [summary["compile_seconds"] > 0.2 for summary in summaries] == [
+        True,
+        False,
+        False,
+        False,
+    ]
     assert len({summary["eval"]["mean"] for summary in summaries}) == 4
 
 
@@ -142,7 +158,10 @@ def test_help_and_list_show_the_choices_without_jax(esrun):
 
 
 def test_tab_completion_knows_groups_and_keys(esrun):
-    for typed, offered in (("esrun task=pend", "task=pendulum"), ("esrun strategy.sig", "strategy.sigma=")):
+    for typed, offered in (
+        ("esrun task=pend", "task=pendulum"),
+        ("esrun strategy.sig", "strategy.sigma="),
+    ):
         done = esrun("-sc", "query=bash", COMP_LINE=typed, COMP_POINT=str(len(typed)))
         assert done.stdout.split() == [offered]
 

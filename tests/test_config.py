@@ -1,4 +1,5 @@
-"""Configurations: what is wrong gets one line with a remedy; what is right is taken apart and put together again."""
+"""Configurations: what is wrong gets one line with a remedy; what is right is taken apart and put
+together again."""
 
 import pytest
 
@@ -24,7 +25,10 @@ WRONG = {
     "strategy.sigma=wide": ["strategy.sigma must be a number", "got 'wide'", "strategy.sigma=0.3"],
     "strategy.sigma=0": ["strategy.sigma must be greater than 0", "got 0", "write for example"],
     "strategy.sigma=nan": ["strategy.sigma must be"],
-    "strategy.parents=101": ["strategy.parents must be at most strategy.population_size", "write strategy.parents=50"],
+    "strategy.parents=101": [
+        "strategy.parents must be at most strategy.population_size",
+        "write strategy.parents=50",
+    ],
     "strategy.population_size=many": ["strategy.population_size must be 'auto' or an integer"],
     "policy.hidden=64": ["policy.hidden must be a list", "got 64"],
     "policy.hidden=[8,x]": ["policy.hidden", "must be an integer", "got 'x'"],
@@ -34,8 +38,14 @@ WRONG = {
     "seed=4294967296": ["seed must be less than 4294967296"],
     "generations=1.5": ["generations must be an integer", "got 1.5"],
     "eval.episodes=1": ["eval.episodes must be greater than or equal to 2"],
-    "task.env=Pendulm-v1": ["task.env must be an environment of gymnax", "did you mean Pendulum-v1?"],
-    "task.env=CartPole-v1": ["task.env_params.max_speed is not a parameter of CartPole-v1", "write task=cartpole"],
+    "task.env=Pendulm-v1": [
+        "task.env must be an environment of gymnax",
+        "did you mean Pendulum-v1?",
+    ],
+    "task.env=CartPole-v1": [
+        "task.env_params.max_speed is not a parameter of CartPole-v1",
+        "write task=cartpole",
+    ],
     "task.env_params.g=heavy": ["task.env_params.g must be", "got 'heavy'"],
     "task.episode_length=0": ["task.episode_length must be greater than or equal to 1"],
     "policy=cnn": ["policy=cnn needs an image-like input", "write policy=mlp"],
@@ -57,11 +67,23 @@ def test_a_wrong_value_gets_one_line_with_the_remedy(override):
 @pytest.mark.parametrize(
     ("overrides", "parts"),
     [
-        (["strategy=openai_es", "strategy.population_size=101"], ["must be even", "strategy.population_size=102"]),
-        (["strategy=pgpe", "strategy.population_size=101"], ["must be even", "strategy.population_size=102"]),
-        (["strategy=ars", "strategy.parents=129"], ["at most half", "129 parents of 128", "strategy.parents=128"]),
+        (
+            ["strategy=openai_es", "strategy.population_size=101"],
+            ["must be even", "strategy.population_size=102"],
+        ),
+        (
+            ["strategy=pgpe", "strategy.population_size=101"],
+            ["must be even", "strategy.population_size=102"],
+        ),
+        (
+            ["strategy=ars", "strategy.parents=129"],
+            ["at most half", "129 parents of 128", "strategy.parents=128"],
+        ),
         (["task=sphere", "policy=mlp"], ["needs policy=vector", "write policy=vector"]),
-        (["task=himmelblau", "task.dimension=3"], ["task.dimension must be 2", "write task.dimension=2"]),
+        (
+            ["task=himmelblau", "task.dimension=3"],
+            ["task.dimension must be 2", "write task.dimension=2"],
+        ),
         (["task=sine", "policy=cnn"], ["image-like", "write policy=mlp"]),
         (["task=gymnax"], ["env must be given"]),
     ],
@@ -74,7 +96,9 @@ def test_two_settings_that_contradict_each_other_get_one_line(overrides, parts):
 
 
 def test_the_remedy_is_the_default_of_the_option_in_use():
-    assert complaint("strategy=openai_es", "strategy.sigma=wide").endswith("write for example strategy.sigma=0.1")
+    assert complaint("strategy=openai_es", "strategy.sigma=wide").endswith(
+        "write for example strategy.sigma=0.1"
+    )
 
 
 @pytest.mark.parametrize("experiment", options("experiment"))
@@ -102,7 +126,12 @@ def test_floats_are_numbers_and_everything_else_is_structure():
     tree = {"a": 1.5, "b": {"c": 2, "d": [1.0, 2.0], "e": [3], "f": True}, "g": None, "h": "x"}
     structure, numbers = split(tree)
     assert numbers == {"a": 1.5, "b": {"d": [1.0, 2.0]}}
-    assert structure == {"a": None, "b": {"c": 2, "d": None, "e": [3], "f": True}, "g": None, "h": "x"}
+    assert structure == {
+        "a": None,
+        "b": {"c": 2, "d": None, "e": [3], "f": True},
+        "g": None,
+        "h": "x",
+    }
     assert joined(structure, numbers) == tree
 
 

@@ -8,7 +8,9 @@ import pytest
 
 def python(code):
     """-> what a fresh Python prints."""
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
@@ -33,7 +35,10 @@ def test_gymnax_loads_no_plotting_before_something_is_drawn():
         ("import part; import part as again", "unloaded 7 loaded"),
         ("from part import value", "loaded 7 loaded"),
         ("import whole", "unloaded 7 loaded"),
-        ("import sys; sys.path.append(sys.argv[0]); import whole.inner as part", "unloaded 7 loaded"),
+        (
+            "import sys; sys.path.append(sys.argv[0]); import whole.inner as part",
+            "unloaded 7 loaded",
+        ),
     ],
 )
 def test_a_deferred_module_loads_at_its_first_use(tmp_path, first, expected):

@@ -21,11 +21,20 @@ INIT = {"init": "lecun_normal", "init_scale": 1.0, "bias": True}
 NETWORKS = {
     "mlp": make_mlp(input_shape=(3,), output_size=2, hidden=[5, 4], activation="tanh", **INIT),
     "cnn": make_cnn(
-        input_shape=(4, 4, 2), output_size=2, channels=[3], kernel=2, stride=1, hidden=[4], activation="relu", **INIT
+        input_shape=(4, 4, 2),
+        output_size=2,
+        channels=[3],
+        kernel=2,
+        stride=1,
+        hidden=[4],
+        activation="relu",
+        **INIT,
     ),
     "gru": make_rnn(input_shape=(3,), output_size=2, cell="gru", hidden=[4], activation="tanh"),
     "lstm": make_rnn(input_shape=(3,), output_size=2, cell="lstm", hidden=[4], activation="tanh"),
-    "vanilla": make_rnn(input_shape=(3,), output_size=2, cell="vanilla", hidden=[4], activation="tanh"),
+    "vanilla": make_rnn(
+        input_shape=(3,), output_size=2, cell="vanilla", hidden=[4], activation="tanh"
+    ),
 }
 
 
@@ -52,7 +61,10 @@ def written_out(solutions, params, rank):
                 rest = rest[leaf.size :]
             else:
                 i, o = leaf.size // leaf.shape[-1], leaf.shape[-1]
-                a, b = rest[: i * rank].reshape(i, rank), rest[i * rank : (i + o) * rank].reshape(o, rank)
+                a, b = (
+                    rest[: i * rank].reshape(i, rank),
+                    rest[i * rank : (i + o) * rank].reshape(o, rank),
+                )
                 leaves.append((a @ b.T).ravel() / math.sqrt(rank))
                 rest = rest[(i + o) * rank :]
         assert not len(rest)
@@ -76,9 +88,13 @@ def test_networks_and_updates_equal_those_of_perturbations_written_out(network, 
     express = strategy.express(state)
     for member in (0, 5):
         low, carry = policy.apply(express(solutions[member]), policy.initial_carry(), x)
-        full, expected = policy.apply(unravel(mean + state.sigma * E[member]), policy.initial_carry(), x)
+        full, expected = policy.apply(
+            unravel(mean + state.sigma * E[member]), policy.initial_carry(), x
+        )
         np.testing.assert_allclose(low, full, rtol=1e-9, atol=1e-12)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), carry, expected)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), carry, expected
+        )
 
     plain = make_openai_es(n=len(mean), **options("openai_es"))
     fitness = jax.random.normal(jax.random.key(3), (12,))
@@ -90,10 +106,16 @@ def test_networks_and_updates_equal_those_of_perturbations_written_out(network, 
 def test_an_entry_of_the_perturbation_has_variance_one():
     params = {"w": jnp.zeros((20, 30)), "b": jnp.zeros(30)}
     mean, unravel = ravel_pytree(params)
-    strategy = make_eggroll(n=630, unravel=unravel, **options("eggroll", rank=2, population_size=2000))
-    E = written_out(strategy.ask(jax.random.key(1), fresh(strategy, mean), jnp.arange(2000)), params, 2)
+    strategy = make_eggroll(
+        n=630, unravel=unravel, **options("eggroll", rank=2, population_size=2000)
+    )
+    E = written_out(
+        strategy.ask(jax.random.key(1), fresh(strategy, mean), jnp.arange(2000)), params, 2
+    )
     np.testing.assert_allclose(E.var(axis=0).mean(), 1, atol=0.01)
-    assert 4 < (E[:, 40:] ** 4).mean() < 7.5  # 3 (r + 2) / r = 6: no Gaussian, whose fourth moment is 3
+    assert (
+        4 < (E[:, 40:] ** 4).mean() < 7.5
+    )  # 3 (r + 2) / r = 6: no Gaussian, whose fourth moment is 3
 
 
 def test_wide_layers_share_one_product_with_the_base():

@@ -14,7 +14,12 @@ from esrun.training.loop import train
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
 NAMED = environments()
-ENDS_ITSELF = {"Catch-bsuite": 9, "MemoryChain-bsuite": 6, "SimpleBandit-bsuite": 1, "UmbrellaChain-bsuite": 10}
+ENDS_ITSELF = {
+    "Catch-bsuite": 9,
+    "MemoryChain-bsuite": 6,
+    "SimpleBandit-bsuite": 1,
+    "UmbrellaChain-bsuite": 10,
+}
 """Steps after which an environment ends by itself, long before gymnax's limit."""
 
 
@@ -51,8 +56,16 @@ def test_episodes_are_as_long_as_gymnax_lets_them_be(env):
 
 @pytest.mark.parametrize("env", ENDS_ITSELF)
 def test_no_episode_would_go_on_longer(env, keys):
-    task = make_gymnax(env=env, env_params={}, episodes=4, episode_length=ENDS_ITSELF[env] + 30, action="clip")
-    options = {"hidden": [], "activation": "relu", "init": "normal", "init_scale": 1.0, "bias": True}
+    task = make_gymnax(
+        env=env, env_params={}, episodes=4, episode_length=ENDS_ITSELF[env] + 30, action="clip"
+    )
+    options = {
+        "hidden": [],
+        "activation": "relu",
+        "init": "normal",
+        "init_scale": 1.0,
+        "bias": True,
+    }
     policy = make_mlp(input_shape=task.input_shape, output_size=task.output_size, **options)
     members = jax.vmap(policy.init)(keys(3))
     steps = jax.jit(lambda members: task.evaluate(keys(4), policy, members, None).steps)(members)
@@ -68,7 +81,8 @@ def test_image_like_are_those_with_a_height_and_a_width(env):
 
 @pytest.mark.parametrize("env", NAMED)
 def test_trains(env, built):
-    """Three generations of four members, one short episode each, by the environment's own option and its policy."""
+    """Three generations of four members, one short episode each, by the environment's own option
+    and its policy."""
     length = min(NAMED[env]["episode_length"], 12)
     run = built(
         f"task={NAMED[env]['option']}",
@@ -79,12 +93,18 @@ def test_trains(env, built):
         "eval.episodes=2",
         "generations=3",
     )
-    assert (run.config.policy.name == "cnn") == (len(run.program.parts(run.hyper).task.input_shape) == 3)
+    assert (run.config.policy.name == "cnn") == (
+        len(run.program.parts(run.hyper).task.input_shape) == 3
+    )
     reports = []
     outcome = train(run.program, run.hyper, run.config, reports.append)
     rows = [row for progress in reports for row in progress.rows]
     assert [row["generation"] for row in rows] == [1, 2, 3]
-    assert (outcome.reason, outcome.progress.generation, int(outcome.state.generation)) == ("generations", 3, 3)
+    assert (outcome.reason, outcome.progress.generation, int(outcome.state.generation)) == (
+        "generations",
+        3,
+        3,
+    )
     assert np.isfinite(outcome.score.mean)
     assert outcome.score.episodes == 2
     assert sum(row["non_finite"] for row in rows) == 0

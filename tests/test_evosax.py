@@ -1,4 +1,5 @@
-"""evosax's algorithms behind esrun's interface: the numbers of evosax's own loop, all the names, and refusals."""
+"""evosax's algorithms behind esrun's interface: the numbers of evosax's own loop, all the names,
+and refusals."""
 
 import sys
 from typing import get_args
@@ -20,7 +21,9 @@ from esrun.strategies.evosax import make_evosax
 
 NAMES = sorted(get_args(EvosaxName))
 N, P = 5, 8
-pytestmark = pytest.mark.filterwarnings("ignore:optax.global_norm is deprecated")  # evosax calls it in ClipUp
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:optax.global_norm is deprecated"
+)  # evosax calls it in ClipUp
 
 
 def make(name, n=N, **changes):
@@ -53,7 +56,9 @@ def trained(name, generations=3):
     """-> the state after some generations of maximising -f."""
     strategy = make(name)
     begin = fresh(strategy, jnp.zeros(N))
-    return jax.lax.scan(lambda state, _: (step(strategy, state), None), begin, None, length=generations)[0]
+    return jax.lax.scan(
+        lambda state, _: (step(strategy, state), None), begin, None, length=generations
+    )[0]
 
 
 def test_the_names_are_those_of_evosax():
@@ -65,10 +70,17 @@ def test_every_algorithm_traces_to_a_state_that_keeps_its_types(name):
     # a scan refuses a state that changes its types or shapes
     state = jax.eval_shape(lambda: trained(name))
     assert (state.mean.shape, state.sigma.shape) == ((N,), ())
-    assert {leaf.dtype.name for leaf in jax.tree.leaves(state)} <= {"float32", "int32", "uint32", "bool"}
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(state)} <= {
+        "float32",
+        "int32",
+        "uint32",
+        "bool",
+    }
 
 
-@pytest.mark.parametrize("name", ["GradientlessDescent", "LGA", "PGPE", "PSO", "RandomSearch", "SV_CMA_ES"])
+@pytest.mark.parametrize(
+    "name", ["GradientlessDescent", "LGA", "PGPE", "PSO", "RandomSearch", "SV_CMA_ES"]
+)
 @pytest.mark.usefixtures("quick_to_compile")
 def test_three_generations_climb(name):
     state = jax.jit(lambda: trained(name))()
@@ -79,22 +91,33 @@ def test_three_generations_climb(name):
 def keys(generations):
     """-> (init, first population, [(ask, tell)]) as the strategy derives them."""
     init_key, first_key, key = jax.random.split(jax.random.key(0), 3)
-    return init_key, first_key, [jax.random.split(jax.random.fold_in(key, g)) for g in range(generations)]
+    return (
+        init_key,
+        first_key,
+        [jax.random.split(jax.random.fold_in(key, g)) for g in range(generations)],
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "constructor", "replaced"),
-    [("Open_ES", {"std_schedule": optax.constant_schedule(0.1)}, {}), ("CMA_ES", {}, {"std_init": 0.1})],
+    [
+        ("Open_ES", {"std_schedule": optax.constant_schedule(0.1)}, {}),
+        ("CMA_ES", {}, {"std_init": 0.1}),
+    ],
 )
 def test_a_distribution_goes_the_way_of_evosaxs_own_loop(name, constructor, replaced):
     with jax.enable_x64(True):
-        theirs = evosax.algorithms.algorithms[name](population_size=P, solution=jnp.zeros(N), **constructor)
+        theirs = evosax.algorithms.algorithms[name](
+            population_size=P, solution=jnp.zeros(N), **constructor
+        )
         params = theirs.default_params.replace(**replaced)
         init, _, rest = keys(5)
         expected = theirs.init(init, jnp.zeros(N), params)
         for ask_key, tell_key in rest:
             population, expected = theirs.ask(ask_key, expected, params)
-            expected, _ = theirs.tell(tell_key, population, jax.vmap(f)(population), expected, params)
+            expected, _ = theirs.tell(
+                tell_key, population, jax.vmap(f)(population), expected, params
+            )
 
         strategy = make(name)
         state, ours = first(strategy), jax.jit(lambda state: step(strategy, state))
@@ -111,14 +134,20 @@ def test_a_distribution_goes_the_way_of_evosaxs_own_loop(name, constructor, repl
 )
 def test_a_population_goes_the_way_of_evosaxs_own_loop(name, constructor):
     with jax.enable_x64(True):
-        theirs = evosax.algorithms.algorithms[name](population_size=P, solution=jnp.zeros(N), **constructor)
+        theirs = evosax.algorithms.algorithms[name](
+            population_size=P, solution=jnp.zeros(N), **constructor
+        )
         params = theirs.default_params
         _, first_key, rest = keys(6)
         population = 0.1 * jax.random.normal(first_key, (P, N))
-        expected = theirs.init(rest[0][1], population, jax.vmap(f)(population), params)  # the first generation
+        expected = theirs.init(
+            rest[0][1], population, jax.vmap(f)(population), params
+        )  # the first generation
         for ask_key, tell_key in rest[1:]:
             population, expected = theirs.ask(ask_key, expected, params)
-            expected, _ = theirs.tell(tell_key, population, jax.vmap(f)(population), expected, params)
+            expected, _ = theirs.tell(
+                tell_key, population, jax.vmap(f)(population), expected, params
+            )
 
         strategy = make(name)
         state, ours = first(strategy), jax.jit(lambda state: step(strategy, state))
@@ -134,7 +163,9 @@ def test_a_member_has_the_same_bits_in_any_company(name):
     state, ask = first(strategy, 33), jax.jit(strategy.ask)
     whole = np.asarray(ask(jax.random.key(9), state, jnp.arange(50)))
     for members in ([0], [7, 8, 9], list(range(25, 50))):
-        np.testing.assert_array_equal(ask(jax.random.key(9), state, jnp.asarray(members)), whole[members])
+        np.testing.assert_array_equal(
+            ask(jax.random.key(9), state, jnp.asarray(members)), whole[members]
+        )
 
 
 @pytest.mark.parametrize("name", ["CMA_ES", "SimpleGA"])
@@ -149,7 +180,10 @@ def test_a_failed_evaluation_counts_as_the_worst(name):
 
 def test_sigma_params_optimizer_and_options_reach_evosax():
     state = first(make("PGPE", sigma=0.25))
-    assert (float(state.sigma), float(first(make("PGPE", params={"std_init": 0.5})).sigma)) == (0.25, 0.5)
+    assert (float(state.sigma), float(first(make("PGPE", params={"std_init": 0.5})).sigma)) == (
+        0.25,
+        0.5,
+    )
     # a step of plain gradient descent is ten times as long with ten times the learning rate
     short, long = (
         jax.jit(step, static_argnums=0)(s, first(s)).mean
@@ -178,10 +212,17 @@ def complaint(*overrides, until=checked):
 
 def test_what_the_schema_refuses():
     for overrides, parts in {
-        ("strategy.name=Open_SE",): ["strategy.name must be a registered strategy", "did you mean Open_ES", "PGPE"],
+        ("strategy.name=Open_SE",): [
+            "strategy.name must be a registered strategy",
+            "did you mean Open_ES",
+            "PGPE",
+        ],
         ("strategy.sigma=0",): ["strategy.sigma must be greater than 0"],
         ("strategy.optimizer=adam",): ["must be given together", "strategy.learning_rate=0.01"],
-        ("+strategy.options.params_path=x.pkl",): ["strategy.options.params_path must be", "got 'x.pkl'"],
+        ("+strategy.options.params_path=x.pkl",): [
+            "strategy.options.params_path must be",
+            "got 'x.pkl'",
+        ],
     }.items():
         line = complaint(*overrides, until=lambda config: None)
         assert all(part in line for part in parts), line
@@ -189,11 +230,21 @@ def test_what_the_schema_refuses():
 
 def test_what_evosax_refuses():
     for overrides, parts in {
-        ("strategy.name=Open_ES", "strategy.population_size=9"): ["Open_ES refuses", "must be even"],
-        ("strategy.name=PGPE", "+strategy.params.std_rl=0.1"): ["strategy.params of PGPE", "did you mean std_lr"],
-        ("strategy.name=LES", "+strategy.options.params_path=1"): ["strategy.options of LES must be of none"],
+        ("strategy.name=Open_ES", "strategy.population_size=9"): [
+            "Open_ES refuses",
+            "must be even",
+        ],
+        ("strategy.name=PGPE", "+strategy.params.std_rl=0.1"): [
+            "strategy.params of PGPE",
+            "did you mean std_lr",
+        ],
+        ("strategy.name=LES", "+strategy.options.params_path=1"): [
+            "strategy.options of LES must be of none"
+        ],
         ("strategy.name=SV_CMA_ES",): ["strategy.options.num_populations", "got 100 and None"],
-        ("strategy.name=PSO", "strategy.optimizer=adam", "strategy.learning_rate=1e-2"): ["takes none, got adam"],
+        ("strategy.name=PSO", "strategy.optimizer=adam", "strategy.learning_rate=1e-2"): [
+            "takes none, got adam"
+        ],
     }.items():
         line = complaint(*overrides, until=build)
         assert all(part in line for part in parts), line

@@ -1,4 +1,5 @@
-"""`esrun explain`: figures by hand, warnings with the alternative, nothing left behind and nothing compiled."""
+"""`esrun explain`: figures by hand, warnings with the alternative, nothing left behind and nothing
+compiled."""
 
 import json
 import os
@@ -61,7 +62,10 @@ def test_slices_are_those_that_a_run_would_make(explained):
     auto, cost = explained(*wide), explained(*wide, "runtime.population_chunk=44")
     n = 7 * 1024 + 1024 + 1024 * 1024 + 1024 + 1024 + 1
     assert cost["num_params"] == n
-    assert (auto["slices"], auto["members_per_slice"]) == (22, 6)  # 2^25 // 4 n = 7 members at most, 64 pairs a device
+    assert (auto["slices"], auto["members_per_slice"]) == (
+        22,
+        6,
+    )  # 2^25 // 4 n = 7 members at most, 64 pairs a device
     assert (cost["slices"], cost["members_per_slice"]) == (3, 44)
     assert cost["slice_bytes"] == 44 * n * 4
     # the mean and Adam's two moments before and after, and a slice
@@ -82,18 +86,32 @@ def test_nothing_is_compiled_but_what_python_asks_of_single_numbers_and_no_folde
     assert compiling._longest < 1
     assert not list(tmp_path.iterdir())
     shown = capsys.readouterr().out
-    for part in ("30,000 parameters", "sep_cma_es, 100 members", "up to 20,000 env steps", "at least"):
+    for part in (
+        "30,000 parameters",
+        "sep_cma_es, 100 members",
+        "up to 20,000 env steps",
+        "at least",
+    ):
         assert part in shown
 
 
 WARNINGS = {
-    "will not fit": (["task=sphere", "task.dimension=100000", "strategy=cma_es"], ["strategy=sep_cma_es", "GiB"]),
+    "will not fit": (
+        ["task=sphere", "task.dimension=100000", "strategy=cma_es"],
+        ["strategy=sep_cma_es", "GiB"],
+    ),
     "updates matrices of 5000 x 5000": (
         ["task=sphere", "task.dimension=5000", "strategy=cma_es"],
         ["95.4 MiB each", "strategy=sep_cma_es"],
     ),
-    "finer than float32": (["task=sphere", "stop.fitness=-1e-8"], ["write runtime.precision=float64"]),
-    "held-out evaluation plays": (["task=sphere", "eval.every=1"], ["25600 episodes", "20000", "eval.every"]),
+    "finer than float32": (
+        ["task=sphere", "stop.fitness=-1e-8"],
+        ["write runtime.precision=float64"],
+    ),
+    "held-out evaluation plays": (
+        ["task=sphere", "eval.every=1"],
+        ["25600 episodes", "20000", "eval.every"],
+    ),
     "places stay empty": (
         [
             *SINE,
@@ -119,7 +137,9 @@ def test_what_is_hopeless_or_unwise_is_said_with_the_alternative(part, explained
 
 
 def test_a_strategy_linear_in_n_and_a_reachable_target_get_no_warning(explained):
-    assert explained("task=sphere", "task.dimension=100000", "strategy=sep_cma_es")["warnings"] == []
+    assert (
+        explained("task=sphere", "task.dimension=100000", "strategy=sep_cma_es")["warnings"] == []
+    )
     assert explained("task=sphere", "stop.fitness=-1e-3")["warnings"] == []
 
 
@@ -140,5 +160,10 @@ def test_a_wrong_configuration_is_one_line(overrides, part, capsys):
 
 
 def test_the_memory_of_this_machine_is_known():
-    assert 2**28 < memory.available() <= memory.machine() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert (
+        2**28
+        < memory.available()
+        <= memory.machine()
+        <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    )
     assert 2**26 < memory.resident() <= memory.most_resident() + 2**24

@@ -43,7 +43,9 @@ def project(tmp_path):
     ],
     ids=lambda x: " ".join(x) if isinstance(x, list) else "",
 )
-def test_a_folder_that_holds_something_else_is_refused(refused, tmp_path, project, words, inside, record, wrong):
+def test_a_folder_that_holds_something_else_is_refused(
+    refused, tmp_path, project, words, inside, record, wrong
+):
     if not record:
         (project / "run.json").unlink()
     refused(*TINY, *words, *wrong, folder=project if inside else tmp_path, root=tmp_path)
@@ -54,7 +56,9 @@ def test_resume_of_another_programs_folder_is_refused(refused, tmp_path, project
     assert "run.json" in refused("resume", ".", folder=project, root=tmp_path)
 
 
-@pytest.mark.parametrize("content", ["x", "", "{", "[]", "null", '{"config": 3}', '{"versions": {"esrun": "1"}}'])
+@pytest.mark.parametrize(
+    "content", ["x", "", "{", "[]", "null", '{"config": 3}', '{"versions": {"esrun": "1"}}']
+)
 def test_a_run_json_that_is_none_makes_no_run_folder(tmp_path, content):
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(ConfigError, match=r"run\.json"):
@@ -62,7 +66,17 @@ def test_a_run_json_that_is_none_makes_no_run_folder(tmp_path, content):
 
 
 @pytest.mark.parametrize(
-    "names", [["thesis.txt"], ["sub/"], [".git/"], [".lock", "x"], [".hydra/"], ["esrun.log"], ["x.partial"]], ids=str
+    "names",
+    [
+        ["thesis.txt"],
+        ["sub/"],
+        [".git/"],
+        [".lock", "x"],
+        [".hydra/"],
+        ["esrun.log"],
+        ["x.partial"],
+    ],
+    ids=str,
 )
 def test_a_single_foreign_thing_is_enough(tmp_path, names):
     for name in names:
@@ -107,7 +121,9 @@ def test_a_path_where_no_folder_can_be_gets_one_line(tmp_path, path, complaint):
 def test_only_what_was_made_is_unmade_and_only_if_it_is_empty(tmp_path):
     (tmp_path / "mine").mkdir()
     made = make(tmp_path / "mine" / "a" / "b")
-    assert made == Made(tmp_path / "mine" / "a" / "b", (tmp_path / "mine" / "a" / "b", tmp_path / "mine" / "a"))
+    assert made == Made(
+        tmp_path / "mine" / "a" / "b", (tmp_path / "mine" / "a" / "b", tmp_path / "mine" / "a")
+    )
     (tmp_path / "mine" / "a" / "note").write_text("x")
     made.unmake()
     assert tree(tmp_path).keys() == {"mine", "mine/a", "mine/a/note"}
@@ -144,7 +160,12 @@ def test_a_sweep_goes_on_in_its_own_folder_and_the_users_notes_stay(esrun, tmp_p
     done = esrun(*words, "generations=4", "checkpoint.keep=1", "checkpoint.every=1")
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "sweep" / "0" / "checkpoints").glob("0*.safetensors"))) == 1
-    for path in ("notes.txt", "0/notes.txt", "0/checkpoints/best.partial", "0/checkpoints/best.safetensors"):
+    for path in (
+        "notes.txt",
+        "0/notes.txt",
+        "0/checkpoints/best.partial",
+        "0/checkpoints/best.safetensors",
+    ):
         assert (tmp_path / "sweep" / path).read_text() == "mine"
 
 

@@ -11,15 +11,27 @@ import pytest
 from esrun.runs.git import commit
 from esrun.runs.loggers import make_wandb
 
-MINE = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false", "-c", "protocol.file.allow=always"]
+MINE = [
+    "-c",
+    "user.name=a",
+    "-c",
+    "user.email=a@b",
+    "-c",
+    "commit.gpgsign=false",
+    "-c",
+    "protocol.file.allow=always",
+]
 
 
 @pytest.fixture
 def git(tmp_path):
-    """-> (words, folder) -> what git says; a repository of two commits, `tmp_path / "work"`, is there."""
+    """-> (words, folder) -> what git says; a repository of two commits, `tmp_path / "work"`, is
+    there."""
 
     def run(*words, folder=tmp_path / "work"):
-        return subprocess.run(["git", *MINE, *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+        return subprocess.run(
+            ["git", *MINE, *words], cwd=folder, check=True, capture_output=True, text=True
+        ).stdout
 
     (tmp_path / "work" / "deep" / "er").mkdir(parents=True)
     run("init", "--initial-branch=main")
@@ -47,7 +59,9 @@ def test_it_is_the_commit_that_git_tells(git, tmp_path, state):
 
 def test_work_trees_and_submodules_have_a_commit_of_their_own(git, tmp_path):
     git("worktree", "add", "-b", "other", str(tmp_path / "tree"), "HEAD~1")
-    assert commit(tmp_path / "tree") == git("rev-parse", "HEAD~1").strip() != commit(tmp_path / "work")
+    assert (
+        commit(tmp_path / "tree") == git("rev-parse", "HEAD~1").strip() != commit(tmp_path / "work")
+    )
     git("init", str(tmp_path / "outer"))
     git("submodule", "add", str(tmp_path / "work"), "inner", folder=tmp_path / "outer")
     assert commit(tmp_path / "outer" / "inner") == git("rev-parse", "HEAD").strip()
@@ -58,7 +72,14 @@ def test_outside_of_a_repository_and_in_a_broken_one_there_is_none(tmp_path):
     assert commit(tmp_path) is None
     (tmp_path / ".git").mkdir()
     assert commit(tmp_path) is None
-    for head in (b"", b"ref: refs/heads/none", b"ref: ../../../../etc/passwd", b"\xff" * 10, b"0" * 10_000, b"x" * 40):
+    for head in (
+        b"",
+        b"ref: refs/heads/none",
+        b"ref: ../../../../etc/passwd",
+        b"\xff" * 10,
+        b"0" * 10_000,
+        b"x" * 40,
+    ):
         (tmp_path / ".git" / "HEAD").write_bytes(head)
         assert commit(tmp_path) is None
     (tmp_path / ".git" / "HEAD").unlink()

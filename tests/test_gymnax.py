@@ -1,4 +1,5 @@
-"""gymnax environments as tasks: a rollout is a plain Python loop, whatever happens at an episode's end."""
+"""gymnax environments as tasks: a rollout is a plain Python loop, whatever happens at an episode's
+end."""
 
 import gymnax
 import jax
@@ -16,7 +17,7 @@ from esrun.types import Policy
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
-# ---- environments whose returns are known by hand --------------------------------------------------------------------
+# ---- environments whose returns are known by hand ------------------------------------------------
 
 
 @struct.dataclass
@@ -34,7 +35,8 @@ class Params(environment.EnvParams):
 
 
 class Payday(environment.Environment):
-    """Pays `pay` a step and 100 at the last one, which a draw at reset decides. Everything after it is NaN."""
+    """Pays `pay` a step and 100 at the last one, which a draw at reset decides. Everything after it
+    is NaN."""
 
     def reset_env(self, key, params):
         end = jax.random.randint(key, (), params.shortest, params.longest + 1)
@@ -45,7 +47,13 @@ class Payday(environment.Environment):
         reward = jnp.where(time == state.end, 100.0, params.pay)
         after = time > state.end
         observation = jnp.where(after, jnp.nan, jnp.stack([time, state.end]).astype(float))
-        return observation, state.replace(time=time), jnp.where(after, jnp.nan, reward), time >= state.end, {}
+        return (
+            observation,
+            state.replace(time=time),
+            jnp.where(after, jnp.nan, reward),
+            time >= state.end,
+            {},
+        )
 
     def action_space(self, params=None):
         return spaces.Discrete(2)
@@ -55,7 +63,8 @@ class Payday(environment.Environment):
 
 
 class Echo(environment.Environment):
-    """Pays the first number of the action, never ends, and shows the time: as an int32 box or as a category."""
+    """Pays the first number of the action, never ends, and shows the time: as an int32 box or as a
+    category."""
 
     def __init__(self, observed):
         super().__init__()
@@ -79,7 +88,11 @@ class Echo(environment.Environment):
         return spaces.Box(jnp.array([-2.0, 0.0]), jnp.array([1.0, 5.0]), (2,))
 
     def observation_space(self, params):
-        return spaces.Discrete(6) if self.observed == "category" else spaces.Box(0, 100, (1,), jnp.int32)
+        return (
+            spaces.Discrete(6)
+            if self.observed == "category"
+            else spaces.Box(0, 100, (1,), jnp.int32)
+        )
 
 
 Payday.default_params = property(lambda self: Params())
@@ -93,12 +106,18 @@ ANSWER = Policy(lambda key: None, lambda: (), lambda output, carry, x: (output, 
 
 def task(env, episode_length, env_params=(), action="clip", episodes=4):
     return make_gymnax(
-        env=env, env_params=dict(env_params), episodes=episodes, episode_length=episode_length, action=action
+        env=env,
+        env_params=dict(env_params),
+        episodes=episodes,
+        episode_length=episode_length,
+        action=action,
     )
 
 
 def evaluate(task, keys, policy, members, normalizer=None):
-    return jax.jit(lambda keys, members: task.evaluate(keys, policy, members, normalizer))(keys, members)
+    return jax.jit(lambda keys, members: task.evaluate(keys, policy, members, normalizer))(
+        keys, members
+    )
 
 
 def population(policy, size, seed=0):
@@ -109,7 +128,7 @@ def member(members, i):
     return jax.tree.map(lambda x: x[i], members)
 
 
-# ---- a rollout is a plain loop ---------------------------------------------------------------------------------------
+# ---- a rollout is a plain loop -------------------------------------------------------------------
 
 
 def by_hand(env, env_params, policy, episode_length, decode, encode=lambda x: x.astype(float)):
@@ -129,7 +148,9 @@ def by_hand(env, env_params, policy, episode_length, decode, encode=lambda x: x.
         carry, total = policy.initial_carry(), 0.0
         for t in range(episode_length):
             key = jax.random.fold_in(step_key, t)
-            observation, state, reward, terminated, carry = step(params, key, observation, state, carry)
+            observation, state, reward, terminated, carry = step(
+                params, key, observation, state, carry
+            )
             total += float(reward)
             if terminated:
                 return total, t + 1
@@ -139,13 +160,23 @@ def by_hand(env, env_params, policy, episode_length, decode, encode=lambda x: x.
 
 
 def mlp(task, **changes):
-    options = {"hidden": [8], "activation": "tanh", "init": "normal", "init_scale": 1.0, "bias": True}
+    options = {
+        "hidden": [8],
+        "activation": "tanh",
+        "init": "normal",
+        "init_scale": 1.0,
+        "bias": True,
+    }
     return make_mlp(input_shape=task.input_shape, output_size=task.output_size, **options | changes)
 
 
 def rnn(task):
     return make_rnn(
-        input_shape=task.input_shape, output_size=task.output_size, cell="gru", hidden=[4], activation="identity"
+        input_shape=task.input_shape,
+        output_size=task.output_size,
+        cell="gru",
+        hidden=[4],
+        activation="identity",
     )
 
 
@@ -165,14 +196,16 @@ def test_rollout_is_a_plain_loop(env, keys):
     policy = make_policy(subject)
     members = population(policy, 2)
     seen = evaluate(subject, keys(3), policy, members)
-    play = by_hand(env, env_params, policy, length, decode, **({"encode": encode} if encode else {}))
+    play = by_hand(
+        env, env_params, policy, length, decode, **({"encode": encode} if encode else {})
+    )
     for i in range(2):
         returns, steps = np.array([play(member(members, i), key) for key in keys(3)]).T
         np.testing.assert_allclose(seen.returns[i], returns, rtol=1e-3, atol=1e-4)
         assert seen.steps[i] == steps.sum()
 
 
-# ---- the end of an episode -------------------------------------------------------------------------------------------
+# ---- the end of an episode -----------------------------------------------------------------------
 
 
 def ends(keys, shortest=2, longest=9):
@@ -230,18 +263,24 @@ def test_environment_parameters_take_effect_and_may_be_traced(keys):
         return subject.evaluate(episodes, ANSWER, jnp.zeros((1, 2)), None).returns[0]
 
     for pay in (0.5, -3.0):
-        np.testing.assert_array_equal(jax.jit(returns)(pay), (ends(episodes, shortest=5) - 1) * pay + 100)
+        np.testing.assert_array_equal(
+            jax.jit(returns)(pay), (ends(episodes, shortest=5) - 1) * pay + 100
+        )
 
 
 def test_gravity_changes_a_pendulum(keys):
     def cost(g):
         subject = task("Pendulum-v1", 1, {"g": g, "l": 1.0})
-        return evaluate(subject, keys(6), ANSWER, jnp.zeros((1, 1))).returns, task("Pendulum-v1", 2, {"g": g})
+        return evaluate(subject, keys(6), ANSWER, jnp.zeros((1, 1))).returns, task(
+            "Pendulum-v1", 2, {"g": g}
+        )
 
     (first_earth, earth), (first_moon, moon) = cost(10.0), cost(1.6)
     # the first cost is of the start, where nothing has fallen yet
     np.testing.assert_array_equal(first_earth, first_moon)
-    returns = [evaluate(subject, keys(6), ANSWER, jnp.zeros((1, 1))).returns for subject in (earth, moon)]
+    returns = [
+        evaluate(subject, keys(6), ANSWER, jnp.zeros((1, 1))).returns for subject in (earth, moon)
+    ]
     assert np.all(np.abs(returns[0] - returns[1]) > 1e-4)
 
 
@@ -250,15 +289,20 @@ def test_an_unknown_environment_parameter_is_an_error():
         task("Pendulum-v1", 10, {"warp": 9.0})
 
 
-# ---- inputs and actions ----------------------------------------------------------------------------------------------
+# ---- inputs and actions --------------------------------------------------------------------------
 
 
 def test_categories_become_one_hot(keys):
     subject = task("EchoCategory-test", 6)
     assert subject.input_shape == (6,)
     values = jnp.array([0.5, -1.0, 0.25, 1.0, -2.0, 0.75])
-    policy = Policy(lambda key: None, lambda: (), lambda w, carry, x: (jnp.stack([w @ x, 0.0]), carry))
-    partial = [evaluate(task("EchoCategory-test", t), keys(1), policy, values[None]).returns[0, 0] for t in (1, 2, 6)]
+    policy = Policy(
+        lambda key: None, lambda: (), lambda w, carry, x: (jnp.stack([w @ x, 0.0]), carry)
+    )
+    partial = [
+        evaluate(task("EchoCategory-test", t), keys(1), policy, values[None]).returns[0, 0]
+        for t in (1, 2, 6)
+    ]
     assert partial == [0.5, -0.5, -0.5]  # 0.5 - 1 after two, and after all six
 
 
@@ -269,7 +313,12 @@ def test_integer_observations_become_floats(keys):
         kinds.append(x.dtype)
         return jnp.stack([w * x[0], 0.0]), carry
 
-    seen = evaluate(task("EchoBox-test", 4), keys(1), Policy(lambda key: None, lambda: (), apply), jnp.array([0.25]))
+    seen = evaluate(
+        task("EchoBox-test", 4),
+        keys(1),
+        Policy(lambda key: None, lambda: (), apply),
+        jnp.array([0.25]),
+    )
     assert set(kinds) == {jnp.zeros(()).dtype}
     assert seen.returns[0, 0] == 0.25 * (0 + 1 + 2 + 3)
 
@@ -297,7 +346,9 @@ def test_continuous_action_between_minus_two_and_one(mode, output, action, keys)
 @pytest.mark.parametrize("mode", ["clip", "squash"])
 def test_actions_never_leave_their_space(mode, keys):
     outputs = jnp.stack([jnp.linspace(-9, 9, 101), jnp.zeros(101)], axis=1)
-    actions = np.asarray(evaluate(task("EchoBox-test", 1, action=mode), keys(1), ANSWER, outputs).returns)
+    actions = np.asarray(
+        evaluate(task("EchoBox-test", 1, action=mode), keys(1), ANSWER, outputs).returns
+    )
     assert actions.min() >= -2
     assert actions.max() <= 1
     assert np.all(np.diff(actions[:, 0]) > -1e-6)  # up to tanh's rounding
@@ -312,7 +363,7 @@ def test_discrete_action_is_the_largest_output(keys):
     np.testing.assert_allclose(seen.returns[:, 0], state.rewards, rtol=1e-6)
 
 
-# ---- members, carries, normaliser ------------------------------------------------------------------------------------
+# ---- members, carries, normaliser ----------------------------------------------------------------
 
 
 def test_equal_members_get_equal_returns(keys):
@@ -339,7 +390,9 @@ def test_carry_is_fresh_in_every_episode_and_its_own_in_every_member(keys):
 
     policy = Policy(lambda key: None, lambda: jnp.zeros(()), count_calls)
     seen = evaluate(task("EchoBox-test", 4), keys(3), policy, jnp.array([0.125, 0.0625]))
-    np.testing.assert_array_equal(seen.returns, [[0.125 * 6] * 3, [0.0625 * 6] * 3])  # 0 + 1 + 2 + 3 steps
+    np.testing.assert_array_equal(
+        seen.returns, [[0.125 * 6] * 3, [0.0625 * 6] * 3]
+    )  # 0 + 1 + 2 + 3 steps
 
 
 def test_normalizer_sees_live_inputs_alone(keys):
@@ -355,8 +408,12 @@ def test_normalizer_sees_live_inputs_alone(keys):
 
 
 def test_policy_sees_normalized_inputs(keys):
-    policy = Policy(lambda key: None, lambda: (), lambda w, carry, x: (jnp.stack([w * x[0], 0.0]), carry))
-    moments = normalizer.Moments(jnp.array(4.0), jnp.array([1.0]), jnp.array([4.0 * 16]))  # mean 1, deviation 4
+    policy = Policy(
+        lambda key: None, lambda: (), lambda w, carry, x: (jnp.stack([w * x[0], 0.0]), carry)
+    )
+    moments = normalizer.Moments(
+        jnp.array(4.0), jnp.array([1.0]), jnp.array([4.0 * 16])
+    )  # mean 1, deviation 4
     seen = evaluate(task("EchoBox-test", 4), keys(1), policy, jnp.ones(1), moments)
     assert seen.returns[0, 0] == pytest.approx(((0 - 1) + (1 - 1) + (2 - 1) + (3 - 1)) / 4)
 

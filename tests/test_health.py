@@ -15,7 +15,8 @@ from esrun.types import Evaluation, Task
 
 
 def make_faulty(*, share, after):
-    """A sphere in 8 dimensions. The first `share` of a slice fails, and all of it once it is nearer than `after`."""
+    """A sphere in 8 dimensions. The first `share` of a slice fails, and all of it once it is nearer
+    than `after`."""
 
     def evaluate(keys, policy, members, normalizer):
         x = members["~"]["x"]
@@ -65,16 +66,25 @@ def trained(program, config):
     """-> (outcome, rows, generations that were saved)."""
     rows, saved = [], []
     outcome = train(
-        program, {}, config, lambda p: rows.extend(p.rows), save=lambda state, p, final: saved.append(p.generation)
+        program,
+        {},
+        config,
+        lambda p: rows.extend(p.rows),
+        save=lambda state, p, final: saved.append(p.generation),
     )
     return outcome, rows, saved
 
 
 def test_a_tenth_of_nan_members_is_counted_and_learning_goes_on(faulty):
-    outcome, rows, _ = trained(*faulty(make_faulty(share=0.2, after=-1.0)))  # a fifth of each device's ten
+    outcome, rows, _ = trained(
+        *faulty(make_faulty(share=0.2, after=-1.0))
+    )  # a fifth of each device's ten
     assert outcome.reason == "generations"
     assert {row["non_finite"] for row in rows} == {4}
-    assert all(np.isfinite([row["fitness_mean"], row["fitness_std"], row["fitness_best"]]).all() for row in rows)
+    assert all(
+        np.isfinite([row["fitness_mean"], row["fitness_std"], row["fitness_best"]]).all()
+        for row in rows
+    )
     assert outcome.score.mean > -0.2
 
 
@@ -107,13 +117,21 @@ def test_a_collapsed_sigma_ends_the_run_with_a_name(faulty):
 
 
 def test_a_state_that_is_not_finite_ends_the_run_with_a_name(faulty):
-    outcome, _, saved = trained(*faulty(make_faulty(share=0.0, after=-1.0), learning_rate=float("inf")))
+    outcome, _, saved = trained(
+        *faulty(make_faulty(share=0.0, after=-1.0), learning_rate=float("inf"))
+    )
     assert outcome.reason == "non_finite_state"
     assert saved == []
 
 
 def test_an_indefinite_covariance_matrix_ends_the_run_with_a_name(built):
-    run = built("task=sphere", "strategy=cma_es", "strategy.population_size=10", "generations=50", "eval.episodes=2")
+    run = built(
+        "task=sphere",
+        "strategy=cma_es",
+        "strategy.population_size=10",
+        "generations=50",
+        "eval.episodes=2",
+    )
     state = run.program.init(run.hyper, jnp.uint32(0))
     broken = state._replace(strategy=state.strategy._replace(C=-jnp.eye(10)))
     start = Start(

@@ -30,7 +30,10 @@ def test_one_ctrl_c_raises_nothing():
 def test_every_handler_is_given_back():
     before = [signal.getsignal(number) for number in SIGNALS]
     with Interrupts():
-        assert all(signal.getsignal(number) != handler for number, handler in zip(SIGNALS, before, strict=True))
+        assert all(
+            signal.getsignal(number) != handler
+            for number, handler in zip(SIGNALS, before, strict=True)
+        )
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 

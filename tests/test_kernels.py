@@ -1,4 +1,5 @@
-"""The replaced arithmetic equals XLA's, within the last bits, and steps aside where it would not."""
+"""The replaced arithmetic equals XLA's, within the last bits, and steps aside where it would
+not."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,9 @@ def test_remainder_is_exact():
     for y in (2 * np.pi, 5.0, 0.37, -4.5 * 2):
         y = np.float32(y)
         inside = np.abs(np.asarray(x)) < 2000 * abs(y)
-        got = np.asarray(tuned(lambda x: jax.lax.rem(x, jnp.full_like(x, y)))(jnp.where(inside, x, 1.0)))  # noqa: B023
+        got = np.asarray(
+            tuned(lambda x: jax.lax.rem(x, jnp.full_like(x, y)))(jnp.where(inside, x, 1.0))
+        )
         np.testing.assert_array_equal(got, np.fmod(np.where(inside, x, np.float32(1)), y))
 
 
@@ -54,7 +57,9 @@ def test_a_whole_function_with_loops_and_branches_is_unchanged():
         return {"a": jax.nn.relu(total), "b": (waves % tree[0], jnp.where(x > 0, x, tree[1]))}
 
     arguments = jax.random.normal(KEY, (300, 5)) * 10, (jnp.float32(2.0), jnp.float32(-1.0))
-    for got, expected in zip(*map(jax.tree.leaves, (jax.jit(tuned(f))(*arguments), f(*arguments))), strict=True):
+    for got, expected in zip(
+        *map(jax.tree.leaves, (jax.jit(tuned(f))(*arguments), f(*arguments))), strict=True
+    ):
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -79,7 +84,9 @@ def test_what_a_loop_does_not_change_is_computed_before_it():
     def loop(body_of):
         def run(w, scale, x):
             body = body_of((w, scale), x)
-            return jax.lax.while_loop(lambda ix: ix[0] < 3, lambda ix: (ix[0] + 1, body(ix[1])), (0, x))[1]
+            return jax.lax.while_loop(
+                lambda ix: ix[0] < 3, lambda ix: (ix[0] + 1, body(ix[1])), (0, x)
+            )[1]
 
         return run
 

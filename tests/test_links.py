@@ -63,7 +63,9 @@ def test_a_folder_that_is_a_link_is_refused(refused, run, tmp_path, name, how):
     assert f"run/{name} is a link" in refused(*COMMANDS[how], folder=tmp_path, root=tmp_path)
 
 
-@pytest.mark.parametrize("target", ["nowhere", "/dev/zero", "/dev/stdin", "run.json", "/etc/passwd", "loop"])
+@pytest.mark.parametrize(
+    "target", ["nowhere", "/dev/zero", "/dev/stdin", "run.json", "/etc/passwd", "loop"]
+)
 def test_it_does_not_matter_where_a_link_leads(refused, run, tmp_path, target):
     put(run / "loop", lambda path: path.symlink_to(target))
     assert "run/loop is a link" in refused(*COMMANDS["resume"], folder=tmp_path, root=tmp_path)
@@ -105,8 +107,13 @@ def test_links_of_one_job_end_the_sweep_before_it_starts(refused, esrun, tmp_pat
     words = ["-m", *TINY[:-1], "seed=0,1", "hydra.sweep.dir=sweep"]
     assert esrun(*words).returncode == 0
     (tmp_path / "thesis.txt").write_text("all of it")
-    put(tmp_path / "sweep" / "1" / "metrics.jsonl", lambda path: path.symlink_to(tmp_path / "thesis.txt"))
-    assert "1/metrics.jsonl is a link" in refused(*words, "generations=4", folder=tmp_path, root=tmp_path)
+    put(
+        tmp_path / "sweep" / "1" / "metrics.jsonl",
+        lambda path: path.symlink_to(tmp_path / "thesis.txt"),
+    )
+    assert "1/metrics.jsonl is a link" in refused(
+        *words, "generations=4", folder=tmp_path, root=tmp_path
+    )
     put(tmp_path / "sweep" / "1" / "metrics.jsonl", lambda path: path.touch())
     put(tmp_path / "sweep" / "multirun.yaml", lambda path: path.symlink_to(tmp_path / "thesis.txt"))
     assert "something else than a sweep" in refused(*words, folder=tmp_path, root=tmp_path)

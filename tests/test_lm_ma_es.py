@@ -1,4 +1,5 @@
-"""LM-MA-ES against its pseudo-code with the z that solutions were made of, its constants, evaluations and memory."""
+"""LM-MA-ES against its pseudo-code with the z that solutions were made of, its constants,
+evaluations and memory."""
 
 import math
 
@@ -18,13 +19,16 @@ def float64():
 
 
 def make(n, **changes):
-    return make_lm_ma_es(n=n, **({"population_size": "auto", "sigma": 0.5, "parents": None, "c_m": 1.0} | changes))
+    return make_lm_ma_es(
+        n=n, **({"population_size": "auto", "sigma": 0.5, "parents": None, "c_m": 1.0} | changes)
+    )
 
 
 @pytest.mark.parametrize(("n", "p"), [(30, 14), (100, 17), (40, 38)])
 @pytest.mark.usefixtures("float64")
 def test_thirty_updates_equal_the_pseudo_code(n, p):
-    # algorithm 1 of the paper; it keeps z, which ours finds again from solutions. (40, 38) is where c_sigma is held
+    # algorithm 1 of the paper; it keeps z, which ours finds again from solutions. (40, 38) is where
+    # c_sigma is held
     mu, k = p // 2, 4 + math.floor(3 * math.log(n))
     w = np.log(mu + 0.5) - np.log(np.arange(1, mu + 1))
     w /= w.sum()
@@ -44,7 +48,9 @@ def test_thirty_updates_equal_the_pseudo_code(n, p):
             for j in range(min(t, k)):
                 y[i] = (1 - c_d[j]) * y[i] + c_d[j] * m[j] * np.dot(m[j], y[i])
         solutions = mean + sigma * y
-        values = (solutions**2 * 10 ** np.linspace(0, 4, n)).sum(axis=1) + solutions[:, 0] * solutions[:, -1]
+        values = (solutions**2 * 10 ** np.linspace(0, 4, n)).sum(axis=1) + solutions[
+            :, 0
+        ] * solutions[:, -1]
         best = np.argsort(values)[:mu]
         mean = mean + sigma * w @ y[best]
         p_s = (1 - c_s) * p_s + np.sqrt(mu_w * c_s * (2 - c_s)) * (w @ z[best])
@@ -59,7 +65,10 @@ def test_thirty_updates_equal_the_pseudo_code(n, p):
 @pytest.mark.usefixtures("float64")
 def test_asked_solutions_are_the_matrix_times_z():
     # M of two directions in use, written out; the third one waits for its generation
-    strategy, state = make(3, population_size=4, sigma=2.0), fresh(make(3), jnp.array([1.0, 2.0, 3.0]))
+    strategy, state = (
+        make(3, population_size=4, sigma=2.0),
+        fresh(make(3), jnp.array([1.0, 2.0, 3.0])),
+    )
     m = jnp.zeros((7, 3)).at[:3].set(jnp.array([[1.0, 2.0, 0.0], [0.0, 1.0, 1.0], [5.0, 5.0, 5.0]]))
     z = (strategy.ask(jax.random.key(0), state, jnp.arange(4)) - state.mean) / state.sigma
     state = state._replace(m=m, generation=jnp.int32(2))
@@ -87,13 +96,16 @@ def test_constants_by_hand():
 def test_a_population_larger_than_n_has_rates_of_at_most_one_and_converges(n):
     _, _, c_sigma, _, c_c = constants(n, 100, 50)
     assert (c_sigma, c_c[0]) == (1, 1)
-    mean = evolved(make(n, population_size=100), jnp.full(n, 3.0), lambda x: jnp.sum(x**2), 100).mean
+    mean = evolved(
+        make(n, population_size=100), jnp.full(n, 3.0), lambda x: jnp.sum(x**2), 100
+    ).mean
     assert float(jnp.abs(mean).max()) < 1e-3
 
 
 @pytest.mark.usefixtures("float64")
 def test_a_sphere_and_a_rotated_cigar_are_solved_in_the_evaluations_of_the_authors_code():
-    # n 100, p 17, from 3 with sigma 2 to 1e-8: lmmaes 0.3.2, by one of the authors, takes 10,200 and 273,241
+    # n 100, p 17, from 3 with sigma 2 to 1e-8: lmmaes 0.3.2, by one of the authors, takes 10,200
+    # and 273,241
     direction = jnp.asarray(np.random.default_rng(0).normal(size=100))
     direction = direction / jnp.linalg.norm(direction)
 
@@ -127,5 +139,7 @@ def test_a_generation_of_100_000_parameters_needs_no_more_than_some_populations_
 
 
 def test_more_parents_than_members_are_refused():
-    with pytest.raises(ValueError, match=r"strategy\.parents must be at most the population size 8, got 9"):
+    with pytest.raises(
+        ValueError, match=r"strategy\.parents must be at most the population size 8, got 9"
+    ):
         make(50, population_size=8, parents=9)

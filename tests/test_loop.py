@@ -9,7 +9,13 @@ from esrun.backend.compilation import Clock
 from esrun.runs.metrics import Metrics
 from esrun.training.loop import train
 
-TINY = ("task=rosenbrock", "task.dimension=4", "strategy.population_size=8", "generations=23", "eval.every=10")
+TINY = (
+    "task=rosenbrock",
+    "task.dimension=4",
+    "strategy.population_size=8",
+    "generations=23",
+    "eval.every=10",
+)
 
 
 def trained(run, **options):
@@ -43,7 +49,9 @@ def test_everything_is_compiled_before_the_first_generation(built):
             return call
 
         names = ("prepare", "init", "advance", "evaluate")
-        trained(run._replace(program=run.program._replace(**{name: counted(name) for name in names})))
+        trained(
+            run._replace(program=run.program._replace(**{name: counted(name) for name in names}))
+        )
     assert compiled == {"prepare": 3, "init": 0, "advance": 0, "evaluate": 0}
 
 
@@ -82,7 +90,9 @@ def test_the_held_out_mean_ends_a_run_at_the_evaluation_that_reaches_it(built):
 
 def test_seconds_end_a_run(built):
     ticks = iter(np.arange(0.0, 1e6, 10.0))
-    outcome, _ = trained(built(*TINY, "stop.seconds=25", "generations=100000"), clock=lambda: next(ticks))
+    outcome, _ = trained(
+        built(*TINY, "stop.seconds=25", "generations=100000"), clock=lambda: next(ticks)
+    )
     assert outcome.reason == "seconds"
     assert outcome.progress.seconds >= 25
 

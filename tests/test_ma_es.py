@@ -1,4 +1,5 @@
-"""MA-ES against its pseudo-code with the z that solutions were made of, and the evaluations that it needs."""
+"""MA-ES against its pseudo-code with the z that solutions were made of, and the evaluations that it
+needs."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,9 @@ def float64():
 
 
 def make(n, **changes):
-    return make_ma_es(n=n, **({"population_size": "auto", "sigma": 0.5, "parents": None, "c_m": 1.0} | changes))
+    return make_ma_es(
+        n=n, **({"population_size": "auto", "sigma": 0.5, "parents": None, "c_m": 1.0} | changes)
+    )
 
 
 @pytest.mark.parametrize(("n", "p"), [(2, 6), (10, 10), (20, 13)])
@@ -39,7 +42,9 @@ def test_thirty_updates_equal_the_pseudo_code(n, p):
     for _ in range(30):
         z = random.normal(size=(p, n))
         solutions = mean + sigma * z @ M.T
-        values = (solutions**2 * 10 ** np.linspace(0, 2, n)).sum(axis=1) + solutions[:, 0] * solutions[:, -1]
+        values = (solutions**2 * 10 ** np.linspace(0, 2, n)).sum(axis=1) + solutions[
+            :, 0
+        ] * solutions[:, -1]
         best = z[np.argsort(values)[:mu]]
         mean = mean + sigma * M @ (w @ best)
         s = (1 - c_s) * s + np.sqrt(mu_eff * c_s * (2 - c_s)) * (w @ best)
@@ -71,11 +76,14 @@ def test_solutions_have_the_distribution_of_the_state():
 
 
 def test_in_an_all_equal_generation_every_member_counts_the_same():
-    # twins mean ± y: the mean stays, and so does M to within what the path, which is zero, takes off
+    # twins mean ± y: the mean stays, and so does M to within what the path, which is zero, takes
+    # off
     strategy = make(3, population_size=6)
     state = fresh(strategy, jnp.array([1.0, 2.0, 3.0]))
     np.testing.assert_allclose(strategy.weigh(state, jnp.full(6, 7.0)), 1 / 6, rtol=1e-12)
-    y = np.sqrt(3) * np.concatenate([np.eye(3), -np.eye(3)])  # their average of y yᵀ is the identity
+    y = np.sqrt(3) * np.concatenate(
+        [np.eye(3), -np.eye(3)]
+    )  # their average of y yᵀ is the identity
     moved = tell(strategy, state, state.mean + 0.5 * y, jnp.full(6, 7.0))
     np.testing.assert_allclose(moved.mean, state.mean, rtol=1e-12)
     np.testing.assert_allclose(moved.M, moved.M[0, 0] * np.eye(3), atol=1e-12)
@@ -83,5 +91,7 @@ def test_in_an_all_equal_generation_every_member_counts_the_same():
 
 
 def test_more_parents_than_members_are_refused():
-    with pytest.raises(ValueError, match=r"strategy\.parents must be at most the population size 8, got 9"):
+    with pytest.raises(
+        ValueError, match=r"strategy\.parents must be at most the population size 8, got 9"
+    ):
         make(5, population_size=8, parents=9)

@@ -17,7 +17,13 @@ SIZES = {"input_shape": TASK.input_shape, "output_size": TASK.output_size}
 
 
 def mlp():
-    options = {"hidden": [16], "activation": "tanh", "init": "lecun_normal", "init_scale": 1.0, "bias": True}
+    options = {
+        "hidden": [16],
+        "activation": "tanh",
+        "init": "lecun_normal",
+        "init_scale": 1.0,
+        "bias": True,
+    }
     return make_mlp(**SIZES, **options)
 
 
@@ -69,7 +75,8 @@ def test_a_network_without_memory_gets_half_and_no_more():
 
 
 def test_the_probes_return_by_hand(keys):
-    """A latch that answers 3 times the bit gives the truth a probability of sigmoid(3), one that forgets a half."""
+    """A latch that answers 3 times the bit gives the truth a probability of sigmoid(3), one that
+    forgets a half."""
     first = rnn("vanilla")
     params = jax.tree.map(jnp.zeros_like, first.init(jax.random.key(0)))
     forgetful = TASK.evaluate(keys(2), first, jax.tree.map(lambda x: x[None], params), None)

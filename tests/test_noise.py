@@ -1,4 +1,5 @@
-"""Noise: the published answers of its hash, the normal distribution, independent members, slices of a table."""
+"""Noise: the published answers of its hash, the normal distribution, independent members, slices of
+a table."""
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +26,9 @@ def test_the_hash_gives_the_published_answers(key, counter, bits):
 @pytest.mark.parametrize("x64", [False, True])
 def test_numbers_are_standard_normal(x64):
     with jax.enable_x64(x64):
-        z = np.asarray(normal(jax.random.key(1), jnp.arange(1000), 1001, jnp.zeros(()).dtype), np.float64).ravel()
+        z = np.asarray(
+            normal(jax.random.key(1), jnp.arange(1000), 1001, jnp.zeros(()).dtype), np.float64
+        ).ravel()
     # moments to four standard errors, tails by count
     for power, expected, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
         assert abs(np.mean(z**power) - expected) < 4 * np.sqrt(variance / z.size)
@@ -51,15 +54,22 @@ def test_pairs_mirror_each_other_and_nobody_else():
 
 def test_a_members_row_is_a_slice_of_the_table():
     table = np.asarray(make_table(500, "float32"))
-    rows = np.asarray(make_noise("table", 500, 20, mirrored=False)(jax.random.key(3), jnp.arange(50), jnp.float32))
+    rows = np.asarray(
+        make_noise("table", 500, 20, mirrored=False)(jax.random.key(3), jnp.arange(50), jnp.float32)
+    )
     windows = np.lib.stride_tricks.sliding_window_view(table, 20)
     starts = [int(np.flatnonzero((windows == row).all(axis=1))[0]) for row in rows]
     assert len(set(starts)) > 40  # all over the table: 481 starts, 50 draws
     assert max(starts) > 400
-    given = make_noise(jnp.asarray(table), 500, 20, mirrored=False)(jax.random.key(3), jnp.arange(50), jnp.float32)
+    given = make_noise(jnp.asarray(table), 500, 20, mirrored=False)(
+        jax.random.key(3), jnp.arange(50), jnp.float32
+    )
     np.testing.assert_array_equal(given, rows)
 
 
 def test_a_table_shorter_than_a_row_is_refused():
-    with pytest.raises(ValueError, match=r"noise_table_size must be at least the 20 parameters of the policy, got 19"):
+    with pytest.raises(
+        ValueError,
+        match=r"noise_table_size must be at least the 20 parameters of the policy, got 19",
+    ):
         make_noise("table", 19, 20, mirrored=True)

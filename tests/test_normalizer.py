@@ -37,7 +37,9 @@ def test_moments_of_slices_are_numpys_of_everything(cuts):
 
 def test_sums_of_slices_of_one_generation_add():
     before = grown(DATA[:20])
-    sums = jax.tree.map(lambda *x: sum(x), *(seen(before, part) for part in np.split(DATA[20:], [7, 19])))
+    sums = jax.tree.map(
+        lambda *x: sum(x), *(seen(before, part) for part in np.split(DATA[20:], [7, 19]))
+    )
     assert_are_those_of(normalizer.merge(before, sums), DATA)
 
 
@@ -45,7 +47,9 @@ def test_what_does_not_count_leaves_no_trace():
     counts = np.arange(60) % 3 == 0
     dirty = np.where(counts[:, None], DATA, np.nan)
     moments = normalizer.fresh((2,))
-    assert_are_those_of(normalizer.merge(moments, seen(moments, dirty, jnp.asarray(counts))), DATA[counts])
+    assert_are_those_of(
+        normalizer.merge(moments, seen(moments, dirty, jnp.asarray(counts))), DATA[counts]
+    )
 
 
 def test_nothing_seen_changes_nothing():
@@ -55,13 +59,17 @@ def test_nothing_seen_changes_nothing():
 
 
 def test_normalized_data_have_mean_zero_and_deviation_one():
-    x = np.asarray(jax.vmap(normalizer.normalize, in_axes=(None, 0))(grown(DATA), jnp.asarray(DATA)))
+    x = np.asarray(
+        jax.vmap(normalizer.normalize, in_axes=(None, 0))(grown(DATA), jnp.asarray(DATA))
+    )
     np.testing.assert_allclose(x.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(x.std(0), 1, rtol=1e-4)
 
 
 def test_normalize_by_hand():
-    moments = normalizer.Moments(jnp.array(4.0), jnp.array([1.0, -2.0]), jnp.array([16.0, 1.0]))  # deviations 2, 1/2
+    moments = normalizer.Moments(
+        jnp.array(4.0), jnp.array([1.0, -2.0]), jnp.array([16.0, 1.0])
+    )  # deviations 2, 1/2
     np.testing.assert_allclose(normalizer.normalize(moments, jnp.array([5.0, -3.0])), [2, -2])
 
 
@@ -71,12 +79,16 @@ def test_an_input_that_has_not_varied_is_only_shifted():
 
 
 def test_fresh_moments_let_inputs_pass():
-    np.testing.assert_array_equal(normalizer.normalize(normalizer.fresh((2,)), jnp.array([0.25, -9.0])), [0.25, -9])
+    np.testing.assert_array_equal(
+        normalizer.normalize(normalizer.fresh((2,)), jnp.array([0.25, -9.0])), [0.25, -9]
+    )
 
 
 def test_normalized_inputs_are_cut_at_ten_deviations():
     moments = normalizer.Moments(jnp.array(1.0), jnp.zeros(3), jnp.ones(3))
-    np.testing.assert_array_equal(normalizer.normalize(moments, jnp.array([1e6, -1e6, 9.5])), [10, -10, 9.5])
+    np.testing.assert_array_equal(
+        normalizer.normalize(moments, jnp.array([1e6, -1e6, 9.5])), [10, -10, 9.5]
+    )
 
 
 def test_sums_about_the_mean_keep_a_small_variance_far_from_zero():

@@ -40,7 +40,11 @@ def generation(strategy, key, state, fitness_of):
     solutions = strategy.ask(key, state, jnp.arange(strategy.population_size))
     fitness = fitness_of(solutions)
     weights = strategy.weigh(state, fitness)
-    return strategy.update(state, strategy.recombine(state, solutions, weights), fitness), solutions, fitness
+    return (
+        strategy.update(state, strategy.recombine(state, solutions, weights), fitness),
+        solutions,
+        fitness,
+    )
 
 
 def ascend(mean, moments, gradient, step, learning_rate, optimizer):
@@ -49,7 +53,10 @@ def ascend(mean, moments, gradient, step, learning_rate, optimizer):
         return mean + learning_rate * gradient, moments
     m = 0.9 * moments[0] + 0.1 * gradient
     v = 0.999 * moments[1] + 0.001 * gradient**2
-    return mean + learning_rate * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8), (m, v)
+    return mean + learning_rate * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8), (
+        m,
+        v,
+    )
 
 
 @pytest.mark.usefixtures("float64")
@@ -63,7 +70,9 @@ def test_updates_equal_those_of_numpy(optimizer, antithetic, weight_decay):
         "learning_rate_decay": 0.7,
         "learning_rate_limit": 0.02,  # 0.05, 0.035, 0.0245, then the limit
     }
-    strategy = make(optimizer=optimizer, antithetic=antithetic, weight_decay=weight_decay, **schedules)
+    strategy = make(
+        optimizer=optimizer, antithetic=antithetic, weight_decay=weight_decay, **schedules
+    )
     mean = np.linspace(-1, 2, 6)
     state = fresh(strategy, jnp.asarray(mean))
     moments = np.zeros(6), np.zeros(6)
@@ -95,25 +104,37 @@ def test_antithetic_twins_are_mirror_images_to_the_bit():
 def test_an_all_equal_generation_moves_nothing(shaping, antithetic):
     strategy = make(shaping=shaping, antithetic=antithetic)
     mean = jnp.linspace(-1.0, 2.0, 6)
-    state, _, _ = generation(strategy, jax.random.key(0), fresh(strategy, mean), lambda x: jnp.full(len(x), 3.7))
+    state, _, _ = generation(
+        strategy, jax.random.key(0), fresh(strategy, mean), lambda x: jnp.full(len(x), 3.7)
+    )
     np.testing.assert_array_equal(state.mean, mean)
 
 
 def test_weight_decay_alone_shrinks_the_mean_by_its_share():
     strategy = make(optimizer="sgd", learning_rate=0.1, weight_decay=0.5)
     mean = jnp.linspace(-1.0, 2.0, 6)
-    state, _, _ = generation(strategy, jax.random.key(0), fresh(strategy, mean), lambda x: jnp.zeros(len(x)))
+    state, _, _ = generation(
+        strategy, jax.random.key(0), fresh(strategy, mean), lambda x: jnp.zeros(len(x))
+    )
     np.testing.assert_allclose(state.mean, 0.95 * mean, rtol=1e-6)
 
 
 @pytest.mark.parametrize("antithetic", [True, False])
 def test_raw_fitness_of_a_line_gives_its_slope(antithetic):
-    # E[f(m + sigma z) z] / sigma = slope; 20,000 members leave an error of about |slope| sqrt(n / p) = 0.04
+    # E[f(m + sigma z) z] / sigma = slope; 20,000 members leave an error of about |slope| sqrt(n /
+    # p) = 0.04
     slope = jnp.array([1.0, -2.0, 0.5])
     strategy = make(
-        n=3, population_size=20_000, shaping="raw", optimizer="sgd", learning_rate=1.0, antithetic=antithetic
+        n=3,
+        population_size=20_000,
+        shaping="raw",
+        optimizer="sgd",
+        learning_rate=1.0,
+        antithetic=antithetic,
     )
-    state, _, _ = generation(strategy, jax.random.key(0), fresh(strategy, jnp.zeros(3)), lambda x: x @ slope)
+    state, _, _ = generation(
+        strategy, jax.random.key(0), fresh(strategy, jnp.zeros(3)), lambda x: x @ slope
+    )
     np.testing.assert_allclose(state.mean, slope, atol=0.12)
 
 
@@ -129,5 +150,7 @@ def test_the_sphere_is_solved_to_a_thousandth_in_300_generations():
 
 
 def test_options_that_the_optimizer_does_not_have_are_refused():
-    with pytest.raises(ValueError, match=r"strategy\.optimizer_options do not fit optax\.adam: .*lookahead"):
+    with pytest.raises(
+        ValueError, match=r"strategy\.optimizer_options do not fit optax\.adam: .*lookahead"
+    ):
         make(optimizer_options={"lookahead": 3})

@@ -49,12 +49,17 @@ def test_every_registered_option_has_a_yaml(kind):
 def test_task_composes_and_passes_the_checks(option):
     ids = ["task.env=CartPole-v1"] if option == "gymnax" else []
     config = checked(composed([f"task={option}", *ids])[0])
-    assert config.task.model_dump().items() >= (read("task", option) | ({"env": "CartPole-v1"} if ids else {})).items()
+    assert (
+        config.task.model_dump().items()
+        >= (read("task", option) | ({"env": "CartPole-v1"} if ids else {})).items()
+    )
 
 
 @pytest.mark.parametrize("option", options("strategy"))
 def test_strategy_composes_and_passes_the_checks(option):
-    assert checked(composed([f"strategy={option}"])[0]).strategy.model_dump() == read("strategy", option)
+    assert checked(composed([f"strategy={option}"])[0]).strategy.model_dump() == read(
+        "strategy", option
+    )
 
 
 @pytest.mark.parametrize("option", options("policy"))
@@ -66,7 +71,9 @@ def test_policy_composes_with_a_task_it_fits_and_passes_the_checks(option):
 
 @pytest.mark.parametrize("option", options("logger"))
 def test_logger_composes_and_passes_the_checks(option, monkeypatch):
-    monkeypatch.setattr("esrun.config.check.find_spec", lambda package: True)  # as if its extra were installed
+    monkeypatch.setattr(
+        "esrun.config.check.find_spec", lambda package: True
+    )  # as if its extra were installed
     config = checked(composed([f"logger=[{option}]"])[0])
     assert config.logger[option].model_dump() == read("logger", option)
 

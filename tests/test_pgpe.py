@@ -66,7 +66,9 @@ def utilities(fitness, shaping):
 def test_thirty_updates_equal_the_algorithm(shaping, max_speed, learning_rate_sigma):
     n, p = 6, 10
     mean, sigmas, velocity = np.linspace(1, 2, n), np.full(n, 0.2), np.zeros(n)
-    strategy = make(n, max_speed=max_speed, learning_rate_sigma=learning_rate_sigma, shaping=shaping)
+    strategy = make(
+        n, max_speed=max_speed, learning_rate_sigma=learning_rate_sigma, shaping=shaping
+    )
     state = fresh(strategy, jnp.asarray(mean))
     update = jax.jit(lambda state, x, fitness: tell(strategy, state, x, fitness))
     random, clipped = np.random.default_rng(0), 0
@@ -121,8 +123,12 @@ def test_in_an_all_equal_generation_the_mean_coasts_and_the_sigmas_stay(shaping)
     for field in ("mean", "sigmas", "velocity"):
         np.testing.assert_array_equal(getattr(resting, field), getattr(state, field))
     moving = tell(strategy, state, solutions, solutions[:, 0])
-    coasting = tell(strategy, moving, sampled(strategy, moving, jax.random.key(1)), jnp.full(10, 3.7))
-    np.testing.assert_allclose(coasting.mean - moving.mean, 0.9 * (moving.mean - state.mean), rtol=1e-12)
+    coasting = tell(
+        strategy, moving, sampled(strategy, moving, jax.random.key(1)), jnp.full(10, 3.7)
+    )
+    np.testing.assert_allclose(
+        coasting.mean - moving.mean, 0.9 * (moving.mean - state.mean), rtol=1e-12
+    )
     np.testing.assert_array_equal(coasting.sigmas, moving.sigmas)
 
 
@@ -131,7 +137,9 @@ def test_a_member_that_fails_counts_as_the_worst():
     state = fresh(strategy, jnp.zeros(3))
     solutions = sampled(strategy, state, jax.random.key(0))
     fitness = jnp.arange(10.0)
-    failed, worst = (tell(strategy, state, solutions, fitness.at[4].set(bad)) for bad in (jnp.nan, -1.0))
+    failed, worst = (
+        tell(strategy, state, solutions, fitness.at[4].set(bad)) for bad in (jnp.nan, -1.0)
+    )
     jax.tree.map(np.testing.assert_array_equal, failed, worst)
 
 

@@ -1,4 +1,5 @@
-"""Plug-ins by entry point, and what happens when one fails: by subprocess, with a package made for the purpose."""
+"""Plug-ins by entry point, and what happens when one fails: by subprocess, with a package made for
+the purpose."""
 
 import json
 import os
@@ -68,7 +69,9 @@ def test_an_installed_task_trains_and_its_schema_is_its_signature(esrun):
 def test_a_failed_job_does_not_sink_the_others(esrun):
     done = esrun("-m", *COMMON, "task.explode=true,false", "hydra.sweep.dir=sweep")
     assert done.returncode == 1
-    failed, fine = (json.loads((esrun.folder / "sweep" / n / "summary.json").read_text()) for n in "01")
+    failed, fine = (
+        json.loads((esrun.folder / "sweep" / n / "summary.json").read_text()) for n in "01"
+    )
     assert (failed["status"], failed["stop_reason"]) == ("failed", "ArithmeticError: told to fail")
     assert fine["status"] == "done"
     log = (esrun.folder / "sweep" / "0" / "esrun.log").read_text()
@@ -79,7 +82,13 @@ def test_a_failed_job_does_not_sink_the_others(esrun):
 
 
 def test_out_of_memory_halves_the_population_chunk_and_goes_on(esrun):
-    done = esrun(*COMMON, "strategy.population_size=24", "runtime.devices=1", "task.room=7", "hydra.run.dir=run")
+    done = esrun(
+        *COMMON,
+        "strategy.population_size=24",
+        "runtime.devices=1",
+        "task.room=7",
+        "hydra.run.dir=run",
+    )
     assert done.returncode == 0, done.stderr
     said = [line for line in done.stdout.splitlines() if "out of memory" in line]
     assert [line[-1] for line in said] == ["2", "6"]  # 24 members at a time, then 12, then 6
@@ -116,7 +125,9 @@ HOSTILE = {
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_hostile_yaml_runs_nothing(esrun, kind):
     (esrun.folder / "conf" / "experiment").mkdir()
-    (esrun.folder / "conf" / "experiment" / "evil.yaml").write_text("# @package _global_\nhydra:\n  " + HOSTILE[kind])
+    (esrun.folder / "conf" / "experiment" / "evil.yaml").write_text(
+        "# @package _global_\nhydra:\n  " + HOSTILE[kind]
+    )
     done = esrun("experiment=evil", "--config-dir=conf")
     assert done.returncode == 2
     assert "must name a part of Hydra" in done.stderr

@@ -64,7 +64,13 @@ def cnn(**changes):
 
 
 def rnn(**changes):
-    options = {"input_shape": (3,), "output_size": 2, "cell": "gru", "hidden": [4], "activation": "identity"}
+    options = {
+        "input_shape": (3,),
+        "output_size": 2,
+        "cell": "gru",
+        "hidden": [4],
+        "activation": "identity",
+    }
     return make_rnn(**options | changes)
 
 
@@ -81,7 +87,7 @@ def run(policy, params, inputs):
     return np.stack(outputs)
 
 
-# ---- mlp -------------------------------------------------------------------------------------------------------------
+# ---- mlp -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
@@ -116,7 +122,9 @@ def test_mlp_flattens_its_input_row_by_row():
     params = policy.init(KEY)
     x = np.arange(6, dtype=np.float32).reshape(2, 3)
     output, _ = policy.apply(params, (), x)
-    np.testing.assert_allclose(output, np.arange(6) @ params["linear"]["w"] + params["linear"]["b"], rtol=1e-5)
+    np.testing.assert_allclose(
+        output, np.arange(6) @ params["linear"]["w"] + params["linear"]["b"], rtol=1e-5
+    )
 
 
 def test_mlp_without_bias_has_none_and_maps_zero_to_zero():
@@ -126,19 +134,23 @@ def test_mlp_without_bias_has_none_and_maps_zero_to_zero():
     np.testing.assert_array_equal(policy.apply(params, (), jnp.zeros(3))[0], np.zeros(2))
 
 
-@pytest.mark.parametrize(("hidden", "bias"), [([], True), ([48], True), ([5, 4], True), ([5, 4], False)])
+@pytest.mark.parametrize(
+    ("hidden", "bias"), [([], True), ([48], True), ([5, 4], True), ([5, 4], False)]
+)
 def test_mlp_has_a_weight_for_every_pair_and_a_bias_for_every_unit(hidden, bias):
     widths = [3, *hidden, 2]
     expected = sum(a * b + b * bias for a, b in pairwise(widths))
     assert count(mlp(hidden=hidden, bias=bias).init(KEY)) == expected
 
 
-# ---- first weights ---------------------------------------------------------------------------------------------------
+# ---- first weights -------------------------------------------------------------------------------
 
 
 def wide(init, scale):
     """[200, 300] weights and [300] biases."""
-    layer = mlp(input_shape=(200,), output_size=300, hidden=[], init=init, init_scale=scale).init(KEY)["linear"]
+    layer = mlp(input_shape=(200,), output_size=300, hidden=[], init=init, init_scale=scale).init(
+        KEY
+    )["linear"]
     return np.asarray(layer["w"]), np.asarray(layer["b"])
 
 
@@ -180,11 +192,12 @@ def test_first_weights_differ_between_keys_and_not_for_one_key():
     assert not np.any(np.asarray(one) == np.asarray(other))
 
 
-# ---- cnn -------------------------------------------------------------------------------------------------------------
+# ---- cnn -----------------------------------------------------------------------------------------
 
 
 def convolved(x, w, b, stride):
-    """Valid cross-correlation of x [height, width, features] with w [kernel, kernel, features, channels]."""
+    """Valid cross-correlation of x [height, width, features] with w [kernel, kernel, features,
+    channels]."""
     k = len(w)
     rows, columns = ((size - k) // stride + 1 for size in x.shape[:2])
     out = np.empty((rows, columns, w.shape[-1]))
@@ -213,21 +226,28 @@ def test_cnn_is_its_convolutions_then_its_dense_layers(shape, stride):
 @pytest.mark.parametrize("bias", [True, False])
 def test_cnn_parameter_count(bias):
     convolutions = (2 * 2 * 2 * 4 + 4 * bias) + (2 * 2 * 4 * 3 + 3 * bias)
-    dense = (4 * 3 * 3 * 7 + 7 * bias) + (7 * 3 + 3 * bias)  # 6 x 5 pixels less two for two kernels of 2
+    dense = (4 * 3 * 3 * 7 + 7 * bias) + (
+        7 * 3 + 3 * bias
+    )  # 6 x 5 pixels less two for two kernels of 2
     assert count(cnn(bias=bias).init(KEY)) == convolutions + dense
 
 
 @pytest.mark.parametrize("shape", [(4,), ()])
 def test_cnn_refuses_what_is_no_image(shape):
     with pytest.raises(
-        ValueError, match=r"image-like input of rank 2 or 3, the task gives shape \(.*\): write policy=mlp"
+        ValueError,
+        match=r"image-like input of rank 2 or 3, the task gives shape \(.*\): write policy=mlp",
     ):
         cnn(input_shape=shape)
 
 
-# ---- rnn -------------------------------------------------------------------------------------------------------------
+# ---- rnn -----------------------------------------------------------------------------------------
 
-HAIKU = {"gru": (hk.GRU, "gru"), "lstm": (hk.LSTM, "lstm"), "vanilla": (hk.VanillaRNN, "vanilla_rnn")}
+HAIKU = {
+    "gru": (hk.GRU, "gru"),
+    "lstm": (hk.LSTM, "lstm"),
+    "vanilla": (hk.VanillaRNN, "vanilla_rnn"),
+}
 SEQUENCE = np.asarray(jax.random.normal(jax.random.key(2), (5, 3)))
 
 
@@ -291,7 +311,7 @@ def test_rnn_parameter_count(cell, formula, hidden):
     assert count(rnn(cell=cell, hidden=hidden).init(KEY)) == cells + hidden[-1] * 2 + 2
 
 
-# ---- vector ----------------------------------------------------------------------------------------------------------
+# ---- vector --------------------------------------------------------------------------------------
 
 
 def test_vector_outputs_its_parameters():

@@ -1,4 +1,5 @@
-"""runtime.precision=float64: whatever can be composed computes in it, but for the environments themselves."""
+"""runtime.precision=float64: whatever can be composed computes in it, but for the environments
+themselves."""
 
 import gymnax
 import jax
@@ -27,7 +28,9 @@ def chunk(run):
     """-> (state, metrics) of a chunk, traced and not compiled."""
     seed = jnp.uint32(0)
     state = jax.eval_shape(lambda: run.program.init(run.hyper, seed))
-    return jax.eval_shape(lambda state: run.program.advance(run.hyper, seed, state, _stop(run.config, 1))[:2], state)
+    return jax.eval_shape(
+        lambda state: run.program.advance(run.hyper, seed, state, _stop(run.config, 1))[:2], state
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,7 +58,9 @@ def test_every_environment_gives_returns_in_float64(env, built):
     assert (seen.returns.dtype, seen.steps.dtype) == (jnp.float64, jnp.int32)
 
 
-@pytest.mark.parametrize("env", ["DiscountingChain-bsuite", "FrozenLake-misc", "PointRobot-misc", "Reacher-misc"])
+@pytest.mark.parametrize(
+    "env", ["DiscountingChain-bsuite", "FrozenLake-misc", "PointRobot-misc", "Reacher-misc"]
+)
 @pytest.mark.usefixtures("quick_to_compile")
 def test_an_environment_computes_the_same_in_either_precision(env, keys):
     """With outputs that both precisions hold exactly."""
@@ -63,7 +68,9 @@ def test_an_environment_computes_the_same_in_either_precision(env, keys):
     def returns():
         task = make_gymnax(env=env, env_params={}, episodes=3, episode_length=20, action="clip")
         outputs = jnp.asarray(np.eye(task.output_size) / 16, float)
-        return task.output_size, jax.jit(lambda x: task.evaluate(keys(3), ANSWER, x, None).returns)(outputs)
+        return task.output_size, jax.jit(lambda x: task.evaluate(keys(3), ANSWER, x, None).returns)(
+            outputs
+        )
 
     _, single = returns()
     with jax.enable_x64(True):
@@ -74,7 +81,13 @@ def test_an_environment_computes_the_same_in_either_precision(env, keys):
 
 @pytest.mark.usefixtures("quick_to_compile")
 def test_a_rollout_in_float64_is_a_plain_loop(built):
-    run = built("task=pendulum", "task.env_params.g=9.0", "policy.hidden=[8]", "strategy.population_size=4", *FLOAT64)
+    run = built(
+        "task=pendulum",
+        "task.env_params.g=9.0",
+        "policy.hidden=[8]",
+        "strategy.population_size=4",
+        *FLOAT64,
+    )
     task, policy, *_ = run.program.parts(run.hyper)
     keys = jax.random.split(jax.random.key(3), 2)
     members = jax.vmap(policy.init)(jax.random.split(jax.random.key(4), 3))

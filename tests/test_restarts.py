@@ -1,4 +1,5 @@
-"""Restarts: the schedule by hand, a function that one search does not solve, resuming in the middle of it all."""
+"""Restarts: the schedule by hand, a function that one search does not solve, resuming in the middle
+of it all."""
 
 import json
 
@@ -11,12 +12,16 @@ DEFAULT = Search(10, 2.0, None, large=True)
 
 
 def past(*searches):
-    return [{"population_size": p, "evaluations": used, "large": large} for p, used, large in searches]
+    return [
+        {"population_size": p, "evaluations": used, "large": large} for p, used, large in searches
+    ]
 
 
 def test_ipop_doubles_the_population():
     assert next_search("ipop", DEFAULT, [], 0) == DEFAULT
-    assert next_search("ipop", DEFAULT, past((10, 500, True)), 0) == DEFAULT._replace(population_size=20)
+    assert next_search("ipop", DEFAULT, past((10, 500, True)), 0) == DEFAULT._replace(
+        population_size=20
+    )
     both = past((10, 500, True), (20, 700, True))
     assert next_search("ipop", DEFAULT, both, 0) == DEFAULT._replace(population_size=40)
 
@@ -28,12 +33,16 @@ def test_bipop_gives_the_turn_to_the_regime_that_has_used_less():
     assert (small.large, small.evaluations) == (False, 450)
     again = next_search("bipop", DEFAULT, first + past((20, 900, True), (10, 450, False)), 0)
     assert (again.large, again.evaluations) == (False, 450)
-    large = next_search("bipop", DEFAULT, first + past((20, 900, True), (10, 450, False), (10, 451, False)), 0)
+    large = next_search(
+        "bipop", DEFAULT, first + past((20, 900, True), (10, 450, False), (10, 451, False)), 0
+    )
     assert large == DEFAULT._replace(population_size=40)
 
 
 def test_small_searches_are_drawn_between_the_default_and_half_the_large_population():
-    history = past((10, 500, True), (20, 900, True), (40, 2000, True), (80, 4000, True), (160, 9000, True))
+    history = past(
+        (10, 500, True), (20, 900, True), (40, 2000, True), (80, 4000, True), (160, 9000, True)
+    )
     drawn = [next_search("bipop", DEFAULT, history, seed) for seed in range(400)]
     sizes = {search.population_size for search in drawn}
     assert sizes == {int(10 * 2 ** (k / 2)) for k in range(7)}  # 10, 14, 20 ... 80
@@ -68,10 +77,14 @@ def test_restarts_solve_what_one_search_does_not(finished):
     searches = summary["restarts"]
     assert searches[0]["stop_reason"] == "tolfun"
     assert searches[0]["held_out"] < -0.5  # another of Rastrigin's optima
-    assert [search["population_size"] for search in searches] == [8 * 2**k for k in range(len(searches))]
+    assert [search["population_size"] for search in searches] == [
+        8 * 2**k for k in range(len(searches))
+    ]
     assert summary["evaluations"] == rows(finished)[-1]["evaluations"]
     last = summary["generations"] - searches[-1]["generation"]
-    assert summary["evaluations"] == sum(s["evaluations"] for s in searches) + last * 8 * 2 ** len(searches)
+    assert summary["evaluations"] == sum(s["evaluations"] for s in searches) + last * 8 * 2 ** len(
+        searches
+    )
     assert "restart 1: tolfun after" in (finished / "esrun.log").read_text()
     assert summary["eval"]["mean"] > -0.01
 
@@ -88,7 +101,13 @@ def test_a_run_resumed_behind_a_restart_ends_as_if_it_had_not_stopped(finished, 
 
 
 def test_what_the_run_reports_is_the_best_of_all_searches(command, tmp_path):
-    command(*WORK, f"hydra.run.dir={tmp_path}", "strategy.max_restarts=2", "stop.fitness=null", "strategy.sigma=0.05")
+    command(
+        *WORK,
+        f"hydra.run.dir={tmp_path}",
+        "strategy.max_restarts=2",
+        "stop.fitness=null",
+        "strategy.sigma=0.05",
+    )
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["status"], summary["stop_reason"]) == ("done", "tolfun")
     found = [search["held_out"] for search in summary["restarts"]]

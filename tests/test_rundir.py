@@ -10,13 +10,19 @@ from esrun.training.loop import train
 
 
 def test_numbers_that_json_does_not_have_become_null(tmp_path):
-    write_json(tmp_path / "x.json", {"a": float("nan"), "b": [float("inf"), 1.5], "c": np.float32(2)})
+    write_json(
+        tmp_path / "x.json", {"a": float("nan"), "b": [float("inf"), 1.5], "c": np.float32(2)}
+    )
     assert json.loads((tmp_path / "x.json").read_text()) == {"a": None, "b": [None, 1.5], "c": 2.0}
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
 
 
 def test_secrets_are_masked_and_nothing_else():
-    config = {"logger": {"wandb": {"api_key": "abc", "project": "p", "token": None}}, "seed": 1, "Password": "x"}
+    config = {
+        "logger": {"wandb": {"api_key": "abc", "project": "p", "token": None}},
+        "seed": 1,
+        "Password": "x",
+    }
     assert masked(config) == {
         "logger": {"wandb": {"api_key": "***", "project": "p", "token": None}},
         "seed": 1,
@@ -24,7 +30,9 @@ def test_secrets_are_masked_and_nothing_else():
     }
     words = ["esrun", "+logger.x.api_key=abc", "seed=1"]
     assert [masked_word(word) for word in words] == ["esrun", "+logger.x.api_key=***", "seed=1"]
-    assert masked({"logger": {"project": "p"}}, frozenset({"logger.project"})) == {"logger": {"project": "***"}}
+    assert masked({"logger": {"project": "p"}}, frozenset({"logger.project"})) == {
+        "logger": {"project": "***"}
+    }
 
 
 def test_plain_leaves_plain_things_alone():
@@ -38,18 +46,24 @@ def test_numpy_alone_can_act_with_a_saved_policy(built, keys, tmp_path):
     parts = run.program.parts(run.hyper)
     params = parts.unravel(outcome.state.strategy.mean)
     path = tmp_path / "policy.safetensors"
-    save_policy(path, params, outcome.state.normalizer, {"policy": {"name": "mlp"}, "input_shape": (3,)})
+    save_policy(
+        path, params, outcome.state.normalizer, {"policy": {"name": "mlp"}, "input_shape": (3,)}
+    )
 
     with safe_open(path, "numpy") as file:
         t = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         metadata = {key: json.loads(value) for key, value in file.metadata().items()}
     assert metadata == {"format": "esrun policy 1", "policy": {"name": "mlp"}, "input_shape": [3]}
     x = np.array([0.5, -0.2, 3.0])
-    seen = np.clip((x - t["normalizer/mean"]) / np.sqrt(t["normalizer/m2"] / t["normalizer/count"]), -10, 10)
+    seen = np.clip(
+        (x - t["normalizer/mean"]) / np.sqrt(t["normalizer/m2"] / t["normalizer/count"]), -10, 10
+    )
     hidden = np.maximum(seen @ t["params/linear/w"] + t["params/linear/b"], 0)
     by_hand = hidden @ t["params/linear_1/w"] + t["params/linear_1/b"]
 
     from esrun.tasks.normalizer import normalize
 
-    by_esrun, _ = parts.policy.apply(params, (), normalize(outcome.state.normalizer, x.astype(np.float32)))
+    by_esrun, _ = parts.policy.apply(
+        params, (), normalize(outcome.state.normalizer, x.astype(np.float32))
+    )
     np.testing.assert_allclose(by_esrun, by_hand, rtol=1e-5)

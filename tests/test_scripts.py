@@ -22,7 +22,8 @@ def test_the_queue_runs_one_command_a_gpu_and_returns_the_worst_code(tmp_path):
     line = "('on ' + os.environ['CUDA_VISIBLE_DEVICES'] + os.linesep).encode()"  # in one write, as others write too
     show = f"import os, sys; os.write(1, {line}); sys.exit({{}})"
     commands.write_text(
-        "# a comment\n\n" + "".join(f'{sys.executable} -c "{show.format(code)}"\n' for code in (0, 3, 0, 0))
+        "# a comment\n\n"
+        + "".join(f'{sys.executable} -c "{show.format(code)}"\n' for code in (0, 3, 0, 0))
     )
     done = subprocess.run(
         [sys.executable, SCRIPTS / "gpu_queue.py", "--gpus", "4,7", commands],
@@ -42,7 +43,7 @@ def test_shell_scripts_are_posix():
         subprocess.run(["sh", "-n", SCRIPTS / script], check=True)
 
 
-# ---- scripts/bbob.py -------------------------------------------------------------------------------------------------
+# ---- scripts/bbob.py -----------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -88,7 +89,10 @@ def test_published_counts_are_read_from_cocopp(bbob, tmp_path, monkeypatch):
     package(tmp_path, pickle.dumps(data))
     monkeypatch.syspath_prepend(tmp_path)
     counts = bbob.published(3, 5)
-    assert (counts.evaluations.tolist(), counts.solved.tolist()) == ([40, 900, 20], [True, False, True])
+    assert (counts.evaluations.tolist(), counts.solved.tolist()) == (
+        [40, 900, 20],
+        [True, False, True],
+    )
 
 
 def test_published_counts_bring_no_code_with_them(bbob, tmp_path, monkeypatch):
@@ -104,7 +108,7 @@ def package(folder, data):
     (folder / "cocopp" / "pprldistr2009_1e-8.pickle.gz").write_bytes(gzip.compress(data))
 
 
-# ---- scripts/bench ---------------------------------------------------------------------------------------------------
+# ---- scripts/bench -------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -116,7 +120,16 @@ def idle(monkeypatch):
 
 def test_the_bench_measures_both_sides_and_keeps_every_figure(tmp_path):
     kept = tmp_path / "bench.json"
-    command = [sys.executable, SCRIPTS / "bench", "large", "--quick", "--rounds", "1", "--json", kept]
+    command = [
+        sys.executable,
+        SCRIPTS / "bench",
+        "large",
+        "--quick",
+        "--rounds",
+        "1",
+        "--json",
+        kept,
+    ]
     subprocess.run(command, check=True, capture_output=True)
     rows = json.loads(kept.read_text())["cases"]["large"]["rows"]
     assert [row["side"] for row in rows] == ["esrun", "esrun, table", "esrun, eggroll", "evosax"]
@@ -126,10 +139,21 @@ def test_the_bench_measures_both_sides_and_keeps_every_figure(tmp_path):
 
 def test_a_device_is_idle_where_none_of_its_spans_lies(idle):
     names = [(1, 2, "tf_XLAPjRtCpuClient/7"), (1, 3, "python")]
-    events = [{"ph": "M", "name": "thread_name", "pid": a, "tid": b, "args": {"name": c}} for a, b, c in names]
-    spans = [(0, 40), (40, 30), (75, 25), (80, 10), (110, 5)]  # begin and length: free from 70 to 75 and 100 to 110
+    events = [
+        {"ph": "M", "name": "thread_name", "pid": a, "tid": b, "args": {"name": c}}
+        for a, b, c in names
+    ]
+    spans = [
+        (0, 40),
+        (40, 30),
+        (75, 25),
+        (80, 10),
+        (110, 5),
+    ]  # begin and length: free from 70 to 75 and 100 to 110
     run = {"ph": "X", "name": "ThunkExecutor::Execute (wait for completion)", "pid": 1}
-    events += [run | {"tid": tid, "ts": begin, "dur": long} for tid in (2, 3) for begin, long in spans]
+    events += [
+        run | {"tid": tid, "ts": begin, "dur": long} for tid in (2, 3) for begin, long in spans
+    ]
     assert idle.busy(events) == {"tf_XLAPjRtCpuClient/7": [(0, 70), (75, 100), (110, 115)]}
     share, longest = idle.steady(idle.busy(events)["tf_XLAPjRtCpuClient/7"])
     assert (share, longest) == (pytest.approx(5 / (100 - 0.3 * 115)), 5)

@@ -5,18 +5,32 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from esrun.strategies.parts.shaping import SHAPING, by_rank, centered_ranks, raw, tied_ranks, z_score
+from esrun.strategies.parts.shaping import (
+    SHAPING,
+    by_rank,
+    centered_ranks,
+    raw,
+    tied_ranks,
+    z_score,
+)
 
 WEIGHTS = jnp.array([0.5, 0.3, 0.2, 0.0, -0.4])
-RANK_BASED = {"centered_ranks": centered_ranks, "by_rank": lambda fitness: by_rank(fitness, WEIGHTS)}
+RANK_BASED = {
+    "centered_ranks": centered_ranks,
+    "by_rank": lambda fitness: by_rank(fitness, WEIGHTS),
+}
 
 
 def test_centered_ranks_of_distinct_fitness_are_evenly_spaced():
-    np.testing.assert_array_equal(centered_ranks(jnp.array([3.0, -1.0, 10.0, 4.0, 0.0])), [0, -0.5, 0.5, 0.25, -0.25])
+    np.testing.assert_array_equal(
+        centered_ranks(jnp.array([3.0, -1.0, 10.0, 4.0, 0.0])), [0, -0.5, 0.5, 0.25, -0.25]
+    )
 
 
 def test_centered_ranks_of_tied_members_are_the_mean_of_their_ranks():
-    np.testing.assert_array_equal(centered_ranks(jnp.array([2.0, 7.0, 2.0, 1.0, 2.0])), [0, 0.5, 0, -0.5, 0])
+    np.testing.assert_array_equal(
+        centered_ranks(jnp.array([2.0, 7.0, 2.0, 1.0, 2.0])), [0, 0.5, 0, -0.5, 0]
+    )
 
 
 def test_tied_ranks_are_the_first_and_last_rank_of_the_tie():
@@ -60,7 +74,9 @@ def test_an_all_equal_generation_has_no_weight_at_all(shape, population_size, va
 
 @pytest.mark.parametrize("shape", SHAPING.values(), ids=SHAPING)
 def test_a_generation_without_any_finite_fitness_has_no_weight_at_all(shape):
-    np.testing.assert_array_equal(shape(jnp.array([jnp.nan, jnp.inf, -jnp.inf, jnp.nan])), np.zeros(4))
+    np.testing.assert_array_equal(
+        shape(jnp.array([jnp.nan, jnp.inf, -jnp.inf, jnp.nan])), np.zeros(4)
+    )
 
 
 @pytest.mark.parametrize("shape", RANK_BASED.values(), ids=RANK_BASED)

@@ -1,4 +1,5 @@
-"""The simple GA: its archive by NumPy, sums of slices, mutation and crossover, and what it reaches."""
+"""The simple GA: its archive by NumPy, sums of slices, mutation and crossover, and what it
+reaches."""
 
 import jax
 import jax.numpy as jnp
@@ -46,8 +47,12 @@ def test_weights_are_rows_of_the_archive_and_the_lower_number_wins_a_tie():
 
 def test_an_all_equal_generation_moves_nothing():
     strategy = make(3)
-    state = fresh(strategy, jnp.zeros(3))._replace(archive=jnp.arange(12.0).reshape(4, 3), mean=jnp.arange(3.0))
-    moved = tell(strategy, state, strategy.ask(jax.random.key(0), state, jnp.arange(20)), jnp.full(20, 4.0))
+    state = fresh(strategy, jnp.zeros(3))._replace(
+        archive=jnp.arange(12.0).reshape(4, 3), mean=jnp.arange(3.0)
+    )
+    moved = tell(
+        strategy, state, strategy.ask(jax.random.key(0), state, jnp.arange(20)), jnp.full(20, 4.0)
+    )
     jax.tree.map(np.testing.assert_array_equal, moved._replace(generation=state.generation), state)
 
 
@@ -68,7 +73,8 @@ def test_with_crossover_every_parameter_comes_from_either_parent():
     state = fresh(strategy, jnp.zeros(3))._replace(archive=jnp.array([[0.0] * 3, [100.0] * 3]))
     children = np.asarray(strategy.ask(jax.random.key(0), state, jnp.arange(8002)))[2:]
     counts = np.bincount((np.rint(children / 100) @ [1, 2, 4]).astype(int), minlength=8)
-    # two elites make a pair with chance 1/2, and then any of the 8 patterns 1/8; alike parents have the two pure ones
+    # two elites make a pair with chance 1/2, and then any of the 8 patterns 1/8; alike parents have
+    # the two pure ones
     np.testing.assert_allclose(counts, [2500, 500, 500, 500, 500, 500, 500, 2500], atol=250)
 
 

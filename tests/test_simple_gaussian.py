@@ -1,4 +1,5 @@
-"""The simple Gaussian strategy: mean and deviations of the parents by NumPy, its floor, and what it reaches."""
+"""The simple Gaussian strategy: mean and deviations of the parents by NumPy, its floor, and what it
+reaches."""
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +21,12 @@ def make(n, **changes):
     return make_simple_gaussian(n=n, **(options | changes))
 
 
-@pytest.mark.parametrize(("population_size", "parents", "expected"), [(20, 5, 5), (100, None, 10), (12, None, 2)])
-def test_the_best_members_are_refitted_generation_after_generation(population_size, parents, expected):
+@pytest.mark.parametrize(
+    ("population_size", "parents", "expected"), [(20, 5, 5), (100, None, 10), (12, None, 2)]
+)
+def test_the_best_members_are_refitted_generation_after_generation(
+    population_size, parents, expected
+):
     strategy = make(4, population_size=population_size, parents=parents)
     state = fresh(strategy, jnp.ones(4))
     update = jax.jit(lambda state, x, fitness: tell(strategy, state, x, fitness))
@@ -39,7 +44,9 @@ def test_the_best_members_are_refitted_generation_after_generation(population_si
 def test_no_deviation_falls_below_the_limit():
     strategy = make(2, population_size=4, parents=2, sigma_limit=0.25)
     solutions = jnp.array([[1.0, 3.0], [1.0, 5.0], [9.0, 9.0], [9.0, 8.0]])
-    state = tell(strategy, fresh(strategy, jnp.zeros(2)), solutions, jnp.array([2.0, 2.0, 1.0, 0.0]))
+    state = tell(
+        strategy, fresh(strategy, jnp.zeros(2)), solutions, jnp.array([2.0, 2.0, 1.0, 0.0])
+    )
     np.testing.assert_allclose(state.mean, [1, 4], rtol=1e-12)
     np.testing.assert_allclose(state.sigmas, [0.25, 1], rtol=1e-12)
     np.testing.assert_allclose(state.sigma, 0.5, rtol=1e-12)

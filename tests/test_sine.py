@@ -9,7 +9,14 @@ from esrun.tasks import normalizer
 from esrun.tasks.sine import make_sine
 from esrun.types import Policy
 
-FIXED = {"sequence_length": 8, "batch_size": 16, "span": 20.0, "jitter": 0.0, "reward": "negative_error", "episodes": 3}
+FIXED = {
+    "sequence_length": 8,
+    "batch_size": 16,
+    "span": 20.0,
+    "jitter": 0.0,
+    "reward": "negative_error",
+    "episodes": 3,
+}
 LINEAR = Policy(lambda key: None, lambda: (), lambda w, carry, x: ((x @ w)[None], carry))
 """Answers the product of its weights [s - 1] and the input."""
 
@@ -24,14 +31,21 @@ def probe(position):
 
 
 def evaluate(keys, *weights, normalizer=None, **changes):
-    return make_sine(**FIXED | changes).evaluate(keys, LINEAR, jnp.asarray(np.stack(weights), float), normalizer)
+    return make_sine(**FIXED | changes).evaluate(
+        keys, LINEAR, jnp.asarray(np.stack(weights), float), normalizer
+    )
 
 
 def points_by_hand(key, span, jitter, batch_size=16, s=8):
-    """-> values [batch_size, s] of an episode, drawn with the task's key scheme and computed in NumPy."""
+    """-> values [batch_size, s] of an episode, drawn with the task's key scheme and computed in
+    NumPy."""
     end_key, jitter_key = jax.random.split(key)
-    end = np.asarray(jax.random.uniform(end_key, (batch_size, 1), minval=-span, maxval=span), np.float64)
-    moved = np.asarray(jax.random.uniform(jitter_key, (batch_size, s), minval=-jitter, maxval=jitter), np.float64)
+    end = np.asarray(
+        jax.random.uniform(end_key, (batch_size, 1), minval=-span, maxval=span), np.float64
+    )
+    moved = np.asarray(
+        jax.random.uniform(jitter_key, (batch_size, s), minval=-jitter, maxval=jitter), np.float64
+    )
     return np.sin(end - np.arange(s - 1, -1, -1) / s + moved)
 
 
@@ -42,7 +56,9 @@ def test_error_of_each_input_as_the_answer_is_its_mean_distance_from_the_target(
         values = points_by_hand(key, 20.0, jitter)
         answers = np.concatenate([values[:, :-1], np.zeros((16, 1))], axis=1)
         expected = np.abs(answers - values[:, -1:]).mean(0)
-        np.testing.assert_allclose(seen.measures["absolute_error"][:, e], expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            seen.measures["absolute_error"][:, e], expected, rtol=1e-4, atol=1e-5
+        )
 
 
 def test_without_jitter_the_last_two_values_say_the_next_exactly(keys):
@@ -77,15 +93,22 @@ def test_shape_steps_and_sizes(keys):
 
 def test_end_points_span_the_whole_interval(keys):
     wide, narrow = (evaluate(keys(1), probe(6), span=span, batch_size=512) for span in (20.0, 1e-6))
-    # the mean of |sin x - sin(x - 1/8)| is 2 sin(1/16) times the mean of |cos|: 2 / pi over periods, cos(1/16) around 0
-    assert wide.measures["absolute_error"][0, 0] == pytest.approx(2 * np.sin(1 / 16) * 2 / np.pi, rel=0.1)
-    assert narrow.measures["absolute_error"][0, 0] == pytest.approx(2 * np.sin(1 / 16) * np.cos(1 / 16), rel=1e-4)
+    # the mean of |sin x - sin(x - 1/8)| is 2 sin(1/16) times the mean of |cos|: 2 / pi over
+    # periods, cos(1/16) around 0
+    assert wide.measures["absolute_error"][0, 0] == pytest.approx(
+        2 * np.sin(1 / 16) * 2 / np.pi, rel=0.1
+    )
+    assert narrow.measures["absolute_error"][0, 0] == pytest.approx(
+        2 * np.sin(1 / 16) * np.cos(1 / 16), rel=1e-4
+    )
 
 
 def test_normalizer_sees_the_inputs_of_every_sequence_and_the_policy_normalized_ones(keys):
     values = np.concatenate([points_by_hand(key, 20.0, 0.0) for key in keys(3)])
     inputs, targets = values[:, :-1], values[:, -1]
-    moments = normalizer.Moments(jnp.array(4.0), jnp.full(7, 0.5), jnp.full(7, 4.0 * 0.25))  # mean 1/2, deviation 1/2
+    moments = normalizer.Moments(
+        jnp.array(4.0), jnp.full(7, 0.5), jnp.full(7, 4.0 * 0.25)
+    )  # mean 1/2, deviation 1/2
     seen = evaluate(keys(3), probe(2), probe(6), normalizer=moments)
     after = normalizer.merge(normalizer.fresh((7,)), jax.tree.map(lambda x: x[1], seen.inputs))
     assert after.count == 48

@@ -1,4 +1,5 @@
-"""The memory plan: slices, XLA's account of what they take, and fewer members where that is too much."""
+"""The memory plan: slices, XLA's account of what they take, and fewer members where that is too
+much."""
 
 import jax
 import jax.numpy as jnp
@@ -65,7 +66,10 @@ def test_where_nothing_fits_a_slice_is_one_pair(built, monkeypatch):
 
 def test_a_chunk_that_was_asked_for_is_taken(built, monkeypatch):
     monkeypatch.setattr(memory, "of_each", lambda devices: 1000)
-    assert prepared(built(*SPHERE, "runtime.population_chunk=8", "eval.episodes=6")).slices == (4, 8)
+    assert prepared(built(*SPHERE, "runtime.population_chunk=8", "eval.episodes=6")).slices == (
+        4,
+        8,
+    )
 
 
 def test_a_machines_memory_is_what_its_control_group_allows(tmp_path):
@@ -77,4 +81,9 @@ def test_a_machines_memory_is_what_its_control_group_allows(tmp_path):
 
 
 def test_bytes_are_shown_in_the_units_that_people_read():
-    assert [memory.shown(x) for x in (17, 2**20, 1.4 * 2**30, 40e9)] == ["17 B", "1 MiB", "1.4 GiB", "37.3 GiB"]
+    assert [memory.shown(x) for x in (17, 2**20, 1.4 * 2**30, 40e9)] == [
+        "17 B",
+        "1 MiB",
+        "1.4 GiB",
+        "37.3 GiB",
+    ]

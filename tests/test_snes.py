@@ -16,17 +16,26 @@ def float64():
 
 
 def make(n, **changes):
-    options = {"population_size": "auto", "sigma": 0.5, "learning_rate": 1.0, "learning_rate_sigma": None}
+    options = {
+        "population_size": "auto",
+        "sigma": 0.5,
+        "learning_rate": 1.0,
+        "learning_rate_sigma": None,
+    }
     return make_snes(n=n, **(options | changes))
 
 
 def test_utilities_by_hand():
     # p 4: ln 3 - ln k is positive for k = 1 and 2
     total = np.log(3) + np.log(1.5)
-    np.testing.assert_allclose(utilities(4), [np.log(3) / total - 0.25, np.log(1.5) / total - 0.25, -0.25, -0.25])
+    np.testing.assert_allclose(
+        utilities(4), [np.log(3) / total - 0.25, np.log(1.5) / total - 0.25, -0.25, -0.25]
+    )
 
 
-@pytest.mark.parametrize(("rates", "eta_mean", "eta_sigma"), [((1.0, None), 1.0, None), ((0.7, 0.2), 0.7, 0.2)])
+@pytest.mark.parametrize(
+    ("rates", "eta_mean", "eta_sigma"), [((1.0, None), 1.0, None), ((0.7, 0.2), 0.7, 0.2)]
+)
 def test_thirty_updates_equal_the_algorithm(rates, eta_mean, eta_sigma):
     n, p = 6, 9
     eta_sigma = (3 + np.log(6)) / (5 * np.sqrt(6)) if eta_sigma is None else eta_sigma
@@ -57,5 +66,7 @@ def test_a_separable_ellipsoid_is_solved_in_10000_evaluations():
 def test_an_all_equal_generation_moves_nothing():
     strategy = make(3, population_size=7)
     state = fresh(strategy, jnp.array([1.0, 2.0, 3.0]))
-    moved = tell(strategy, state, strategy.ask(jax.random.key(0), state, jnp.arange(7)), jnp.full(7, 4.0))
+    moved = tell(
+        strategy, state, strategy.ask(jax.random.key(0), state, jnp.arange(7)), jnp.full(7, 4.0)
+    )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-14), moved, state)

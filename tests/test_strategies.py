@@ -15,7 +15,9 @@ from esrun.config.compose import CONF_DIR
 STRATEGIES = [
     pytest.param("openai_es", {}, id="openai_es"),
     pytest.param("openai_es", {"antithetic": False}, id="openai_es-plain"),
-    pytest.param("openai_es", {"noise": "table", "noise_table_size": 100_000}, id="openai_es-table"),
+    pytest.param(
+        "openai_es", {"noise": "table", "noise_table_size": 100_000}, id="openai_es-table"
+    ),
     pytest.param("pgpe", {}, id="pgpe"),
     pytest.param("ars", {"parents": None}, id="ars"),
     pytest.param("ars", {"parents": 4}, id="ars-top"),
@@ -51,7 +53,10 @@ def make(name, changes, n, population_size):
     options.pop("name"), options.pop("max_restarts", None)
     make_strategy = registry.factory("strategy", name)
     if "unravel" in inspect.signature(make_strategy).parameters:
-        options["unravel"] = lambda mean: {"w": mean[: n // 2 * 2].reshape(-1, 2), "b": mean[n // 2 * 2 :]}
+        options["unravel"] = lambda mean: {
+            "w": mean[: n // 2 * 2].reshape(-1, 2),
+            "b": mean[n // 2 * 2 :],
+        }
     return make_strategy(n=n, **(options | {"population_size": population_size} | changes))
 
 
@@ -70,7 +75,8 @@ def after(strategy, mean, fitness_of, generations):
 
 
 def search(state):
-    """-> the state without its memory of fitness, which termination tests read and no update does."""
+    """-> the state without its memory of fitness, which termination tests read and no update
+    does."""
     return state._replace(history=None) if "history" in state._fields else state
 
 
@@ -79,7 +85,11 @@ def disturbed(state):
     random = np.random.default_rng(0)
 
     def disturb(x):
-        return x + jnp.asarray(0.1 * random.random(x.shape), x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
+        return (
+            x + jnp.asarray(0.1 * random.random(x.shape), x.dtype)
+            if jnp.issubdtype(x.dtype, jnp.floating)
+            else x
+        )
 
     return jax.tree.map(disturb, state)
 
@@ -106,13 +116,21 @@ def test_sums_of_slices_add_to_the_sum_of_the_whole(name, changes):
     weights = strategy.weigh(state, ellipsoid(solutions))
     slices = [slice(0, 1), slice(1, 4), slice(4, 17), slice(17, 20)]
     parts = [recombine(state, solutions[s], weights[s]) for s in slices]
-    assert_near(jax.tree.map(lambda *x: sum(x), *parts), recombine(state, solutions, weights), 1e-12)
+    assert_near(
+        jax.tree.map(lambda *x: sum(x), *parts), recombine(state, solutions, weights), 1e-12
+    )
 
 
 @every_slice
 @pytest.mark.parametrize(
     ("n", "x64"),
-    [(3, False), (5, True), (33, False), (241, False), (241, True)],  # with 3 and 5 XLA fuses some rows in another way
+    [
+        (3, False),
+        (5, True),
+        (33, False),
+        (241, False),
+        (241, True),
+    ],  # with 3 and 5 XLA fuses some rows in another way
     ids=["3-float32", "5-float64", "33-float32", "241-float32", "241-float64"],
 )
 def test_a_member_has_the_same_bits_in_any_company(name, changes, n, x64):
@@ -174,7 +192,9 @@ def test_scale_and_offset_of_fitness_leave_the_update(name, changes):
         return generation(strategy, state, jax.random.key(9), lambda _: fitness)
 
     assert_near(updated(1e6 * fitness - 100), updated(fitness), 1e-9)
-    assert np.abs(updated(jnp.exp(fitness)).mean - updated(fitness).mean).max() > 1e-4  # by value indeed
+    assert (
+        np.abs(updated(jnp.exp(fitness)).mean - updated(fitness).mean).max() > 1e-4
+    )  # by value indeed
 
 
 @every_strategy
@@ -185,5 +205,7 @@ def test_a_shifted_problem_is_the_same_problem(name, changes):
     here = search(after(strategy, jnp.zeros(7), ellipsoid, 20))
     there = search(after(strategy, shift, lambda x: ellipsoid(x - shift), 20))
     places = {"mean", "archive"} & set(there._fields)
-    assert_near(there._replace(**{place: getattr(there, place) - shift for place in places}), here, 1e-9)
+    assert_near(
+        there._replace(**{place: getattr(there, place) - shift for place in places}), here, 1e-9
+    )
     assert np.abs(here.mean).max() > 0.1

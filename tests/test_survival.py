@@ -43,12 +43,24 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))  # n
 """
     + MAIN
 )
-OPENAI = ["task=sine", "strategy=openai_es", "strategy.population_size=32", "generations=600", "policy.hidden=[8]"]
+OPENAI = [
+    "task=sine",
+    "strategy=openai_es",
+    "strategy.population_size=32",
+    "generations=600",
+    "policy.hidden=[8]",
+]
 CMA = ["task=rosenbrock", "task.dimension=20", "strategy=cma_es", "generations=600"]
 NOISY_CMA = ["task=sine", "strategy=cma_es", "strategy.population_size=24", "policy.hidden=[6]"]
 RECURRENT = ["task=sine", "policy=rnn", "policy.hidden=[4]", "policy.normalize_input=true", "strategy=openai_es",
              "strategy.population_size=16"]  # fmt: skip
-COMMON = ["checkpoint.every=7", "eval.every=20", "eval.episodes=4", "hydra.run.dir=run", "resume=auto"]
+COMMON = [
+    "checkpoint.every=7",
+    "eval.every=20",
+    "eval.episodes=4",
+    "hydra.run.dir=run",
+    "resume=auto",
+]
 
 
 @pytest.fixture(scope="session")
@@ -109,21 +121,32 @@ def wait_for(condition, process, seconds=120):
 
 
 def results(folder):
-    """-> all that must be the same to the bit: the policy, the final state, the metrics but for times."""
+    """-> all that must be the same to the bit: the policy, the final state, the metrics but for
+    times."""
     run = folder / "run"
     newest = max((run / "checkpoints").glob("*.safetensors"))
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     for line in lines:
         del line["wall_seconds"]
-    tensors = load_file(newest) | {f"policy/{k}": x for k, x in load_file(run / "policy.safetensors").items()}
+    tensors = load_file(newest) | {
+        f"policy/{k}": x for k, x in load_file(run / "policy.safetensors").items()
+    }
     return {name: x.tobytes() for name, x in tensors.items()}, lines
 
 
 @pytest.mark.parametrize("devices", [1, 2])
-@pytest.mark.parametrize("options", [OPENAI, NOISY_CMA, RECURRENT], ids=["openai_es", "cma_es", "recurrent"])
+@pytest.mark.parametrize(
+    "options", [OPENAI, NOISY_CMA, RECURRENT], ids=["openai_es", "cma_es", "recurrent"]
+)
 def test_a_run_killed_again_and_again_ends_with_the_same_bits(start, tmp_path, options, devices):
     total = 1000 * (KILLS + 1)
-    command = [*options, *COMMON, f"generations={total}", f"runtime.devices={devices}", "log.every=1000"]
+    command = [
+        *options,
+        *COMMON,
+        f"generations={total}",
+        f"runtime.devices={devices}",
+        "log.every=1000",
+    ]
     code, said = finished(start(tmp_path / "whole", *command))
     assert code == 0, said
     chance = random.Random(len(options) + devices)
@@ -132,7 +155,11 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(start, tmp_path, o
     for kill in range(KILLS):
         if kill % 3 == 1:  # inside a save, before or behind the rename
             process = start(
-                broken, chance.randint(1, 2), chance.choice(["before", "behind"]), *command, code=DIE_IN_SAVE
+                broken,
+                chance.randint(1, 2),
+                chance.choice(["before", "behind"]),
+                *command,
+                code=DIE_IN_SAVE,
             )
         else:
             process = start(broken, *command)
@@ -159,7 +186,9 @@ def test_a_signal_saves_and_exits_with_75_and_the_same_command_goes_on(start, tm
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["status"], summary["stop_reason"]) == ("interrupted", name)
     assert generations(tmp_path) == summary["generations"]
-    code, said = finished(start(tmp_path, *OPENAI, *COMMON, f"generations={summary['generations'] + 30}"))
+    code, said = finished(
+        start(tmp_path, *OPENAI, *COMMON, f"generations={summary['generations'] + 30}")
+    )
     assert code == 0, said
     assert "resumed" in said
     assert generations(tmp_path) == summary["generations"] + 30
@@ -167,7 +196,12 @@ def test_a_signal_saves_and_exits_with_75_and_the_same_command_goes_on(start, tm
 
 def test_a_second_ctrl_c_ends_at_once(start, tmp_path):
     process = start(
-        tmp_path, *OPENAI, *COMMON, "generations=100000", "policy.hidden=[512,512]", "strategy.population_size=2048"
+        tmp_path,
+        *OPENAI,
+        *COMMON,
+        "generations=100000",
+        "policy.hidden=[512,512]",
+        "strategy.population_size=2048",
     )
     wait_for(lambda: (tmp_path / "run" / "run.json").exists(), process)
     process.send_signal(signal.SIGINT)
@@ -184,7 +218,9 @@ def test_two_processes_in_one_folder_the_second_is_refused(start, tmp_path):
     assert "in use by another process" in said
     first.kill()
     first.wait()
-    code, said = finished(start(tmp_path, *OPENAI, *COMMON, "generations=100000", "stop.env_steps=1"))
+    code, said = finished(
+        start(tmp_path, *OPENAI, *COMMON, "generations=100000", "stop.env_steps=1")
+    )
     assert code == 0, said  # the lock of the killed one is gone
 
 
@@ -215,7 +251,9 @@ def test_a_full_disk_leaves_no_half_file_and_ends_with_a_reason(start, tmp_path)
     code, said = finished(start(tmp_path, *options, *COMMON, code=SMALL_DISK))
     assert code == 1, said
     assert "no checkpoint was written" in said
-    assert not list((tmp_path / "run").rglob("*.partial")) or not list((tmp_path / "run").rglob("*.safetensors"))
+    assert not list((tmp_path / "run").rglob("*.partial")) or not list(
+        (tmp_path / "run").rglob("*.safetensors")
+    )
     for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines():
         json.loads(line)
     code, said = finished(start(tmp_path, *options, *COMMON))
@@ -240,7 +278,9 @@ def test_a_sweep_killed_in_its_third_job_runs_the_rest(start, tmp_path):
     before = (tmp_path / "sweep" / "0" / "summary.json").read_bytes()
     code, said = finished(start(tmp_path, *sweep))
     assert code == 0, said
-    summaries = [json.loads((tmp_path / "sweep" / str(i) / "summary.json").read_text()) for i in range(5)]
+    summaries = [
+        json.loads((tmp_path / "sweep" / str(i) / "summary.json").read_text()) for i in range(5)
+    ]
     assert [(s["status"], s["seed"]) for s in summaries] == [("done", i) for i in range(5)]
     assert (tmp_path / "sweep" / "0" / "summary.json").read_bytes() == before
 
@@ -261,7 +301,10 @@ def small_disk(tmp_path):
         ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", disk], capture_output=True, check=False
     )
     if mounted.returncode:
-        pytest.skip("only root may mount a small file system; the full disk is tested by a limit on files as well")
+        pytest.skip(
+            "only root may mount a small file system; the full disk is tested by a limit on files "
+            "as well"
+        )
     yield disk
     subprocess.run(["umount", "-l", disk], check=True)
 
@@ -278,6 +321,7 @@ def test_a_disk_that_fills_up_and_is_freed_costs_no_generation(start, small_disk
     assert process.wait(60) == 0, "".join(lines)
     assert any("metrics wait in memory" in line for line in lines)
     numbers = [
-        json.loads(line)["generation"] for line in (small_disk / "run" / "metrics.jsonl").read_text().splitlines()
+        json.loads(line)["generation"]
+        for line in (small_disk / "run" / "metrics.jsonl").read_text().splitlines()
     ]
     assert numbers == list(range(1, len(numbers) + 1))

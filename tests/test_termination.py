@@ -1,4 +1,5 @@
-"""The termination tests of CMA-ES: each ends the search that it is made for, and stagnation as NumPy tells it."""
+"""The termination tests of CMA-ES: each ends the search that it is made for, and stagnation as
+NumPy tells it."""
 
 import jax
 import jax.numpy as jnp
@@ -27,11 +28,15 @@ def search(f, n, limit=5000, **changes):
     strategy = make(n, **changes)
 
     def go_on(state):
-        return ~jnp.any(jnp.stack(list(strategy.ended(state).values()))) & (state.generation < limit)
+        return ~jnp.any(jnp.stack(list(strategy.ended(state).values()))) & (
+            state.generation < limit
+        )
 
     def body(state):
         x = strategy.ask(
-            jax.random.fold_in(jax.random.key(0), state.generation), state, jnp.arange(strategy.population_size)
+            jax.random.fold_in(jax.random.key(0), state.generation),
+            state,
+            jnp.arange(strategy.population_size),
         )
         return tell(strategy, state, x, -jax.vmap(f)(x))
 
@@ -49,7 +54,11 @@ def test_a_flat_function_ends_by_tolfun_once_the_window_is_full():
     ("f", "n", "name"),
     [
         (lambda x: jnp.sum(x**2), 4, "tolfun"),
-        (lambda x: 1e60 * jnp.sum(x**2), 4, "tolx"),  # fitness that differs however close to 0 the members are
+        (
+            lambda x: 1e60 * jnp.sum(x**2),
+            4,
+            "tolx",
+        ),  # fitness that differs however close to 0 the members are
         (lambda x: x[0], 4, "tolupsigma"),
         (lambda x: 1e60 * (x[0] ** 2 + 1e16 * (x[1] - 0.7 * x[0]) ** 2), 2, "conditioncov"),
     ],
@@ -66,13 +75,20 @@ def found(mean, C, sigma):
     C, mean, sigma = jnp.asarray(C), jnp.asarray(mean), jnp.asarray(sigma)
     _, _, spectrum = decompose(C, mean, sigma)
     names = termination.tests(
-        mean, sigma, jnp.sqrt(jnp.diag(C)), jnp.ones(2), 1e-3, spectrum, fresh_history(2, False, mean.dtype)
+        mean,
+        sigma,
+        jnp.sqrt(jnp.diag(C)),
+        jnp.ones(2),
+        1e-3,
+        spectrum,
+        fresh_history(2, False, mean.dtype),
     )
     return {name for name, yes in names.items() if yes}
 
 
 def test_an_axis_without_effect_is_found_where_no_coordinate_tells():
-    # deviations of 1e-3 and 1e-8 along the diagonals; a mean of 1e9 resolves 1.2e-7, half of which is rounded away
+    # deviations of 1e-3 and 1e-8 along the diagonals; a mean of 1e9 resolves 1.2e-7, half of which
+    # is rounded away
     diagonal = np.array([[1, 1], [1, -1]]) / np.sqrt(2)
     C = diagonal.T @ np.diag([1e-6, 1e-16]) @ diagonal
     assert found([1e9, 1e9], C, 1.0) == {"noeffectaxis"}
@@ -103,7 +119,10 @@ def stagnates(best, median, n, p):
 @pytest.mark.parametrize("slope", [0.0, 0.02, -0.02])
 def test_stagnation_is_told_as_numpy_tells_it(slope):
     p, n, generations = 10, 3, 3000
-    fitness = np.random.default_rng(0).normal(size=(generations, p)) + slope * np.arange(generations)[:, None]
+    fitness = (
+        np.random.default_rng(0).normal(size=(generations, p))
+        + slope * np.arange(generations)[:, None]
+    )
 
     def step(history, row):
         g, values = row
@@ -111,7 +130,9 @@ def test_stagnation_is_told_as_numpy_tells_it(slope):
         return history, history.stagnating
 
     start = fresh_history(n, True, jnp.zeros(()).dtype)
-    _, told = jax.jit(lambda: jax.lax.scan(step, start, (jnp.arange(generations), jnp.asarray(fitness))))()
+    _, told = jax.jit(
+        lambda: jax.lax.scan(step, start, (jnp.arange(generations), jnp.asarray(fitness)))
+    )()
     best, median = fitness.max(axis=1), np.median(fitness, axis=1)
     looks = np.arange(termination.PATIENCE, generations + 1, termination.PATIENCE)
     expected = [stagnates(best[:g], median[:g], n, p) for g in looks]

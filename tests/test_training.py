@@ -23,7 +23,9 @@ def advanced(run, *generations):
     seed = jnp.uint32(run.config.seed)
     state = run.program.init(run.hyper, seed)
     for generation in generations:
-        state, rows, done, reached = run.program.advance(run.hyper, seed, state, _stop(run.config, generation))
+        state, rows, done, reached = run.program.advance(
+            run.hyper, seed, state, _stop(run.config, generation)
+        )
     return state, rows, done, reached
 
 
@@ -32,10 +34,14 @@ def distance(a, b):
 
     def arrays(state):
         strategy = state.strategy
-        if hasattr(strategy, "B"):  # eigenvectors of near eigenvalues are arbitrary, their sum is not
+        if hasattr(
+            strategy, "B"
+        ):  # eigenvectors of near eigenvalues are arbitrary, their sum is not
             strategy = strategy._replace(B=(strategy.B * strategy.D) @ strategy.B.T)
         # a history that is not full yet holds minus infinity
-        return [np.nan_to_num(np.asarray(x, np.float64), neginf=0.0) for x in jax.tree.leaves(strategy)]
+        return [
+            np.nan_to_num(np.asarray(x, np.float64), neginf=0.0) for x in jax.tree.leaves(strategy)
+        ]
 
     pairs = zip(arrays(a), arrays(b), strict=True)
     return max(float(np.linalg.norm(x - y) / (np.linalg.norm(x) + 1e-12)) for x, y in pairs)
@@ -44,7 +50,8 @@ def distance(a, b):
 @pytest.mark.parametrize("strategy", [OPENAI, CMA], ids=["openai_es", "cma_es"])
 @pytest.mark.parametrize("task", [SINE, ROSENBROCK], ids=["sine", "rosenbrock"])
 def test_devices_and_population_chunks_change_nothing_but_the_order_of_sums(built, strategy, task):
-    # in float32 two members whose fitness agrees to 1e-7 change ranks now and then, and the searches part
+    # in float32 two members whose fitness agrees to 1e-7 change ranks now and then, and the
+    # searches part
     work = [*strategy, *task, "runtime.precision=float64"]
     alone, _, _, _ = advanced(built(*work, "runtime.devices=1"), 20)
     for spread in (["runtime.devices=2"], ["runtime.devices=2", "runtime.population_chunk=5"]):
@@ -54,16 +61,26 @@ def test_devices_and_population_chunks_change_nothing_but_the_order_of_sums(buil
 
 @pytest.mark.parametrize("strategy", [OPENAI, CMA], ids=["openai_es", "cma_es"])
 def test_one_generation_of_pendulum_agrees_on_one_and_two_devices(built, strategy):
-    run = [built(*strategy, *PENDULUM, "policy.normalize_input=true", f"runtime.devices={n}") for n in (1, 2)]
+    run = [
+        built(*strategy, *PENDULUM, "policy.normalize_input=true", f"runtime.devices={n}")
+        for n in (1, 2)
+    ]
     alone, together = (advanced(r, 1)[0] for r in run)
     assert distance(alone, together) < 1e-5
     for a, b in zip(alone.normalizer, together.normalizer, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
-@pytest.mark.parametrize("spread", [["runtime.devices=2"], ["runtime.devices=2", "runtime.population_chunk=8"]])
+@pytest.mark.parametrize(
+    "spread", [["runtime.devices=2"], ["runtime.devices=2", "runtime.population_chunk=8"]]
+)
 def test_a_population_that_does_not_divide_is_whole(built, spread):
-    options = [*PENDULUM, "strategy=openai_es", "strategy.antithetic=false", "strategy.population_size=101"]
+    options = [
+        *PENDULUM,
+        "strategy=openai_es",
+        "strategy.antithetic=false",
+        "strategy.population_size=101",
+    ]
     alone, _, _, _ = advanced(built(*options, "runtime.devices=1"), 1)
     together, rows, _, _ = advanced(built(*options, *spread), 1)
     assert distance(alone, together) < 1e-5
@@ -72,7 +89,9 @@ def test_a_population_that_does_not_divide_is_whole(built, spread):
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(built):
     states = [advanced(built(*OPENAI, *PENDULUM, f"seed={seed}"), 3)[0] for seed in (1, 1, 2)]
-    same = [bool(jnp.array_equal(states[0].strategy.mean, state.strategy.mean)) for state in states[1:]]
+    same = [
+        bool(jnp.array_equal(states[0].strategy.mean, state.strategy.mean)) for state in states[1:]
+    ]
     assert same == [True, False]
 
 
@@ -88,7 +107,9 @@ def test_only_the_first_chunk_compiles(built):
     state, _, _, _ = advanced(run, 1)
     with Clock() as clock:
         for generation in (4, 5, 9):
-            state, _, _, _ = run.program.advance(run.hyper, jnp.uint32(0), state, _stop(run.config, generation))
+            state, _, _, _ = run.program.advance(
+                run.hyper, jnp.uint32(0), state, _stop(run.config, generation)
+            )
     assert int(state.generation) == 9
     assert clock.compilations == 0
 
@@ -97,7 +118,9 @@ def test_only_the_first_chunk_compiles(built):
 @pytest.mark.parametrize("going_on", [False, True], ids=["fresh", "going_on"])
 def test_a_prepared_program_compiles_nothing_more(built, devices, going_on):
     # a structure of its own for each case: what an earlier one compiled is still there
-    run = built(*CMA, *SINE, f"policy.hidden=[{10 + 2 * devices + going_on}]", f"runtime.devices={devices}")
+    run = built(
+        *CMA, *SINE, f"policy.hidden=[{10 + 2 * devices + going_on}]", f"runtime.devices={devices}"
+    )
     seed = np.uint32(3)
     state = run.program.init(run.hyper, seed) if going_on else None
     run.program.prepare(run.hyper, seed, _stop(run.config, 0), state)
@@ -112,7 +135,12 @@ def test_a_prepared_program_compiles_nothing_more(built, devices, going_on):
 
 def test_programs_that_compile_at_the_same_time_count_once(monkeypatch):
     clock = Clock()
-    for now, seconds in ((10.0, 2.0), (11.0, 2.0), (20.0, 1.0), (11.5, 3.0)):  # 8 to 11.5 and 19 to 20
+    for now, seconds in (
+        (10.0, 2.0),
+        (11.0, 2.0),
+        (20.0, 1.0),
+        (11.5, 3.0),
+    ):  # 8 to 11.5 and 19 to 20
         monkeypatch.setattr("esrun.backend.compilation.time.monotonic", lambda now=now: now)
         clock._hear("/jax/core/compile/backend_compile_duration", seconds)
     assert clock.seconds == pytest.approx(4.5)
@@ -121,7 +149,10 @@ def test_programs_that_compile_at_the_same_time_count_once(monkeypatch):
 
 @pytest.mark.parametrize("of", [np.asarray, jnp.asarray], ids=["numpy", "jax"])
 def test_parameters_come_back_from_their_flat_form(of):
-    tree = {"b": {"w": jnp.arange(6.0).reshape(2, 3), "b": jnp.float32(7)}, "a": {"w": jnp.ones((2, 1, 2))}}
+    tree = {
+        "b": {"w": jnp.arange(6.0).reshape(2, 3), "b": jnp.float32(7)},
+        "a": {"w": jnp.ones((2, 1, 2))},
+    }
     flat, _ = jax.flatten_util.ravel_pytree(tree)
     again = make_unravel(jax.eval_shape(lambda: tree))(of(flat))
     assert jax.tree.structure(again) == jax.tree.structure(tree)
@@ -132,9 +163,18 @@ def test_a_sweep_over_numbers_and_seeds_compiles_once(built):
     advanced(built(*OPENAI, *PENDULUM, "policy.hidden=[7]"), 1)
     means = []
     with Clock() as clock:
-        for override in ("strategy.sigma=0.2", "strategy.learning_rate=0.3", "task.env_params.g=5", "seed=9"):
+        for override in (
+            "strategy.sigma=0.2",
+            "strategy.learning_rate=0.3",
+            "task.env_params.g=5",
+            "seed=9",
+        ):
             means.append(
-                np.asarray(advanced(built(*OPENAI, *PENDULUM, "policy.hidden=[7]", override), 1)[0].strategy.mean)
+                np.asarray(
+                    advanced(built(*OPENAI, *PENDULUM, "policy.hidden=[7]", override), 1)[
+                        0
+                    ].strategy.mean
+                )
             )
     assert clock.compilations == 0
     assert len({mean.tobytes() for mean in means}) == 4
@@ -159,7 +199,9 @@ def test_best_fitness_ends_the_chunk_in_the_generation_that_reaches_it(built):
 
 
 def test_env_steps_end_the_chunk_in_the_generation_that_reaches_them(built):
-    state, _, done, reached = advanced(built(*OPENAI, *PENDULUM, f"stop.env_steps={24 * 100 * 3 + 1}"), 10)
+    state, _, done, reached = advanced(
+        built(*OPENAI, *PENDULUM, f"stop.env_steps={24 * 100 * 3 + 1}"), 10
+    )
     assert int(done) == 4
     assert [int(x) for x in state.env_steps] == [0, 24 * 100 * 4]
     assert bool(reached["env_steps"])

@@ -60,7 +60,9 @@ def conf(tmp_path):
         "version: 1\nroot: {handlers: [x]}\n"
         "handlers: {x: {class: logging.FileHandler, filename: thesis.txt, mode: w}}\n"
     )
-    (tmp_path / "conf" / "hydra" / "launcher" / "evil.yaml").write_text("_target_: os.mkdir\npath: hacked\n")
+    (tmp_path / "conf" / "hydra" / "launcher" / "evil.yaml").write_text(
+        "_target_: os.mkdir\npath: hacked\n"
+    )
 
     def write(text):
         (tmp_path / "conf" / "experiment" / "evil.yaml").write_text(f"{HEADER}{text}\n")
@@ -89,7 +91,9 @@ def test_no_file_of_options_names_code(conf, tmp_path, kind):
 def test_no_option_of_hydras_own_groups_comes_from_a_file_of_the_users(conf, tmp_path):
     conf("defaults: [{override /hydra/launcher: evil}]")
     for words in (["experiment=evil"], ["hydra/job_logging=evil"], ["hydra/launcher=evil"]):
-        with pytest.raises(ConfigError, match="=evil must be an option of Hydra or of an installed plug-in"):
+        with pytest.raises(
+            ConfigError, match="=evil must be an option of Hydra or of an installed plug-in"
+        ):
             composed(words, Source(directory=str(tmp_path / "conf")))
 
 
@@ -117,19 +121,28 @@ def test_whichever_way_it_comes(conf, refused, tmp_path, route):
         refused(*ROUTES[route], folder=tmp_path, root=tmp_path)
 
 
-@pytest.mark.parametrize("place", ["pkg://evil", "evil://x", "structured://", "evil", 3, "${oc.env:HOME}"], ids=str)
+@pytest.mark.parametrize(
+    "place", ["pkg://evil", "evil://x", "structured://", "evil", 3, "${oc.env:HOME}"], ids=str
+)
 def test_no_package_is_imported_as_a_place_of_options(conf, refused, tmp_path, place):
     (tmp_path / "evil").mkdir()
     (tmp_path / "evil" / "__init__.py").write_text("open('hacked', 'w')")
     conf(f"hydra: {{searchpath: ['file:///tmp', '{place}']}}")
     code = f"import sys; sys.path.append({str(tmp_path)!r}); {MAIN}"
-    said = refused("--config-dir=conf", "--config-name=evil", folder=tmp_path, root=tmp_path, code=code)
+    said = refused(
+        "--config-dir=conf", "--config-name=evil", folder=tmp_path, root=tmp_path, code=code
+    )
     assert "hydra.searchpath must name folders" in said
 
 
-@pytest.mark.parametrize("hydra", ["${other}", "[]", "3", "{searchpath: '${other}'}", "{searchpath: 'pkg://evil'}"])
+@pytest.mark.parametrize(
+    "hydra", ["${other}", "[]", "3", "{searchpath: '${other}'}", "{searchpath: 'pkg://evil'}"]
+)
 def test_the_search_path_is_read_as_it_is_written(conf, tmp_path, hydra):
-    conf(f"hydra: {hydra if hydra[0] in '[{3' else repr(hydra)}\nother: {{searchpath: ['pkg://evil']}}")
+    conf(
+        f"hydra: "
+        f"{hydra if hydra[0] in '[{3' else repr(hydra)}\nother: {{searchpath: ['pkg://evil']}}"
+    )
     with pytest.raises(ConfigError):
         composed([], Source("evil", str(tmp_path / "conf")))
 
@@ -163,9 +176,20 @@ def test_a_run_folders_record_is_a_file_like_any_other(refused, esrun, tmp_path)
 def test_a_module_that_lies_in_the_working_directory_is_not_imported(wheel, tmp_path):
     (tmp_path / "hydra_plugins").mkdir()
     (tmp_path / "evil-1.0.dist-info").mkdir()
-    (tmp_path / "evil-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
-    (tmp_path / "evil-1.0.dist-info" / "entry_points.txt").write_text("[esrun.tasks]\nevil = evil:make\n")
-    for name in ("hydra_plugins/evil.py", "evil.py", "yaml.py", "pydantic.py", "haiku.py", "gymnax.py"):
+    (tmp_path / "evil-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n"
+    )
+    (tmp_path / "evil-1.0.dist-info" / "entry_points.txt").write_text(
+        "[esrun.tasks]\nevil = evil:make\n"
+    )
+    for name in (
+        "hydra_plugins/evil.py",
+        "evil.py",
+        "yaml.py",
+        "pydantic.py",
+        "haiku.py",
+        "gymnax.py",
+    ):
         (tmp_path / name).write_text("open('hacked', 'w')")
     done = subprocess.run(
         [sys.executable, "-m", "esrun", *TINY],
@@ -184,7 +208,8 @@ def test_what_people_write_into_such_files_is_taken(tmp_path):
     (tmp_path / "experiment" / "mine.yaml").write_text(
         f"{HEADER}seed: 3\nhydra:\n  run: {{dir: 'runs/${{now:%Y}}'}}\n"
         "  sweep: {dir: sweeps, subdir: '${hydra:job.num}'}\n"
-        "  mode: MULTIRUN\n  job: {chdir: true}\n  sweeper: {params: {seed: 'range(3)', task: 'sphere,ackley'}}\n"
+        "  mode: MULTIRUN\n  job: {chdir: true}\n  sweeper: {params: {seed: 'range(3)', task: "
+        "'sphere,ackley'}}\n"
     )
     (tmp_path / "my.yaml").write_text(
         f"defaults: [esrun, _self_]\nhydra: {{searchpath: ['file://{tmp_path}']}}\nseed: 4\n"
@@ -202,6 +227,11 @@ def test_what_people_write_into_such_files_is_taken(tmp_path):
 
 def test_what_is_typed_of_hydras_own_section_is_taken():
     one = composed(
-        ["+hydra.job.env_set={A: b}", "+hydra.launcher.n=3", "hydra.verbose=true", "hydra/job_logging=stdout"]
+        [
+            "+hydra.job.env_set={A: b}",
+            "+hydra.launcher.n=3",
+            "hydra.verbose=true",
+            "hydra/job_logging=stdout",
+        ]
     )
     assert OmegaConf.to_container(one.hydra.job.env_set) == {"A": "b"}

@@ -1,4 +1,5 @@
-"""Warnings of a run that is not learning: each said once, with the remedy, and none to a healthy run."""
+"""Warnings of a run that is not learning: each said once, with the remedy, and none to a healthy
+run."""
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ P = 20
 
 
 def rows(count, first=1, **figures):
-    """-> `count` generations of a healthy run of 20 members; each of `figures` a number or (generation) -> number."""
+    """-> `count` generations of a healthy run of 20 members; each of `figures` a number or
+    (generation) -> number."""
     healthy = {
         "fitness_best": lambda g: float(g),
         "fitness_mean": lambda g: g - 1.0,
@@ -50,21 +52,38 @@ CASES = {
         ["generation 3:", "3 of 20 members", "strategy.sigma=0.03"],
     ),
     "settled": (
-        rows(100, sigma=lambda g: 0.3 * 0.9**g, fitness_best=lambda g: min(g, 80.0), fitness_mean=lambda g: min(g, 80)),
-        ["generation 100:", "from 0.27 to 7.97e-06", "better than 80 for 20 generations", "strategy.sigma=3,"],
+        rows(
+            100,
+            sigma=lambda g: 0.3 * 0.9**g,
+            fitness_best=lambda g: min(g, 80.0),
+            fitness_mean=lambda g: min(g, 80),
+        ),
+        [
+            "generation 100:",
+            "from 0.27 to 7.97e-06",
+            "better than 80 for 20 generations",
+            "strategy.sigma=3,",
+        ],
     ),
     "exploding": (
         rows(10, sigma=lambda g: 0.03 * 10**g),
         ["generation 5:", "to 3e+03", "strategy.sigma=3000"],
     ),
-    "condition": (rows(10, condition=1e6), ["generation 1:", "differ by 1000", "runtime.precision=float64"]),
+    "condition": (
+        rows(10, condition=1e6),
+        ["generation 1:", "differ by 1000", "runtime.precision=float64"],
+    ),
     "axis_ratio": (
         [row | {"axis_ratio": 1e3} for row in rows(10) if row.pop("condition")],
         ["differ by 1000", "float32"],
     ),
     "no_progress": (
         rows(200, fitness_mean=lambda g: np.sin(g), signal_to_noise=1.01),
-        ["no better than in the first 20", "signal to noise of the pairs is 1.01", "strategy.population_size"],
+        [
+            "no better than in the first 20",
+            "signal to noise of the pairs is 1.01",
+            "strategy.population_size",
+        ],
     ),
 }
 
@@ -77,7 +96,9 @@ def test_what_is_wrong_is_said_once_with_the_remedy(case):
     assert "\n" not in lines[0]
     for part in parts:
         assert part in lines[0]
-    assert said(given + [row | {"generation": row["generation"] + 500} for row in given])[:1] == lines
+    assert (
+        said(given + [row | {"generation": row["generation"] + 500} for row in given])[:1] == lines
+    )
 
 
 def test_one_generation_less_and_nothing_is_said():
@@ -119,7 +140,10 @@ def test_a_resumed_run_is_not_held_against_a_beginning_that_was_not_seen():
 
 
 def test_a_restart_is_held_against_its_own_beginning():
-    first, second = rows(200, sigma=lambda g: 0.3 * 0.99**g), rows(200, first=201, fitness_mean=lambda g: g - 201.0)
+    first, second = (
+        rows(200, sigma=lambda g: 0.3 * 0.99**g),
+        rows(200, first=201, fitness_mean=lambda g: g - 201.0),
+    )
     health = Health("float32")
     assert health.look(first) + health.look(second, 1) == []
     (line,) = health.look(rows(200, first=401, fitness_mean=lambda g: np.sin(g)), 2)
@@ -135,9 +159,15 @@ REAL = {
 
 @pytest.mark.parametrize("part", REAL)
 def test_a_real_run_says_it_on_the_console_and_in_its_log(part, tmp_path, capsys):
-    cfg = composed(["task=sphere", "strategy=snes", *REAL[part], "generations=100", "eval.episodes=2"]).config
+    cfg = composed(
+        ["task=sphere", "strategy=snes", *REAL[part], "generations=100", "eval.episodes=2"]
+    ).config
     assert run(cfg, Made(tmp_path), {}) == 0
-    warnings = [line for line in (tmp_path / "esrun.log").read_text().splitlines() if line.startswith("warning")]
+    warnings = [
+        line
+        for line in (tmp_path / "esrun.log").read_text().splitlines()
+        if line.startswith("warning")
+    ]
     assert len([line for line in warnings if part in line]) == 1
     shown = capsys.readouterr().out
     assert all(line in shown for line in warnings)

@@ -1,4 +1,5 @@
-"""xNES against its algorithm with the z that solutions were made of, and the evaluations that it needs."""
+"""xNES against its algorithm with the z that solutions were made of, and the evaluations that it
+needs."""
 
 import jax
 import jax.numpy as jnp
@@ -41,9 +42,14 @@ def test_thirty_updates_equal_the_algorithm(rates):
     for _ in range(30):
         z = random.normal(size=(p, n))
         solutions = mean + sigma * z @ B.T
-        values = (solutions**2 * 10 ** np.linspace(0, 2, n)).sum(axis=1) + solutions[:, 0] * solutions[:, -1]
+        values = (solutions**2 * 10 ** np.linspace(0, 2, n)).sum(axis=1) + solutions[
+            :, 0
+        ] * solutions[:, -1]
         best_first = z[np.argsort(values)]
-        gradient = sum(weight * (np.outer(row, row) - np.eye(n)) for weight, row in zip(u, best_first, strict=True))
+        gradient = sum(
+            weight * (np.outer(row, row) - np.eye(n))
+            for weight, row in zip(u, best_first, strict=True)
+        )
         gradient_sigma = np.trace(gradient) / n
         mean = mean + eta_mean * sigma * B @ (u @ best_first)
         sigma = sigma * np.exp(eta_sigma / 2 * gradient_sigma)
@@ -68,5 +74,9 @@ def test_a_rotated_ellipsoid_is_solved_in_15000_evaluations():
 def test_an_all_equal_generation_moves_nothing():
     strategy = make(3, population_size=7)
     state = fresh(strategy, jnp.array([1.0, 2.0, 3.0]))
-    moved = tell(strategy, state, strategy.ask(jax.random.key(0), state, jnp.arange(7)), jnp.full(7, 4.0))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-14, atol=1e-14), moved, state)
+    moved = tell(
+        strategy, state, strategy.ask(jax.random.key(0), state, jnp.arange(7)), jnp.full(7, 4.0)
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-14, atol=1e-14), moved, state
+    )

@@ -1,9 +1,10 @@
 """The compile cache: what one run has compiled, later ones read from the user's cache folder.
 
-JAX's persistent cache does the work; this says where and whether. On some machines JAX refuses to load what it stored
-(jax#38445), so it is used only where it has been seen to work: a small program is stored and read back, and the verdict
-stands for a week. Entries hold machine code, hence a folder for each kind of machine (a home is often shared by many)
-that nobody else may write to. None of it can fail a run: where anything is wrong, programs are compiled as ever.
+JAX's persistent cache does the work; this says where and whether. On some machines JAX refuses to
+load what it stored (jax#38445), so it is used only where it has been seen to work: a small program
+is stored and read back, and the verdict stands for a week. Entries hold machine code, hence a
+folder for each kind of machine (a home is often shared by many) that nobody else may write to. None
+of it can fail a run: where anything is wrong, programs are compiled as ever.
 """
 
 import hashlib
@@ -25,14 +26,18 @@ VERDICT_SECONDS = 7 * 86400
 
 
 def use() -> None:
-    """Have JAX keep what it compiles, unless the user has said where or whether; to be called once JAX is set up.
+    """Have JAX keep what it compiles, unless the user has said where or whether; to be called once
+    JAX is set up.
 
     The user says it to JAX: JAX_COMPILATION_CACHE_DIR=... or JAX_ENABLE_COMPILATION_CACHE=false.
     """
     import jax
 
     chosen = jax.config.values
-    if chosen["jax_compilation_cache_dir"] is not None or not chosen["jax_enable_compilation_cache"]:
+    if (
+        chosen["jax_compilation_cache_dir"] is not None
+        or not chosen["jax_enable_compilation_cache"]
+    ):
         return
     with suppress(OSError, RuntimeError):  # no home, not writable, full
         folder = root() / machine()
@@ -48,13 +53,18 @@ def root() -> Path:
 
 
 def machine() -> str:
-    """-> a name for what machine code depends on: JAX's version, the kind of processor and of device."""
+    """-> a name for what machine code depends on: JAX's version, the kind of processor and of
+    device."""
     import jax
 
     kind = [platform.system(), platform.machine()]
     with suppress(OSError), open("/proc/cpuinfo") as file:
         lines = file.read(16384).split("\n\n")[0].splitlines()  # the first core's
-        kind += [line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))]
+        kind += [
+            line
+            for line in lines
+            if line.startswith(("model name", "flags", "Features", "CPU part"))
+        ]
     device = jax.local_devices()[0]
     kind += [device.platform, device.device_kind, version("jaxlib")]
     return f"jax-{jax.__version__}-{device.platform}-{hashlib.sha256(repr(kind).encode()).hexdigest()[:12]}"
@@ -76,8 +86,11 @@ def _switch(folder: str | None) -> None:
     jax.config.update("jax_compilation_cache_dir", folder)
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    # an entry that cannot be read or written is compiled: no more than a run without a cache would do
-    warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache entry")
+    # an entry that cannot be read or written is compiled: no more than a run without a cache would
+    # do
+    warnings.filterwarnings(
+        "ignore", message="Error (reading|writing) persistent compilation cache entry"
+    )
 
 
 def _verdict(folder: Path) -> bytes:
@@ -96,7 +109,8 @@ def _verdict(folder: Path) -> bytes:
 
 
 def _reads_back() -> bool:
-    """Store a program for all devices and have it read back: whether JAX did that, and the bits are the same."""
+    """Store a program for all devices and have it read back: whether JAX did that, and the bits are
+    the same."""
     import jax
     import numpy as np
 
@@ -107,7 +121,9 @@ def _reads_back() -> bool:
         hits.append(event == "/jax/compilation_cache/cache_hits")
 
     def compiled():  # a new function each time, or JAX would have its program in memory
-        return devices.OnEvery(tuple(jax.local_devices()), lambda x: devices.total(jax.numpy.sin(x + unique) * x))
+        return devices.OnEvery(
+            tuple(jax.local_devices()), lambda x: devices.total(jax.numpy.sin(x + unique) * x)
+        )
 
     x = np.arange(1000, dtype=np.float32)
     stored = np.asarray(compiled()(x))

@@ -20,7 +20,8 @@ class Clock:
         """Nothing counted yet."""
         self.compilations = 0
         self.resident = resident()
-        """Bytes of main memory that the process held when the longest compilation was done, at first now."""
+        """Bytes of main memory that the process held when the longest compilation was done, at
+        first now."""
         self._longest = 0.0
         self._spans: list[tuple[float, float]] = []
 
@@ -43,7 +44,8 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """Seconds in which anything was being compiled: programs that compile at the same time count once."""
+        """Seconds in which anything was being compiled: programs that compile at the same time
+        count once."""
         total, until = 0.0, 0.0
         for begin, end in sorted(self._spans):
             total += max(0.0, end - max(begin, until))

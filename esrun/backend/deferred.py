@@ -1,4 +1,5 @@
-"""Modules that are loaded when something in them is first used, for packages that import more than they need."""
+"""Modules that are loaded when something in them is first used, for packages that import more than
+they need."""
 
 import importlib.abc
 import sys
@@ -9,10 +10,11 @@ from types import ModuleType
 
 @contextmanager
 def deferred(*names: str):
-    """While this is open, importing one of the modules `names` costs nothing; its first use, at any time, loads it.
+    """While this is open, importing one of the modules `names` costs nothing; its first use, at any
+    time, loads it.
 
-    A module that is loaded already, or that is not installed, is left to Python. (The standard library's LazyLoader
-    loads a module as soon as a second import statement names it.)
+    A module that is loaded already, or that is not installed, is left to Python. (The standard
+    library's LazyLoader loads a module as soon as a second import statement names it.)
     """
     finder = _Finder(names)
     sys.meta_path.insert(0, finder)  # type: ignore[arg-type]
@@ -46,7 +48,8 @@ class _Later(importlib.abc.Loader):
 
 
 class _Unloaded(ModuleType):
-    """A module without its contents. What every module has (`__spec__`, `__path__`) is there and loads nothing."""
+    """A module without its contents. What every module has (`__spec__`, `__path__`) is there and
+    loads nothing."""
 
     def __getattr__(self, name: str):
         self.__class__ = ModuleType  # type: ignore[assignment]

@@ -1,8 +1,8 @@
 """Devices: the only file that knows pmap, device counts and how a population is spread over them.
 
-A program is run by every local device at once, each with the whole training state and its own slice of the population.
-Arguments and results are replicated (`in_axes=None`, `out_axes=None`), so a result goes back in as it came out and the
-second chunk finds the first one's program.
+A program is run by every local device at once, each with the whole training state and its own slice
+of the population. Arguments and results are replicated (`in_axes=None`, `out_axes=None`), so a
+result goes back in as it came out and the second chunk finds the first one's program.
 """
 
 import importlib.util
@@ -18,15 +18,21 @@ def cores() -> int:
 
 
 def may_have_accelerator() -> bool:
-    """Whether JAX could find anything but the CPU: false where no plug-in is installed or JAX_PLATFORMS says cpu."""
-    return os.environ.get("JAX_PLATFORMS", "") != "cpu" and importlib.util.find_spec("jax_plugins") is not None
+    """Whether JAX could find anything but the CPU: false where no plug-in is installed or
+    JAX_PLATFORMS says cpu."""
+    return (
+        os.environ.get("JAX_PLATFORMS", "") != "cpu"
+        and importlib.util.find_spec("jax_plugins") is not None
+    )
 
 
 def start(precision: str, deterministic: bool) -> None:
-    """Set up JAX; called before its first import (what can only be set then stays as the first call set it).
+    """Set up JAX; called before its first import (what can only be set then stays as the first call
+    set it).
 
-    On a CPU host JAX sees one device per core: XLA:CPU runs the small kernels of a rollout on one thread each. OpenBLAS
-    is kept to one thread, since two devices in LAPACK at once fight over its threads.
+    On a CPU host JAX sees one device per core: XLA:CPU runs the small kernels of a rollout on one
+    thread each. OpenBLAS is kept to one thread, since two devices in LAPACK at once fight over its
+    threads.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if deterministic:
@@ -67,7 +73,8 @@ def choose(requested: int | str, population_size: int) -> tuple:
 class OnEvery:
     """`function`, compiled for `devices`: each runs the whole of it on the same arguments.
 
-    Inside it `slice_of`, `gather` and `total` tell the devices apart. All results must be the same on every device.
+    Inside it `slice_of`, `gather` and `total` tell the devices apart. All results must be the same
+    on every device.
     """
 
     def __init__(self, devices: tuple, function: Callable):
@@ -78,7 +85,9 @@ class OnEvery:
         def program(_, arguments):
             return function(*arguments)
 
-        self._mapped = jax.pmap(program, axis_name=AXIS, devices=devices, in_axes=(0, None), out_axes=None)
+        self._mapped = jax.pmap(
+            program, axis_name=AXIS, devices=devices, in_axes=(0, None), out_axes=None
+        )
         self._numbers = np.arange(len(devices))  # pmap asks for one argument that is mapped
 
     def __call__(self, *arguments):
@@ -86,7 +95,8 @@ class OnEvery:
         return self._mapped(self._numbers, arguments)
 
     def lowered(self, *arguments):
-        """-> the traced function, for arrays or shapes; its `compile()` saves the first such call from compiling."""
+        """-> the traced function, for arrays or shapes; its `compile()` saves the first such call
+        from compiling."""
         return self._mapped.lower(self._numbers, arguments)
 
 
@@ -106,7 +116,8 @@ def shapes(devices: tuple, tree):
 
 
 def slice_of(size: int):
-    """-> [size] the numbers of this device's slice; slices follow one another in the order of the devices."""
+    """-> [size] the numbers of this device's slice; slices follow one another in the order of the
+    devices."""
     import jax
     import jax.numpy as jnp
 
@@ -114,7 +125,8 @@ def slice_of(size: int):
 
 
 def gather(x):
-    """X [size, ...] on every device -> [devices * size, ...], the same everywhere, in the order of the slices."""
+    """X [size, ...] on every device -> [devices * size, ...], the same everywhere, in the order of
+    the slices."""
     import jax
 
     return jax.lax.all_gather(x, AXIS, tiled=True)

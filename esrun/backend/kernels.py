@@ -1,12 +1,12 @@
 """Faster arithmetic for rollouts.
 
-A rollout steps thousands of small environments at once, and XLA spends most of such a step in a few places
-(docs/performance.md has the measurements). On a CPU `sin`, `cos` and `rem` are calls into libm, one element at a time,
-and are copied into every fused kernel that reads them. Everywhere, products of tiny matrices go through a kernel made
-for large ones.
+A rollout steps thousands of small environments at once, and XLA spends most of such a step in a few
+places (docs/performance.md has the measurements). On a CPU `sin`, `cos` and `rem` are calls into
+libm, one element at a time, and are copied into every fused kernel that reads them. Everywhere,
+products of tiny matrices go through a kernel made for large ones.
 
-`tuned` traces a function and replaces just these operations by equal ones that vectorise and fuse. It looks at
-operations, types and sizes, never at who asks: no environment or policy is known here.
+`tuned` traces a function and replaces just these operations by equal ones that vectorise and fuse.
+It looks at operations, types and sizes, never at who asks: no environment or policy is known here.
 """
 
 import functools
@@ -18,31 +18,37 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 FEW_INPUTS, FEW_OUTPUTS = 8, 4
-"""Matrix products up to these sizes are written out; larger ones are quicker in XLA's own kernel."""
+"""Matrix products up to these sizes are written out; larger ones are quicker in XLA's own
+kernel."""
 
 MANY = 256
 """Elements from which replacing an operation pays."""
 
 
 def tuned(function: Callable) -> Callable:
-    """-> the same function of arrays, faster. It must be batched already: vmap inside, not outside of it."""
+    """-> the same function of arrays, faster. It must be batched already: vmap inside, not outside
+    of it."""
     rules = RULES["cpu" if jax.default_backend() == "cpu" else "accelerator"]
 
     def wrapped(*arguments):
         flat, tree = jax.tree.flatten(arguments)
-        closed, shape = jax.make_jaxpr(lambda *leaves: function(*jax.tree.unflatten(tree, leaves)), return_shape=True)(
-            *flat
+        closed, shape = jax.make_jaxpr(
+            lambda *leaves: function(*jax.tree.unflatten(tree, leaves)), return_shape=True
+        )(*flat)
+        return jax.tree.unflatten(
+            jax.tree.structure(shape), _evaluate(rules, closed.jaxpr, closed.consts, flat)
         )
-        return jax.tree.unflatten(jax.tree.structure(shape), _evaluate(rules, closed.jaxpr, closed.consts, flat))
 
     return wrapped
 
 
 def hoisted(function: Callable, fixed, *examples) -> Callable:
-    """`function` (fixed, ...) -> a function (...) for the body of a loop in which `fixed` stays what it is.
+    """`function` (fixed, ...) -> a function (...) for the body of a loop in which `fixed` stays
+    what it is.
 
-    What depends on `fixed` alone and takes no more memory than what it is made of is computed here, once: XLA leaves
-    slices and transposes of what does not change inside a loop. `examples` have the shapes of the other arguments.
+    What depends on `fixed` alone and takes no more memory than what it is made of is computed here,
+    once: XLA leaves slices and transposes of what does not change inside a loop. `examples` have
+    the shapes of the other arguments.
     """
     closed, shape = jax.make_jaxpr(function, return_shape=True)(fixed, *examples)
     leaves = jax.tree.leaves(fixed)
@@ -53,14 +59,24 @@ def hoisted(function: Callable, fixed, *examples) -> Callable:
         reads = [variable for variable in equation.invars if not isinstance(variable, Literal)]
         alone = reads and all(variable in known for variable in reads)
         if alone and _size(equation.outvars) <= _size(reads):
-            known.update(zip(equation.outvars, _outputs(equation, _read(known, equation.invars)), strict=True))
+            known.update(
+                zip(
+                    equation.outvars, _outputs(equation, _read(known, equation.invars)), strict=True
+                )
+            )
         else:
             later.append(equation)
 
     def body(*arguments):
         values = known | dict(zip(varying, jax.tree.leaves(arguments), strict=True))
         for equation in later:
-            values.update(zip(equation.outvars, _outputs(equation, _read(values, equation.invars)), strict=True))
+            values.update(
+                zip(
+                    equation.outvars,
+                    _outputs(equation, _read(values, equation.invars)),
+                    strict=True,
+                )
+            )
         return jax.tree.unflatten(jax.tree.structure(shape), _read(values, closed.jaxpr.outvars))
 
     return body
@@ -71,22 +87,31 @@ def _size(variables) -> int:
 
 
 def _read(values: dict, variables) -> list:
-    return [variable.val if isinstance(variable, Literal) else values[variable] for variable in variables]
+    return [
+        variable.val if isinstance(variable, Literal) else values[variable]
+        for variable in variables
+    ]
 
 
 def _outputs(equation, inputs: list) -> list:
     """-> what an operation makes of its inputs, as a list."""
-    outputs = equation.primitive.bind(*inputs, **equation.primitive.get_bind_params(equation.params))
+    outputs = equation.primitive.bind(
+        *inputs, **equation.primitive.get_bind_params(equation.params)
+    )
     return outputs if equation.primitive.multiple_results else [outputs]
 
 
 def _evaluate(rules: dict[str, Callable], jaxpr: Jaxpr, constants, arguments) -> list:
-    """Run a jaxpr, operation by operation, with the replacements of `rules`; what lies inside loops stays as it is."""
+    """Run a jaxpr, operation by operation, with the replacements of `rules`; what lies inside loops
+    stays as it is."""
     values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *arguments], strict=True))
     for equation in jaxpr.eqns:
         inputs = _read(values, equation.invars)
         inner = equation.params.get("jaxpr") or equation.params.get("call_jaxpr")
-        if equation.primitive.name in ("jit", "pjit", "closed_call", "custom_jvp_call") and inner is not None:
+        if (
+            equation.primitive.name in ("jit", "pjit", "closed_call", "custom_jvp_call")
+            and inner is not None
+        ):
             closed = inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
             outputs = _evaluate(rules, closed.jaxpr, closed.consts, inputs)
         else:
@@ -100,8 +125,8 @@ def _evaluate(rules: dict[str, Callable], jaxpr: Jaxpr, constants, arguments) ->
 def _guarded(valid: Callable, vectorised: Callable, original: Callable) -> Callable:
     """A rule: `vectorised` where all elements are `valid`, else XLA's own operation on all of them.
 
-    The branch serves twice: it keeps the result right for huge and non-finite values, and it stops XLA from copying the
-    operation into its consumers, which it does across everything else.
+    The branch serves twice: it keeps the result right for huge and non-finite values, and it stops
+    XLA from copying the operation into its consumers, which it does across everything else.
     """
 
     def rule(parameters, *x):
@@ -114,7 +139,8 @@ def _guarded(valid: Callable, vectorised: Callable, original: Callable) -> Calla
 
 
 def _sine(x: jax.Array, quadrant: int) -> jax.Array:
-    """sin(x + quadrant π/2) for |x| < 8192, to 1e-7: reduction by π/2 in three parts (Cody and Waite 1980)."""
+    """sin(x + quadrant π/2) for |x| < 8192, to 1e-7: reduction by π/2 in three parts (Cody and
+    Waite 1980)."""
     count = jnp.round(x * np.float32(2 / np.pi))
     r = x
     for part in (1.5703125, 4.837512969970703125e-4, 7.549789948768648e-8):
@@ -123,12 +149,16 @@ def _sine(x: jax.Array, quadrant: int) -> jax.Array:
 
 
 def sine_of_quarters(r: jax.Array, quarter: jax.Array) -> jax.Array:
-    """sin(r + quarter π/2) for |r| <= π/4 and integers, to 1e-7: the polynomials of Cephes (Moshier 1989, sinf.c and
-    cosf.c).
+    """sin(r + quarter π/2) for |r| <= π/4 and integers, to 1e-7: the polynomials of Cephes (Moshier
+    1989, sinf.c and cosf.c).
     """
     z = r * r
     sine = r + r * z * _polynomial(z, -1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
-    cosine = 1 - z / 2 + z * z * _polynomial(z, 2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
+    cosine = (
+        1
+        - z / 2
+        + z * z * _polynomial(z, 2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
+    )
     value = jnp.where(quarter & 1 != 0, cosine, sine)
     return jnp.where(quarter & 2 != 0, -value, value)
 
@@ -138,10 +168,13 @@ def _polynomial(z: jax.Array, a: float, b: float, c: float) -> jax.Array:
 
 
 def _remainder(x: jax.Array, y: jax.Array) -> jax.Array:
-    """C's fmod(x, y), exact for |x| < 2048 |y|: |y| is split so that the products with the quotient are exact."""
+    """C's fmod(x, y), exact for |x| < 2048 |y|: |y| is split so that the products with the quotient
+    are exact."""
     a, b = jnp.abs(x), jnp.abs(y)
     quotient = jnp.floor(a / b)
-    bits = jax.lax.bitcast_convert_type(b, jnp.int32) & np.int32(-4096)  # the upper 12 bits of the significand
+    bits = jax.lax.bitcast_convert_type(b, jnp.int32) & np.int32(
+        -4096
+    )  # the upper 12 bits of the significand
     high = jax.lax.bitcast_convert_type(bits, jnp.float32)
     r = (a - quotient * high) - quotient * (b - high)
     r = jnp.where(r < 0, r + b, r)  # the quotient's rounding may be off by one
@@ -149,9 +182,11 @@ def _remainder(x: jax.Array, y: jax.Array) -> jax.Array:
     return jnp.where(x < 0, -r, jnp.where(x == 0, x, r))
 
 
-def _small_product(few_outputs: Callable, parameters, a: jax.Array, b: jax.Array) -> jax.Array | None:
-    """Members' own products [m] x (e x in) (in x out): few inputs become a sum of scaled rows, which fuses with what
-    follows; of few outputs `few_outputs` makes the product.
+def _small_product(
+    few_outputs: Callable, parameters, a: jax.Array, b: jax.Array
+) -> jax.Array | None:
+    """Members' own products [m] x (e x in) (in x out): few inputs become a sum of scaled rows,
+    which fuses with what follows; of few outputs `few_outputs` makes the product.
     """
     (left, right), (left_batch, right_batch) = parameters["dimension_numbers"]
     if a.ndim != 3 or b.ndim != 3 or len(left) != 1 or len(left_batch) != 1:
@@ -161,7 +196,9 @@ def _small_product(few_outputs: Callable, parameters, a: jax.Array, b: jax.Array
     a = jnp.moveaxis(a, (left_batch[0], left[0]), (0, 2))  # [m, e, in]
     b = jnp.moveaxis(b, (right_batch[0], right[0]), (0, 1))  # [m, in, out]
     if a.shape[2] <= FEW_INPUTS:
-        return functools.reduce(jnp.add, (a[:, :, k, None] * b[:, None, k, :] for k in range(a.shape[2])))
+        return functools.reduce(
+            jnp.add, (a[:, :, k, None] * b[:, None, k, :] for k in range(a.shape[2]))
+        )
     if b.shape[2] <= FEW_OUTPUTS:
         return few_outputs(a, b)
     return None
@@ -175,7 +212,8 @@ def _by_vectors(a: jax.Array, b: jax.Array) -> jax.Array | None:
 
 
 def _by_sums(a: jax.Array, b: jax.Array) -> jax.Array:
-    """A sum for each output, into which what makes `a` is fused: `a` itself never reaches the device's memory."""
+    """A sum for each output, into which what makes `a` is fused: `a` itself never reaches the
+    device's memory."""
     return jnp.stack([jnp.sum(a * b[:, None, :, k], axis=2) for k in range(b.shape[2])], axis=-1)
 
 

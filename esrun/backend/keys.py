@@ -1,7 +1,8 @@
 """Random keys: `jax.random`'s fold_in and split, to the bit, in a form that compiles small.
 
-On a CPU jax.random rolls the rounds of its hash, threefry-2x32 (Salmon, Moraes, Dror, Shaw: Parallel Random Numbers: As
-Easy as 1, 2, 3, SC 2011), into a loop: each use is eight kernels that nothing fuses with. Here a use is one.
+On a CPU jax.random rolls the rounds of its hash, threefry-2x32 (Salmon, Moraes, Dror, Shaw:
+Parallel Random Numbers: As Easy as 1, 2, 3, SC 2011), into a loop: each use is eight kernels that
+nothing fuses with. Here a use is one.
 """
 
 import jax
@@ -16,7 +17,9 @@ PARITY = np.uint32(0x1BD11BDA)
 def fold_in(key: jax.Array, number: jax.Array | int) -> jax.Array:
     """-> the key of that number; keys and numbers broadcast."""
     number = jnp.asarray(number).astype(jnp.uint32)
-    return jax.random.wrap_key_data(jnp.stack(threefry(key, jnp.zeros_like(number), number), axis=-1))
+    return jax.random.wrap_key_data(
+        jnp.stack(threefry(key, jnp.zeros_like(number), number), axis=-1)
+    )
 
 
 def split(key: jax.Array, count: int = 2) -> jax.Array:
@@ -25,7 +28,8 @@ def split(key: jax.Array, count: int = 2) -> jax.Array:
 
 
 def threefry(key: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """A random key, two uint32 words of counters (broadcast) -> two uint32 words of bits, by 20 rounds."""
+    """A random key, two uint32 words of counters (broadcast) -> two uint32 words of bits, by 20
+    rounds."""
     words = jax.random.key_data(key)
     first, second = words[..., 0], words[..., 1]
     schedule = (first, second, first ^ second ^ PARITY)

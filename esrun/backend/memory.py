@@ -16,14 +16,18 @@ def tree_bytes(tree: Any) -> int:
 
 
 def of_each(devices: tuple) -> int | None:
-    """-> the bytes that one of the devices may hold, None if nobody knows. Devices of a CPU share the machine's.
+    """-> the bytes that one of the devices may hold, None if nobody knows. Devices of a CPU share
+    the machine's.
 
     It does not depend on what else is running, so that a run that is resumed plans as it did.
     """
     if devices[0].platform == "cpu":
         whole = machine()
         return whole and whole // len(devices)
-    return min(((device.memory_stats() or {}).get("bytes_limit", 0) for device in devices), default=0) or None
+    return (
+        min(((device.memory_stats() or {}).get("bytes_limit", 0) for device in devices), default=0)
+        or None
+    )
 
 
 def free_of_each(devices: tuple) -> int | None:
@@ -53,13 +57,17 @@ def available() -> int | None:
     """-> bytes of main memory that could be taken without pushing others out."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+        free = next(
+            int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")
+        )
     except (OSError, StopIteration):
         return machine()
     return min([free, *_limits()])
 
 
-def _limits(root: Path = Path("/sys/fs/cgroup"), member: Path = Path("/proc/self/cgroup")) -> Iterator[int]:
+def _limits(
+    root: Path = Path("/sys/fs/cgroup"), member: Path = Path("/proc/self/cgroup")
+) -> Iterator[int]:
     """-> the limits of the process's control group (version 2) and of those above it."""
     with contextlib.suppress(OSError):
         group = member.read_text().strip().rpartition("::/")[2]
@@ -70,7 +78,8 @@ def _limits(root: Path = Path("/sys/fs/cgroup"), member: Path = Path("/proc/self
 
 
 def resident() -> int:
-    """-> bytes of main memory that the process holds; where that cannot be asked, the most it ever held."""
+    """-> bytes of main memory that the process holds; where that cannot be asked, the most it ever
+    held."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
@@ -88,10 +97,13 @@ def most_resident() -> int:
 
 
 def peak_of(devices: tuple, before: int) -> int | None:
-    """-> the most bytes that were held: by one accelerator, or on a CPU by the process beyond the `before` bytes."""
+    """-> the most bytes that were held: by one accelerator, or on a CPU by the process beyond the
+    `before` bytes."""
     if devices[0].platform == "cpu":
         return max(0, most_resident() - before) or None
-    return max((device.memory_stats() or {}).get("peak_bytes_in_use", 0) for device in devices) or None
+    return (
+        max((device.memory_stats() or {}).get("peak_bytes_in_use", 0) for device in devices) or None
+    )
 
 
 def shown(nbytes: float) -> str:

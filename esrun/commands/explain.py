@@ -1,6 +1,8 @@
-"""`esrun explain [KEY=VALUE ...]`: what a run will cost, before anything is compiled and without a run folder.
+"""`esrun explain [KEY=VALUE ...]`: what a run will cost, before anything is compiled and without a
+run folder.
 
-Every figure is read off shapes and traces of the program itself, so it holds for any strategy, task and plug-in.
+Every figure is read off shapes and traces of the program itself, so it holds for any strategy, task
+and plug-in.
 """
 
 import json
@@ -20,13 +22,16 @@ QUADRATIC = 30
 """Numbers a parameter beyond which a strategy's state is taken for a matrix."""
 
 LARGEST_MATRIX = 4000
-"""Parameters beyond which an update of a matrix is called slow: a decomposition takes seconds and grows by n^3."""
+"""Parameters beyond which an update of a matrix is called slow: a decomposition takes seconds and
+grows by n^3."""
 
 
 def explain(arguments: list[str]) -> int:
     """Print what a run would cost -> the exit code."""
     as_json = "--json" in arguments
-    parsed = parser_of_flags().parse_intermixed_args([word for word in arguments if word != "--json"])
+    parsed = parser_of_flags().parse_intermixed_args(
+        [word for word in arguments if word != "--json"]
+    )
     if parsed.help:
         print(USAGE)
         return 0
@@ -36,7 +41,10 @@ def explain(arguments: list[str]) -> int:
         source = Source(parsed.config_name or "esrun", parsed.config_dir, parsed.config_path)
         one = composed(parsed.overrides, source)
         built = build(checked(one.config))
-        names = {kind: one.hydra.runtime.choices.get(kind) or getattr(built.config, kind).name for kind in KINDS}
+        names = {
+            kind: one.hydra.runtime.choices.get(kind) or getattr(built.config, kind).name
+            for kind in KINDS
+        }
         cost = costs(built, names)
     except ConfigError as error:
         print(f"esrun: {error}", file=sys.stderr)
@@ -62,7 +70,8 @@ def costs(built: Run, names: dict[str, str]) -> dict[str, Any]:
     slices, members = plan_slices(parts, built.local_devices, config.runtime.population_chunk)
 
     solutions = jax.eval_shape(
-        lambda state: parts.strategy.ask(jax.random.key(0), state, jnp.arange(members)), state.strategy
+        lambda state: parts.strategy.ask(jax.random.key(0), state, jnp.arange(members)),
+        state.strategy,
     )
     member_bytes = memory.tree_bytes(solutions) // members
     steps = _steps_of_a_member(config, parts, state)
@@ -92,7 +101,8 @@ def costs(built: Run, names: dict[str, str]) -> dict[str, Any]:
         "held_out": {
             "evaluations": evaluations,
             "episodes": config.eval.episodes,
-            "env_steps": steps and evaluations * config.eval.episodes * steps // parts.task.episodes,
+            "env_steps": steps
+            and evaluations * config.eval.episodes * steps // parts.task.episodes,
         },
         "least_memory_bytes": (2 * memory.tree_bytes(state) + members * member_bytes) * shared,
         "memory_bytes": whole and whole * shared,
@@ -117,7 +127,8 @@ def _layers(parts) -> list[dict]:
 
 
 def _steps_of_a_member(config, parts, state) -> int | None:
-    """-> the most environment steps of a member in a generation, None where only the run can tell."""
+    """-> the most environment steps of a member in a generation, None where only the run can
+    tell."""
     import jax
     from jax.extend.core import Literal
 
@@ -127,7 +138,9 @@ def _steps_of_a_member(config, parts, state) -> int | None:
 
     def steps(params, normalizer):
         keys = jax.random.split(jax.random.key(0), parts.task.episodes)
-        return parts.task.evaluate(keys, parts.policy, jax.tree.map(lambda x: x[None], params), normalizer).steps
+        return parts.task.evaluate(
+            keys, parts.policy, jax.tree.map(lambda x: x[None], params), normalizer
+        ).steps
 
     params = jax.eval_shape(parts.unravel, state.strategy.mean)
     jaxpr = jax.make_jaxpr(steps)(params, state.normalizer).jaxpr
@@ -148,31 +161,46 @@ def _warnings(cost: dict[str, Any], built: Run) -> list[str]:
     config, n, p = built.config, cost["num_params"], cost["population_size"]
     itemsize = 8 if config.runtime.precision == "float64" else 4
     known = registry.names("strategy")
-    others = " or ".join(f"strategy={name}" for name in LINEAR if name in known and name != cost["strategy"])
+    others = " or ".join(
+        f"strategy={name}" for name in LINEAR if name in known and name != cost["strategy"]
+    )
     matrix = cost["state_bytes"] > QUADRATIC * n * itemsize
-    need, whole, free = (cost[key] for key in ("least_memory_bytes", "memory_bytes", "free_memory_bytes"))
+    need, whole, free = (
+        cost[key] for key in ("least_memory_bytes", "memory_bytes", "free_memory_bytes")
+    )
     lines = []
     if whole and need > whole:
         remedy = f"write {others}" if matrix else "use a smaller policy or more memory"
-        lines.append(f"{shown(need)} will not fit: there are {shown(whole)}. {remedy[0].upper()}{remedy[1:]}")
+        lines.append(
+            f"{shown(need)} will not fit: there are {shown(whole)}. {remedy[0].upper()}{remedy[1:]}"
+        )
     elif free and need > free:
-        lines.append(f"{shown(need)} will not fit just now: {shown(free)} are free. End what else is running")
+        lines.append(
+            f"{shown(need)} will not fit just now: {shown(free)} are free. End what else is running"
+        )
     elif matrix and n > LARGEST_MATRIX:
         size = shown(n * n * itemsize)
-        lines.append(f"{cost['strategy']} updates matrices of {n} x {n}, {size} each: slow. Faster: {others}")
+        lines.append(
+            f"{cost['strategy']} updates matrices of {n} x {n}, {size} each: slow. Faster: {others}"
+        )
     targets = {key: getattr(config.stop, key) for key in ("fitness", "eval")}
     small = {key: x for key, x in targets.items() if x is not None and 0 < abs(x) < 1e-6}
     if small and itemsize == 4:
         key, value = next(iter(small.items()))
-        lines.append(f"stop.{key}={value:g} is finer than float32 computes: write runtime.precision=float64")
+        lines.append(
+            f"stop.{key}={value:g} is finer than float32 computes: write runtime.precision=float64"
+        )
     slots = cost["slices"] * cost["members_per_slice"] * len(cost["devices"])
     if slots > 1.2 * p and p >= len(cost["devices"]):
-        lines.append(f"{slots - p} of {slots} places stay empty: write strategy.population_size={slots}")
+        lines.append(
+            f"{slots - p} of {slots} places stay empty: write strategy.population_size={slots}"
+        )
     held_out = cost["held_out"]
     trained = cost["evaluations"] * cost["episodes_per_member"]
     if held_out["evaluations"] * held_out["episodes"] > 0.5 * trained:
         lines.append(
-            f"held-out evaluation plays {held_out['evaluations'] * held_out['episodes']} episodes to training's "
+            f"held-out evaluation plays {held_out['evaluations'] * held_out['episodes']} episodes "
+            "to training's "
             f"{trained}: write a larger eval.every or a smaller eval.episodes"
         )
     return lines
@@ -190,12 +218,16 @@ def show(cost: dict[str, Any]) -> None:
     devices, slices = len(cost["devices"]), cost["slices"]
 
     def steps(count):
-        return "env steps known only when it runs" if count is None else f"up to {count:,} env steps"
+        return (
+            "env steps known only when it runs" if count is None else f"up to {count:,} env steps"
+        )
 
     rows = {"task": f"{cost['task']}, {episodes} episode{'s' * (episodes > 1)} a member"}
     rows["policy"] = f"{cost['policy']}, {cost['num_params']:,} parameters"
     for layer in cost["layers"] if len(cost["layers"]) > 1 else []:
-        shapes = ", ".join(f"{key} {' x '.join(map(str, shape))}" for key, shape in layer["shapes"].items())
+        shapes = ", ".join(
+            f"{key} {' x '.join(map(str, shape))}" for key, shape in layer["shapes"].items()
+        )
         rows[f"  {layer['name']}"] = f"{layer['num_params']:,}: {shapes}"
     kept = f"{cost['checkpoints']} checkpoints of {shown(cost['checkpoint_bytes'])}"
     pieces = "at once" if slices == 1 else f"in {slices} slices of {cost['members_per_slice']}"

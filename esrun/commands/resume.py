@@ -22,7 +22,8 @@ def resume(arguments: list[str]) -> int:
     try:
         if not words or "=" in words[0] or words[0].startswith("-"):
             raise ConfigError(
-                "resume needs a run folder: write esrun resume outputs/DATE/TIME [KEY=VALUE ...] [--force]"
+                "resume needs a run folder: write esrun resume outputs/DATE/TIME [KEY=VALUE ...] "
+                "[--force]"
             )
         folder = Path(words[0])
         record = earlier_run(folder)
@@ -37,7 +38,8 @@ def resume(arguments: list[str]) -> int:
 
 
 def with_overrides(config: dict, overrides: list[str]) -> dict:
-    """-> the configuration with KEY=VALUE set. Raises ConfigError for a key that it does not have."""
+    """-> the configuration with KEY=VALUE set. Raises ConfigError for a key that it does not
+    have."""
     cfg = OmegaConf.create(config)
     known = flat(config)
     try:
@@ -53,5 +55,7 @@ def with_overrides(config: dict, overrides: list[str]) -> dict:
     changed: dict = OmegaConf.to_container(cfg)  # type: ignore[assignment]
     hidden = [key for key, value in flat(changed).items() if value == HIDDEN]
     if hidden:
-        raise ConfigError(f"{hidden[0]} was a secret and is not in the run's record: write {hidden[0]}=... again")
+        raise ConfigError(
+            f"{hidden[0]} was a secret and is not in the run's record: write {hidden[0]}=... again"
+        )
     return changed

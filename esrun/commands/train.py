@@ -1,8 +1,9 @@
 """`esrun [KEY=VALUE ...]`: training from the command line, one run or a sweep.
 
-The configuration is composed and checked before anything is made, so that a mistake costs neither JAX's import nor a
-run folder. Single runs and the jobs of a sweep are run from here, one after another; Hydra runs what only it can: its
-help, and sweeps for which the command line chooses the launcher or the sweeper of a plug-in.
+The configuration is composed and checked before anything is made, so that a mistake costs neither
+JAX's import nor a run folder. Single runs and the jobs of a sweep are run from here, one after
+another; Hydra runs what only it can: its help, and sweeps for which the command line chooses the
+launcher or the sweeper of a plug-in.
 """
 
 import json
@@ -35,7 +36,9 @@ def train(arguments: list[str]) -> int:
     source = Source(parsed.config_name or "esrun", parsed.config_dir, parsed.config_path)
     try:
         if parsed.experimental_rerun:
-            raise ConfigError("--experimental-rerun reads pickles, which esrun does not: write esrun resume RUN")
+            raise ConfigError(
+                "--experimental-rerun reads pickles, which esrun does not: write esrun resume RUN"
+            )
         if parsed.help or parsed.hydra_help or parsed.shell_completion or parsed.cfg or parsed.info:
             compose.show_by_hydra(parsed, source)
             return 0
@@ -47,7 +50,9 @@ def train(arguments: list[str]) -> int:
             if not compose.is_sweep(parsed.overrides, source):
                 raise
             return _sweep(parsed.overrides, source)
-        return _sweep(parsed.overrides, source) if one.hydra.mode == RunMode.MULTIRUN else _single(one)
+        return (
+            _sweep(parsed.overrides, source) if one.hydra.mode == RunMode.MULTIRUN else _single(one)
+        )
     except ConfigError as error:
         print(f"esrun: {error}", file=sys.stderr)
         return USAGE
@@ -88,7 +93,8 @@ def _sweep(overrides: list[str], source: Source) -> int:
             folder.earlier_run(place)
         if len(set(map(os.path.abspath, places))) < len(places):
             raise ConfigError(
-                "hydra.sweep.subdir must be another folder for each job: write hydra.sweep.subdir='${hydra.job.num}'"
+                "hydra.sweep.subdir must be another folder for each job: write "
+                "hydra.sweep.subdir='${hydra.job.num}'"
             )
     except ConfigError:
         made.unmake()
@@ -99,7 +105,11 @@ def _sweep(overrides: list[str], source: Source) -> int:
         finally:  # a plug-in's sweeper writes it too, with the secrets in it
             _record(made, whole)
         done = [
-            Job(Path(one.hydra_cfg.hydra.runtime.output_dir), list(one.overrides or []), one.return_value)
+            Job(
+                Path(one.hydra_cfg.hydra.runtime.output_dir),
+                list(one.overrides or []),
+                one.return_value,
+            )
             for one in returned
             if one.hydra_cfg
         ]
@@ -137,9 +147,13 @@ def _run(one: Composed, made: Made, going_on: bool) -> int:
     """Run one composed configuration in its folder -> the exit code."""
     from esrun.runs.run import run
 
-    choices = {group: str(x) for group, x in one.hydra.runtime.choices.items() if "/" not in group and x}
+    choices = {
+        group: str(x) for group, x in one.hydra.runtime.choices.items() if "/" not in group and x
+    }
     raw = flat(OmegaConf.to_container(one.text, resolve=False))
-    secret = frozenset(key for key, value in raw.items() if isinstance(value, str) and "oc.env" in value)
+    secret = frozenset(
+        key for key, value in raw.items() if isinstance(value, str) and "oc.env" in value
+    )
     place = made.folder.absolute()
     with read_write(one.hydra), open_dict(one.hydra):
         one.hydra.runtime.output_dir = str(place)
@@ -179,7 +193,9 @@ def _hydras_record(one: Composed) -> dict[str, bytes]:
 
 
 def _yaml(config) -> bytes:
-    return OmegaConf.to_yaml(OmegaConf.create(masked(OmegaConf.to_container(config, enum_to_str=True)))).encode()
+    return OmegaConf.to_yaml(
+        OmegaConf.create(masked(OmegaConf.to_container(config, enum_to_str=True)))
+    ).encode()
 
 
 def _show_sweep(jobs: list[Job]) -> None:
@@ -195,7 +211,9 @@ def _show_sweep(jobs: list[Job]) -> None:
             score = (found.get("eval") or {}).get("mean")
         except (OSError, ValueError, AttributeError):
             found, score = {}, None
-        status = found.get("status", "refused") + ("" if job.code in (0, SAVED) else f" ({found.get('stop_reason')})")
+        status = found.get("status", "refused") + (
+            "" if job.code in (0, SAVED) else f" ({found.get('stop_reason')})"
+        )
         swept = " ".join(override for override in job.overrides if override not in common)
         table.add_row(job.folder.name, swept, status, "-" if score is None else f"{score:.4g}")
     Console(highlight=False).print(table)
@@ -211,7 +229,9 @@ def _run_folder(config: dict, target: Path) -> Made:
     if config["resume"] != "auto":
         chosen = Path(config["resume"])
         if folder.earlier_run(chosen) is None:
-            raise ConfigError(f"resume must be null, auto or a run folder, got {chosen}, which has no run.json")
+            raise ConfigError(
+                f"resume must be null, auto or a run folder, got {chosen}, which has no run.json"
+            )
         return Made(chosen)
     if folder.earlier_run(target) is not None:
         return Made(target)

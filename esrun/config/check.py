@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 KINDS = ("task", "strategy", "policy")
 
-# ---- checking --------------------------------------------------------------------------------------------------------
+# ---- checking ------------------------------------------------------------------------------------
 
 
 def checked(cfg: dict) -> Config:
-    """-> the configuration as models. Raises ConfigError for the first thing that is wrong. Does not import JAX."""
+    """-> the configuration as models. Raises ConfigError for the first thing that is wrong. Does
+    not import JAX."""
     try:
         config = Config.model_validate(cfg)
     except ValidationError as error:
@@ -53,7 +54,8 @@ def _checked_option(kind: str, given: Any, where: str):
         chosen = f"{where}={name}" if name == option.extra else f"{where}.name={name}"
         chosen = f"logger=[{name}]" if kind == "logger" else chosen
         raise ConfigError(
-            f"{chosen} needs the package {option.package}, which is not installed: pip install 'esrun[{option.extra}]'"
+            f"{chosen} needs the package {option.package}, which is not installed: pip install "
+            f"'esrun[{option.extra}]'"
         )
     try:
         return option.schema.model_validate(given)
@@ -64,9 +66,15 @@ def _checked_option(kind: str, given: Any, where: str):
 def _complaint(error: ValidationError, prefix: str, given: dict) -> str:
     """The first of pydantic's errors as one line."""
     first = error.errors()[0]
-    parts = [str(part) for part in first["loc"] if "[" not in str(part) and not str(part).startswith("literal")]
+    parts = [
+        str(part)
+        for part in first["loc"]
+        if "[" not in str(part) and not str(part).startswith("literal")
+    ]
     # the branches of a union are part of pydantic's location and not of the key
-    key = prefix + ".".join(part for part in parts if part not in ("int", "float", "bool", "str", "constrained-int"))
+    key = prefix + ".".join(
+        part for part in parts if part not in ("int", "float", "bool", "str", "constrained-int")
+    )
     if first["type"] == "value_error":
         return str(first.get("ctx", {}).get("error"))
     if first["type"] == "extra_forbidden":
@@ -77,9 +85,12 @@ def _complaint(error: ValidationError, prefix: str, given: dict) -> str:
     if first["type"] == "missing":
         return f"{key} must be given: write {key}=..."
     musts = dict.fromkeys(
-        re.sub(r"^Input should be ", "", one["msg"]).replace("a valid ", "a ").replace("a integer", "an integer")
+        re.sub(r"^Input should be ", "", one["msg"])
+        .replace("a valid ", "a ")
+        .replace("a integer", "an integer")
         for one in error.errors()
-        if one["loc"][: len(first["loc"]) - 1] == first["loc"][:-1] or one["loc"][0] == first["loc"][0]
+        if one["loc"][: len(first["loc"]) - 1] == first["loc"][:-1]
+        or one["loc"][0] == first["loc"][0]
     )
     return f"{key} must be {' or '.join(musts)}, got {first['input']!r}{_remedy(key, first, given.get('name'))}"
 
@@ -93,7 +104,9 @@ def _fields(error: ValidationError, prefix: str, given: dict) -> list[str]:
 
 def _remedy(key: str, first, name: str | None) -> str:
     expected = first.get("ctx", {}).get("expected", "")
-    near = get_close_matches(str(first["input"]), re.findall(r"'([^']+)'", expected), n=1, cutoff=0.5)
+    near = get_close_matches(
+        str(first["input"]), re.findall(r"'([^']+)'", expected), n=1, cutoff=0.5
+    )
     if near:
         return f": write {key}={near[0]}"
     default: Any = _default(key, name)
@@ -101,7 +114,8 @@ def _remedy(key: str, first, name: str | None) -> str:
 
 
 def _default(key: str, name: str | None):
-    """The value of a key in the primary file or an option file of that `name`, None when there is none."""
+    """The value of a key in the primary file or an option file of that `name`, None when there is
+    none."""
     group, _, rest = key.partition(".")
     files = [CONF_DIR / "esrun.yaml", *sorted((CONF_DIR / group).glob("*.yaml"))]
     for file in files:
@@ -132,16 +146,24 @@ def _cross_check(config: Config) -> None:
     if (task.name in BLACK_BOXES) != (policy.name == "vector"):
         wanted = "vector" if task.name in BLACK_BOXES else "mlp"
         raise ConfigError(
-            f"a black-box function needs policy=vector and nothing else does, got task {task.name} with "
+            f"a black-box function needs policy=vector and nothing else does, got task {task.name} "
+            "with "
             f"policy={policy.name}: write policy={wanted}"
         )
     if task.name == "sine" and policy.name == "cnn":
-        raise ConfigError("policy=cnn needs an image-like input, the sine task gives a sequence: write policy=mlp")
+        raise ConfigError(
+            "policy=cnn needs an image-like input, the sine task gives a sequence: write policy=mlp"
+        )
     if task.name == "gymnax":
         _check_environment(task, policy)
-    if runtime.devices != "auto" and not devices.may_have_accelerator() and runtime.devices > devices.cores():
+    if (
+        runtime.devices != "auto"
+        and not devices.may_have_accelerator()
+        and runtime.devices > devices.cores()
+    ):
         raise ConfigError(
-            f"runtime.devices must be at most {devices.cores()}, the cores of this machine (no accelerator is "
+            f"runtime.devices must be at most {devices.cores()}, the cores of this machine (no "
+            "accelerator is "
             f"installed), got {runtime.devices}: write runtime.devices=auto"
         )
 
@@ -161,7 +183,8 @@ def _check_environment(task, policy) -> None:
     for key, value in task.env_params.items():
         if key not in option["env_params"]:
             raise ConfigError(
-                f"task.env_params.{key} is not a parameter of {task.env}{nearest(key, option['env_params'])}: "
+                f"task.env_params.{key} is not a parameter of "
+                f"{task.env}{nearest(key, option['env_params'])}: "
                 f"write task={option['option']}, which lists its own"
             )
         default = option["env_params"][key]
@@ -172,9 +195,14 @@ def _check_environment(task, policy) -> None:
                 f"task.env_params.{key} must be of type {type(default).__name__}, got {value!r}: "
                 f"write for example task.env_params.{key}={json.dumps(default)}"
             )
-    if policy.name == "cnn" and task.env.rpartition("-")[2] not in ("MinAtar",) and task.env not in IMAGE_LIKE:
+    if (
+        policy.name == "cnn"
+        and task.env.rpartition("-")[2] not in ("MinAtar",)
+        and task.env not in IMAGE_LIKE
+    ):
         raise ConfigError(
-            f"policy=cnn needs an image-like input, {task.env} gives a vector: write policy=mlp or policy=rnn"
+            f"policy=cnn needs an image-like input, {task.env} gives a vector: write policy=mlp or "
+            "policy=rnn"
         )
 
 
@@ -182,7 +210,7 @@ IMAGE_LIKE = ("Pong-misc", "Catch-bsuite", "DeepSea-bsuite")
 """Environments besides MinAtar's whose observation has a height and a width."""
 
 
-# ---- building --------------------------------------------------------------------------------------------------------
+# ---- building ------------------------------------------------------------------------------------
 
 
 class Run(NamedTuple):
@@ -195,12 +223,15 @@ class Run(NamedTuple):
 
 
 def split(value: Any) -> tuple[Any, Any]:
-    """-> (structure, numbers): the same tree twice, its floats in the second and everything else in the first."""
+    """-> (structure, numbers): the same tree twice, its floats in the second and everything else in
+    the first."""
     if isinstance(value, float):
         return None, value
     if isinstance(value, dict):
         halves = {key: split(x) for key, x in value.items()}
-        return {k: s for k, (s, _) in halves.items()}, {k: h for k, (_, h) in halves.items() if h is not None}
+        return {k: s for k, (s, _) in halves.items()}, {
+            k: h for k, (_, h) in halves.items() if h is not None
+        }
     if isinstance(value, list) and any(isinstance(x, float) for x in value):
         return None, [float(x) for x in value]
     return value, None
@@ -226,7 +257,8 @@ def build(config: Config) -> Run:
     population_size = chosen["strategy"].get("population_size")
     try:
         local = devices.choose(
-            config.runtime.devices, population_size if isinstance(population_size, int) else devices.cores()
+            config.runtime.devices,
+            population_size if isinstance(population_size, int) else devices.cores(),
         )
         hyper = _map(lambda x: jnp.asarray(x, float), numbers)
         if chosen["strategy"].get("noise") == "table":
@@ -254,7 +286,13 @@ def _map(function, tree):
 
 
 @functools.cache
-def _program(structure: str, local: tuple, population_chunk: int | str, precision: str, held_out_episodes: int):
+def _program(
+    structure: str,
+    local: tuple,
+    population_chunk: int | str,
+    precision: str,
+    held_out_episodes: int,
+):
     """One program for all runs of the same structure: a sweep over numbers compiles once."""
     del precision  # part of the key: programs are traced in it
     from esrun.training.generation import Parts
@@ -272,12 +310,16 @@ def _program(structure: str, local: tuple, population_chunk: int | str, precisio
         options["policy"].pop("normalize_input", None)
         options["strategy"].pop("max_restarts", None)
         task = factories["task"](**options["task"])
-        policy = factories["policy"](input_shape=task.input_shape, output_size=task.output_size, **options["policy"])
+        policy = factories["policy"](
+            input_shape=task.input_shape, output_size=task.output_size, **options["policy"]
+        )
         params = jax.eval_shape(lambda: policy.init(jax.random.key(0)))
         n, unravel = sum(x.size for x in jax.tree.leaves(params)), make_unravel(params)
         given = {"n": n, "name": names["strategy"], "unravel": unravel}
         wanted = inspect.signature(factories["strategy"]).parameters
-        strategy = factories["strategy"](**{k: x for k, x in given.items() if k in wanted}, **options["strategy"])
+        strategy = factories["strategy"](
+            **{k: x for k, x in given.items() if k in wanted}, **options["strategy"]
+        )
         return Parts(task, policy, strategy, unravel, n)
 
     return make_program(

@@ -1,4 +1,5 @@
-"""Composing a configuration with Hydra, and one line of explanation where it cannot be composed. JAX is not imported.
+"""Composing a configuration with Hydra, and one line of explanation where it cannot be composed.
+JAX is not imported.
 
 Every complaint is a ConfigError: what must hold, what was given, what to write instead.
 """
@@ -16,7 +17,12 @@ from typing import Any, NamedTuple
 from hydra import version
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
-from hydra._internal.utils import _run_hydra, create_config_search_path, get_args_parser, run_and_report
+from hydra._internal.utils import (
+    _run_hydra,
+    create_config_search_path,
+    get_args_parser,
+    run_and_report,
+)
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -66,7 +72,8 @@ class Composed(NamedTuple):
 def composed(overrides: list[str], source: Source = PRIMARY, job: int | None = None) -> Composed:
     """-> the configuration of one run, of a sweep's `job` if it is one.
 
-    Raises ConfigError for whatever Hydra cannot compose, and for a configuration that names code (see `esrun.config.trust`).
+    Raises ConfigError for whatever Hydra cannot compose, and for a configuration that names code
+    (see `esrun.config.trust`).
     """
     cfg = _whole(overrides, source, RunMode.RUN)
     with open_dict(cfg.hydra):
@@ -98,18 +105,22 @@ class Sweep(NamedTuple):
 def sweep(overrides: list[str], source: Source = PRIMARY) -> Sweep:
     """-> the sweep. Jobs are expanded as Hydra's basic sweeper does, `hydra.sweeper.params` first.
 
-    Raises ConfigError for what cannot be composed. What a plug-in's sweeper may choose is composed here, choice by
-    choice, and so checked.
+    Raises ConfigError for what cannot be composed. What a plug-in's sweeper may choose is composed
+    here, choice by choice, and so checked.
     """
     whole = _whole(overrides, source, RunMode.MULTIRUN)
     hydra = whole.hydra
     try:
         with _loaded(source) as loaded:
-            params = [f"{key}={value}" for key, value in (hydra.sweeper.get("params") or {}).items()]
+            params = [
+                f"{key}={value}" for key, value in (hydra.sweeper.get("params") or {}).items()
+            ]
             parser = OverridesParser.create(config_loader=loaded.config_loader)
             words = parser.parse_overrides([*params, *hydra.overrides.task])
         if any(word.is_hydra_override() for word in words):
-            raise ConfigError("hydra.sweeper.params must name keys of the run, not Hydra's own: leave those out")
+            raise ConfigError(
+                "hydra.sweeper.params must name keys of the run, not Hydra's own: leave those out"
+            )
         if hydra.sweeper._target_.startswith(BASIC):
             (jobs,) = BasicSweeper.split_arguments(words, None)
             jobs = [[*hydra.overrides.hydra, *job] for job in jobs]
@@ -118,7 +129,11 @@ def sweep(overrides: list[str], source: Source = PRIMARY) -> Sweep:
         for word in words:
             if word.is_discrete_sweep():
                 for value in word.sweep_string_iterator():
-                    _whole([*hydra.overrides.hydra, *fixed, f"{word.get_key_element()}={value}"], source, RunMode.RUN)
+                    _whole(
+                        [*hydra.overrides.hydra, *fixed, f"{word.get_key_element()}={value}"],
+                        source,
+                        RunMode.RUN,
+                    )
         return Sweep(whole, [], plugin=True)
     except HydraException as error:
         raise ConfigError(_explain(error, overrides, source)) from error
@@ -132,8 +147,11 @@ def is_sweep(overrides: list[str], source: Source = PRIMARY) -> bool:
         return False
 
 
-def sweep_by_hydra(overrides: list[str], source: Source, job: Callable[[DictConfig], Any]) -> list[JobReturn]:
-    """Have Hydra run a sweep by the plug-ins that `sweep` has checked -> what it tells of the jobs, if anything.
+def sweep_by_hydra(
+    overrides: list[str], source: Source, job: Callable[[DictConfig], Any]
+) -> list[JobReturn]:
+    """Have Hydra run a sweep by the plug-ins that `sweep` has checked -> what it tells of the jobs,
+    if anything.
 
     Hydra's own record is left to the job, which masks secrets and follows no links.
     """
@@ -149,7 +167,8 @@ def parser_of_flags() -> ArgumentParser:
 
 
 def show_by_hydra(parsed: Namespace, source: Source) -> None:
-    """Print what `--help`, `--cfg`, `--info` and tab completion show. What they compose is checked first."""
+    """Print what `--help`, `--cfg`, `--info` and tab completion show. What they compose is checked
+    first."""
     if not parsed.shell_completion:
         composed(parsed.overrides, source)
     version.setbase("1.3")
@@ -202,7 +221,11 @@ def _loaded(source: Source) -> Iterator[Hydra]:
 def _explain(error: Exception, overrides: list[str], source: Source) -> str:
     """One line for an exception of Hydra's or OmegaConf's."""
     text = str(error)
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and "/" in error.missing_cfg_file:
+    if (
+        isinstance(error, MissingConfigException)
+        and error.missing_cfg_file
+        and "/" in error.missing_cfg_file
+    ):
         group, _, given = error.missing_cfg_file.rpartition("/")
         choices = options(group)
         return f"{group}={given} is not a choice{nearest(given, choices)}: write one of {', '.join(sorted(choices))}"
@@ -222,7 +245,9 @@ def _explain(error: Exception, overrides: list[str], source: Source) -> str:
 
 def groups() -> list[str]:
     """-> the names of the configuration groups."""
-    return sorted(path.name for path in CONF_DIR.iterdir() if path.is_dir() and path.name != "hydra")
+    return sorted(
+        path.name for path in CONF_DIR.iterdir() if path.is_dir() and path.name != "hydra"
+    )
 
 
 def options(group: str) -> list[str]:
@@ -247,5 +272,9 @@ def nearest(given: str, names) -> str:
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     """-> the leaves of nested dictionaries by their dotted key."""
     if isinstance(tree, dict) and tree:
-        return {name: x for key, value in tree.items() for name, x in flat(value, f"{prefix}{key}.").items()}
+        return {
+            name: x
+            for key, value in tree.items()
+            for name, x in flat(value, f"{prefix}{key}.").items()
+        }
     return {prefix[:-1]: tree}

@@ -1,8 +1,9 @@
 """The options by name: one registry a kind, filled by the package and by entry points.
 
-An installed package adds options through the entry-point groups `esrun.tasks`, `esrun.strategies`, `esrun.policies` and
-`esrun.loggers`: the entry point's name is the option's `name`, its value a factory with keyword-only arguments, whose
-annotations are the schema. A yaml file or a run folder can only name what is registered.
+An installed package adds options through the entry-point groups `esrun.tasks`, `esrun.strategies`,
+`esrun.policies` and `esrun.loggers`: the entry point's name is the option's `name`, its value a
+factory with keyword-only arguments, whose annotations are the schema. A yaml file or a run folder
+can only name what is registered.
 """
 
 import inspect
@@ -46,11 +47,15 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "lm_ma_es": Option(schema.LMMAES, "esrun.strategies.lm_ma_es:make_lm_ma_es"),
         "snes": Option(schema.SNES, "esrun.strategies.snes:make_snes"),
         "xnes": Option(schema.XNES, "esrun.strategies.xnes:make_xnes"),
-        "simple_gaussian": Option(schema.SimpleGaussian, "esrun.strategies.simple_gaussian:make_simple_gaussian"),
+        "simple_gaussian": Option(
+            schema.SimpleGaussian, "esrun.strategies.simple_gaussian:make_simple_gaussian"
+        ),
         "simple_ga": Option(schema.SimpleGA, "esrun.strategies.simple_ga:make_simple_ga"),
     }
     | {
-        name: Option(schema.Evosax, "esrun.strategies.evosax:make_evosax", package="evosax", extra="evosax")
+        name: Option(
+            schema.Evosax, "esrun.strategies.evosax:make_evosax", package="evosax", extra="evosax"
+        )
         for name in get_args(schema.EvosaxName)
     },
     "policy": {
@@ -61,9 +66,14 @@ OPTIONS: dict[str, dict[str, Option]] = {
     },
     "logger": {
         "tensorboard": Option(
-            schema.TensorBoard, "esrun.runs.loggers:make_tensorboard", package="tensorboardX", extra="tensorboard"
+            schema.TensorBoard,
+            "esrun.runs.loggers:make_tensorboard",
+            package="tensorboardX",
+            extra="tensorboard",
         ),
-        "wandb": Option(schema.WandB, "esrun.runs.loggers:make_wandb", package="wandb", extra="wandb"),
+        "wandb": Option(
+            schema.WandB, "esrun.runs.loggers:make_wandb", package="wandb", extra="wandb"
+        ),
     },
 }
 
@@ -79,7 +89,8 @@ def names(kind: str) -> list[str]:
 
 
 def find(kind: str, name: str) -> Option:
-    """-> the option; KeyError when there is none of that name. A plug-in's module is imported here."""
+    """-> the option; KeyError when there is none of that name. A plug-in's module is imported
+    here."""
     if name in OPTIONS[kind]:
         return OPTIONS[kind][name]
     for point in entry_points(group=f"esrun.{PLURAL[kind]}"):

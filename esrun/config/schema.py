@@ -1,8 +1,9 @@
 """What a configuration may say: one model per option, checked before JAX is imported.
 
-Defaults stand in `conf/` alone, so no field has one here. **Floats are traced, everything else is structure**: a
-run's floats become arguments of its compiled program, and runs that differ in floats and seed share one program.
-Declare a number `float` to let it be swept without compiling, `int` where it shapes an array or a loop.
+Defaults stand in `conf/` alone, so no field has one here. **Floats are traced, everything else is
+structure**: a run's floats become arguments of its compiled program, and runs that differ in floats
+and seed share one program. Declare a number `float` to let it be swept without compiling, `int`
+where it shapes an array or a loop.
 """
 
 from typing import Annotated, Any, Literal
@@ -16,11 +17,23 @@ Factor = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Widths = Annotated[list[Count], Field(max_length=64)]
 Activation = Literal[
-    "relu", "tanh", "gelu", "elu", "silu", "sigmoid", "softplus", "leaky_relu", "sin", "identity", "step", "sign"
+    "relu",
+    "tanh",
+    "gelu",
+    "elu",
+    "silu",
+    "sigmoid",
+    "softplus",
+    "leaky_relu",
+    "sin",
+    "identity",
+    "step",
+    "sign",
 ]
 Init = Literal["lecun_normal", "orthogonal", "normal", "uniform", "zeros"]
 Shaping = Literal["centered_ranks", "z_score", "raw"]
-# optax's first-order optimisers whose update is a plain gradient step; a test holds the list against optax
+# optax's first-order optimisers whose update is a plain gradient step; a test holds the list
+# against optax
 Optimizer = Literal[
     "adabelief", "adadelta", "adagrad", "adam", "adamax", "adamaxw", "adamw", "adan", "amsgrad", "lamb", "lars", "lion",
     "nadam", "nadamw", "novograd", "optimistic_gradient_descent", "radam", "rmsprop", "rprop", "sgd", "sign_sgd", "sm3",
@@ -38,12 +51,13 @@ EvosaxName = Literal[
 
 
 class Model(BaseModel):
-    """Unknown keys and wrong types are errors; 1 is taken for 1.0, and nothing else is converted."""
+    """Unknown keys and wrong types are errors; 1 is taken for 1.0, and nothing else is
+    converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-# ---- strategies ------------------------------------------------------------------------------------------------------
+# ---- strategies ----------------------------------------------------------------------------------
 
 
 class Noise(Model):
@@ -62,7 +76,8 @@ class Mirrored(Noise):
         if self.population_size % 2:
             raise ValueError(
                 "strategy.population_size must be even, since members come in pairs, "
-                f"got {self.population_size}: write strategy.population_size={self.population_size + 1}"
+                f"got {self.population_size}: write "
+                f"strategy.population_size={self.population_size + 1}"
             )
         return self
 
@@ -76,8 +91,10 @@ class Perturbing(Noise):
     def _pairs(self):
         if self.antithetic and self.population_size % 2:
             raise ValueError(
-                "strategy.population_size must be even with strategy.antithetic=true, whose members come in pairs, "
-                f"got {self.population_size}: write strategy.population_size={self.population_size + 1} "
+                "strategy.population_size must be even with strategy.antithetic=true, whose "
+                "members come in pairs, "
+                f"got {self.population_size}: write "
+                f"strategy.population_size={self.population_size + 1} "
                 "or strategy.antithetic=false"
             )
         return self
@@ -129,8 +146,10 @@ class ARS(Mirrored):  # noqa: D101
         directions = self.population_size // 2
         if self.parents and self.parents > directions:
             raise ValueError(
-                "strategy.parents must be at most half of strategy.population_size, a direction for each pair of "
-                f"members, got {self.parents} parents of {directions} directions: write strategy.parents={directions}"
+                "strategy.parents must be at most half of strategy.population_size, a direction "
+                "for each pair of "
+                f"members, got {self.parents} parents of {directions} directions: write "
+                f"strategy.parents={directions}"
             )
         return self
 
@@ -147,7 +166,8 @@ class Selection(Model):
         if self.parents and self.population_size != "auto" and self.parents > self.population_size:
             raise ValueError(
                 "strategy.parents must be at most strategy.population_size, got "
-                f"{self.parents} parents of {self.population_size}: write strategy.parents={self.population_size // 2}"
+                f"{self.parents} parents of {self.population_size}: write "
+                f"strategy.parents={self.population_size // 2}"
             )
         return self
 
@@ -213,8 +233,10 @@ class SimpleGA(Model):  # noqa: D101
     def _children(self):
         if self.elites >= self.population_size:
             raise ValueError(
-                "strategy.elites must be less than strategy.population_size, which counts them too, got "
-                f"{self.elites} elites of {self.population_size}: write strategy.elites={self.population_size // 2}"
+                "strategy.elites must be less than strategy.population_size, which counts them "
+                "too, got "
+                f"{self.elites} elites of {self.population_size}: write "
+                f"strategy.elites={self.population_size // 2}"
             )
         return self
 
@@ -232,14 +254,15 @@ class Evosax(Model):  # noqa: D101
     def _both(self):
         if (self.optimizer is None) != (self.learning_rate is None):
             raise ValueError(
-                "strategy.optimizer and strategy.learning_rate must be given together, or neither for evosax's own, "
+                "strategy.optimizer and strategy.learning_rate must be given together, or neither "
+                "for evosax's own, "
                 f"got {self.optimizer} and {self.learning_rate}: write strategy.optimizer=adam "
                 "strategy.learning_rate=0.01"
             )
         return self
 
 
-# ---- policies --------------------------------------------------------------------------------------------------------
+# ---- policies ------------------------------------------------------------------------------------
 
 
 class Network(Model):  # noqa: D101
@@ -280,11 +303,13 @@ class Vector(Model):  # noqa: D101
     @model_validator(mode="after")
     def _interval(self):
         if self.low >= self.high:
-            raise ValueError(f"policy.low must be less than policy.high, got {self.low} and {self.high}")
+            raise ValueError(
+                f"policy.low must be less than policy.high, got {self.low} and {self.high}"
+            )
         return self
 
 
-# ---- tasks -----------------------------------------------------------------------------------------------------------
+# ---- tasks ---------------------------------------------------------------------------------------
 
 
 class TaskModel(Model):  # noqa: D101
@@ -311,14 +336,17 @@ class Sine(TaskModel):  # noqa: D101
 
 class Blackbox(TaskModel):  # noqa: D101
     name: Literal["blackbox"]
-    function: Literal["sphere", "ellipsoid", "rosenbrock", "rastrigin", "ackley", "himmelblau", "six_hump_camel"]
+    function: Literal[
+        "sphere", "ellipsoid", "rosenbrock", "rastrigin", "ackley", "himmelblau", "six_hump_camel"
+    ]
     dimension: Count
 
     @model_validator(mode="after")
     def _dimension(self):
         if self.function in ("himmelblau", "six_hump_camel") and self.dimension != 2:
             raise ValueError(
-                f"task.dimension must be 2 for task.function={self.function}, got {self.dimension}: "
+                f"task.dimension must be 2 for task.function={self.function}, got "
+                f"{self.dimension}: "
                 "write task.dimension=2"
             )
         return self
@@ -328,10 +356,12 @@ class BBOB(TaskModel):  # noqa: D101
     name: Literal["bbob"]
     function: Annotated[int, Field(ge=1, le=24)]
     dimension: Annotated[int, Field(ge=2)]
-    instance: Annotated[float, Field(ge=1, lt=2**24, multiple_of=1)]  # a float, so that instances share one program
+    instance: Annotated[
+        float, Field(ge=1, lt=2**24, multiple_of=1)
+    ]  # a float, so that instances share one program
 
 
-# ---- loggers ---------------------------------------------------------------------------------------------------------
+# ---- loggers -------------------------------------------------------------------------------------
 
 
 class TensorBoard(Model):  # noqa: D101
@@ -344,7 +374,7 @@ class WandB(Model):  # noqa: D101
     mode: Literal["online", "offline"]
 
 
-# ---- the run ---------------------------------------------------------------------------------------------------------
+# ---- the run -------------------------------------------------------------------------------------
 
 
 class Stop(Model):  # noqa: D101
@@ -377,7 +407,8 @@ class Runtime(Model):  # noqa: D101
 
 
 class Config(Model):
-    """A whole run. `task`, `strategy`, `policy` and the loggers are models chosen by their `name`."""
+    """A whole run. `task`, `strategy`, `policy` and the loggers are models chosen by their
+    `name`."""
 
     task: Any
     strategy: Any

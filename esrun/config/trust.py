@@ -1,11 +1,13 @@
 """What a configuration may make Hydra do. Reading a yaml file, whoever wrote it, never runs code.
 
-Hydra instantiates what its own section names: launchers, sweepers, callbacks, logging handlers; it sets environment
-variables and imports the packages of its search path. esrun's own options are looked up by name and need none of it.
+Hydra instantiates what its own section names: launchers, sweepers, callbacks, logging handlers; it
+sets environment variables and imports the packages of its search path. esrun's own options are
+looked up by name and need none of it.
 
-A yaml file may therefore set the keys of FREE in Hydra's section, and numbers of a launcher or a sweeper. Whatever
-else stands there must be as the packaged tree and the installed plug-ins have it, or typed on this command line; and
-what names code must be as they have it in any case. Names of code are compared before and after interpolation.
+A yaml file may therefore set the keys of FREE in Hydra's section, and numbers of a launcher or a
+sweeper. Whatever else stands there must be as the packaged tree and the installed plug-ins have it,
+or typed on this command line; and what names code must be as they have it in any case. Names of
+code are compared before and after interpolation.
 """
 
 import re
@@ -25,8 +27,17 @@ FREE = (
 )  # fmt: skip
 """Keys of Hydra's section that decide where and what is run, and name no code."""
 
-FILLED_IN = ("overrides", "runtime", "job.override_dirname", "job.num", "job.id", "job.config_name", "searchpath")
-"""What Hydra itself writes there, and the search path, which is checked before anything is composed."""
+FILLED_IN = (
+    "overrides",
+    "runtime",
+    "job.override_dirname",
+    "job.num",
+    "job.id",
+    "job.config_name",
+    "searchpath",
+)
+"""What Hydra itself writes there, and the search path, which is checked before anything is
+composed."""
 
 CODE = ("callbacks", "job_logging", "hydra_logging")
 """Sections that are nothing but names of code and its arguments."""
@@ -36,13 +47,16 @@ PLUGINS = ("launcher", "sweeper")
 
 def needs_a_check(overrides: list[str]) -> bool:
     """Whether a command line says more of Hydra's section than where to run."""
-    return any(word.lstrip("+~").startswith("hydra") and not _free(_key(word)) for word in overrides)
+    return any(
+        word.lstrip("+~").startswith("hydra") and not _free(_key(word)) for word in overrides
+    )
 
 
 def check_search_path(loader: Any, name: str, overrides: list[str]) -> None:
     """Raise ConfigError unless every place that options are searched in is a folder.
 
-    A package (pkg://...) would be imported, by the very composing that a later check would come too late for.
+    A package (pkg://...) would be imported, by the very composing that a later check would come too
+    late for.
     """
     typed = [word for word in overrides if _key(word) == "searchpath"]
     for override in OverridesParser.create().parse_overrides(typed):
@@ -62,13 +76,18 @@ def _check_places(places: Any) -> None:
         return
     for place in places if isinstance(places, list) else [places]:
         if not (isinstance(place, str) and place.startswith("file://")):
-            raise ConfigError(f"hydra.searchpath must name folders, got {place}: write file:// before their paths")
+            raise ConfigError(
+                f"hydra.searchpath must name folders, got {place}: write file:// before their paths"
+            )
 
 
-def check(cfg: DictConfig, overrides: list[str], trusted: Callable[[list[str]], DictConfig]) -> None:
+def check(
+    cfg: DictConfig, overrides: list[str], trusted: Callable[[list[str]], DictConfig]
+) -> None:
     """Raise ConfigError where Hydra's section of `cfg` says what no file may say.
 
-    `trusted` composes the section from the packaged tree and the installed plug-ins alone, for given overrides.
+    `trusted` composes the section from the packaged tree and the installed plug-ins alone, for
+    given overrides.
     """
     choices = [f"{group}={name}" for group, name in _choices(cfg) if name is not None]
     try:
@@ -78,7 +97,8 @@ def check(cfg: DictConfig, overrides: list[str], trusted: Callable[[list[str]], 
         missing = re.search(r"'(hydra/[^']+)/([^'/]+)'", str(error))
         chosen = f"{missing[1]}={missing[2]}" if missing else " ".join(choices)
         raise ConfigError(
-            f"{chosen} must be an option of Hydra or of an installed plug-in: type what is to be different from one, "
+            f"{chosen} must be an option of Hydra or of an installed plug-in: type what is to be "
+            "different from one, "
             "hydra.KEY=..."
         ) from error
     given = _leaves(cfg.hydra)
@@ -89,7 +109,8 @@ def check(cfg: DictConfig, overrides: list[str], trusted: Callable[[list[str]], 
         if _names_code(key):
             if value != shipped.get(key):
                 raise ConfigError(
-                    f"hydra.{key} must name a part of Hydra or of an installed plug-in, as that has it, got "
+                    f"hydra.{key} must name a part of Hydra or of an installed plug-in, as that "
+                    "has it, got "
                     f"{_seen(value)}: leave it out"
                 )
         elif not _free(key) and value != typed.get(key):
@@ -109,7 +130,8 @@ def _choices(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
 
 
 def _leaves(section: DictConfig) -> dict[str, tuple[Any, Any]]:
-    """-> every value by its dotted key, as it is written and, where it names code, as it is resolved as well."""
+    """-> every value by its dotted key, as it is written and, where it names code, as it is
+    resolved as well."""
     found: dict[str, tuple[Any, Any]] = {}
 
     def walk(written: Any, node: Any, key: str) -> None:
@@ -125,7 +147,8 @@ def _leaves(section: DictConfig) -> dict[str, tuple[Any, Any]]:
 
 
 def _resolved(node: Any, name: Any) -> Any:
-    """-> what an interpolation leads to; a whole section where it leads to one, None where it leads nowhere."""
+    """-> what an interpolation leads to; a whole section where it leads to one, None where it leads
+    nowhere."""
     try:
         value = node[name]
         return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
@@ -152,7 +175,9 @@ def _free(key: str) -> bool:
 
 
 def _names_code(key: str) -> bool:
-    return _is_under(key, CODE) or any(part.startswith("_") or part in ("()", "class") for part in key.split("."))
+    return _is_under(key, CODE) or any(
+        part.startswith("_") or part in ("()", "class") for part in key.split(".")
+    )
 
 
 def _seen(value: Any) -> str:

@@ -22,22 +22,28 @@ def make_cnn(
     init_scale: jax.Array | float,
     bias: bool,
 ) -> Policy:
-    """input [height, width, features] or [height, width] -> convolutions -> dense layers -> [output_size].
+    """input [height, width, features] or [height, width] -> convolutions -> dense layers ->
+    [output_size].
 
     Raises ValueError for an input that is not image-like.
     """
     if len(input_shape) not in (2, 3):
         raise ValueError(
-            f"policy=cnn needs an image-like input of rank 2 or 3, the task gives shape {input_shape}: write policy=mlp"
+            "policy=cnn needs an image-like input of rank 2 or 3, the task gives shape "
+            f"{input_shape}: write policy=mlp"
         )
 
     def forward(x):
         x = rearrange(x, "h w ... -> h w (...)")
         layer_init = initializers(init, init_scale)
         for features in channels:
-            convolution = hk.Conv2D(features, kernel, stride, padding="VALID", with_bias=bias, **layer_init)
+            convolution = hk.Conv2D(
+                features, kernel, stride, padding="VALID", with_bias=bias, **layer_init
+            )
             x = ACTIVATIONS[activation](convolution(x))
-        return dense(rearrange(x, "h w c -> (h w c)"), hidden, output_size, activation, bias, layer_init)
+        return dense(
+            rearrange(x, "h w c -> (h w c)"), hidden, output_size, activation, bias, layer_init
+        )
 
     network = hk.without_apply_rng(hk.transform(forward))
     return Policy(

@@ -1,4 +1,5 @@
-"""What the architectures share: activations, initialisers, the dense tail, weights with a low-rank perturbation."""
+"""What the architectures share: activations, initialisers, the dense tail, weights with a low-rank
+perturbation."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -35,8 +36,8 @@ INITIALIZERS = {
 class LowRank(NamedTuple):
     """A weight array in two parts, base + a bᵀ, that stands wherever a parameter may.
 
-    `Linear` keeps the parts apart, so that the product with a base that many members share is one product. To every
-    other function of jax.numpy it is the sum.
+    `Linear` keeps the parts apart, so that the product with a base that many members share is one
+    product. To every other function of jax.numpy it is the sum.
     """
 
     base: jax.Array  # [..., o]
@@ -61,7 +62,9 @@ class LowRank(NamedTuple):
 class Linear(hk.Linear):
     """haiku's linear layer, for weights that may be `LowRank`."""
 
-    def __call__(self, inputs: jax.Array, *, precision: jax.lax.Precision | None = None) -> jax.Array:
+    def __call__(
+        self, inputs: jax.Array, *, precision: jax.lax.Precision | None = None
+    ) -> jax.Array:
         """Inputs [..., i] -> [..., output_size]."""
         if hk.running_init():
             return super().__call__(inputs, precision=precision)
@@ -70,22 +73,32 @@ class Linear(hk.Linear):
             output = inputs @ w.base + (inputs @ w.a) @ w.b.T
         else:
             output = jnp.dot(inputs, w, precision=precision)
-        return output + hk.get_parameter("b", (self.output_size,), inputs.dtype) if self.with_bias else output
+        return (
+            output + hk.get_parameter("b", (self.output_size,), inputs.dtype)
+            if self.with_bias
+            else output
+        )
 
 
 def initializers(name: str, scale: jax.Array | float) -> dict:
-    """-> keyword arguments of a haiku layer: `scale` times the named initialiser for weights, and for biases where it
-    does not need a fan-in (uniform, normal); biases are zero elsewhere.
+    """-> keyword arguments of a haiku layer: `scale` times the named initialiser for weights, and
+    for biases where it does not need a fan-in (uniform, normal); biases are zero elsewhere.
     """
 
     def scaled(shape, dtype):
         return (scale * INITIALIZERS[name](shape, dtype)).astype(dtype)
 
-    return {"w_init": scaled, "b_init": scaled if name in ("uniform", "normal") else hk.initializers.Constant(0.0)}
+    return {
+        "w_init": scaled,
+        "b_init": scaled if name in ("uniform", "normal") else hk.initializers.Constant(0.0),
+    }
 
 
-def dense(x: jax.Array, hidden: Sequence[int], output_size: int, activation: str, bias: bool, init: dict) -> jax.Array:
-    """Hidden layers of the given widths, then a linear output: x [k] -> [output_size]. Inside a haiku transform."""
+def dense(
+    x: jax.Array, hidden: Sequence[int], output_size: int, activation: str, bias: bool, init: dict
+) -> jax.Array:
+    """Hidden layers of the given widths, then a linear output: x [k] -> [output_size]. Inside a
+    haiku transform."""
     if not bias:
         init = {"w_init": init["w_init"]}
     for width in hidden:

@@ -19,7 +19,8 @@ def make_mlp(
     init_scale: jax.Array | float,
     bias: bool,
 ) -> Policy:
-    """input [*input_shape], flattened -> hidden widths -> [output_size]. `hidden` [] is a linear policy."""
+    """input [*input_shape], flattened -> hidden widths -> [output_size]. `hidden` [] is a linear
+    policy."""
 
     def forward(x):
         x = rearrange(x, "... -> (...)")

@@ -13,7 +13,8 @@ CELLS = {"gru": hk.GRU, "lstm": hk.LSTM, "vanilla": hk.VanillaRNN}
 def make_rnn(
     *, input_shape: tuple[int, ...], output_size: int, cell: str, hidden: list[int], activation: str
 ) -> Policy:
-    """input [*input_shape], flattened -> a stack of cells of the given widths -> `activation` -> [output_size]."""
+    """input [*input_shape], flattened -> a stack of cells of the given widths -> `activation` ->
+    [output_size]."""
 
     def core():
         return hk.DeepRNN([CELLS[cell](width) for width in hidden])

@@ -12,7 +12,9 @@ def make_vector(*, input_shape: tuple[int, ...], output_size: int, low: Any, hig
     del input_shape
 
     def forward():
-        return hk.get_parameter("x", (output_size,), float, init=hk.initializers.RandomUniform(low, high))
+        return hk.get_parameter(
+            "x", (output_size,), float, init=hk.initializers.RandomUniform(low, high)
+        )
 
     network = hk.without_apply_rng(hk.transform(forward))
     return Policy(

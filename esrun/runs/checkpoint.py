@@ -1,9 +1,9 @@
 """Checkpoints: the whole training state in one safetensors file, verified before it counts.
 
-`checkpoints/GENERATION-DIGEST.safetensors`: the digest is the first 16 hexadecimal digits of the file's SHA-256, so a
-shell can check one too. A file is written under a temporary name, flushed to the disk, renamed and read back before
-an older one is removed: whatever happens, the newest valid checkpoint stays. Nothing in it is code, and no size in it
-is believed.
+`checkpoints/GENERATION-DIGEST.safetensors`: the digest is the first 16 hexadecimal digits of the
+file's SHA-256, so a shell can check one too. A file is written under a temporary name, flushed to
+the disk, renamed and read back before an older one is removed: whatever happens, the newest valid
+checkpoint stays. Nothing in it is code, and no size in it is believed.
 """
 
 import hashlib
@@ -46,8 +46,14 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     Raises OSError when the disk refuses; older checkpoints are then untouched.
     """
     files.make_folder(folder)
-    tensors = {name: np.ascontiguousarray(x).reshape(np.shape(x)) for name, x in named(checkpoint.state).items()}
-    content = serialise(tensors, {"format": "esrun checkpoint 1", "progress": json.dumps(plain(checkpoint.progress))})
+    tensors = {
+        name: np.ascontiguousarray(x).reshape(np.shape(x))
+        for name, x in named(checkpoint.state).items()
+    }
+    content = serialise(
+        tensors,
+        {"format": "esrun checkpoint 1", "progress": json.dumps(plain(checkpoint.progress))},
+    )
     path = folder / f"{checkpoint.progress['generation']:010d}-{digest(content)}.safetensors"
     files.write(path, content)
     if digest(files.read(path, len(content))) != digest(content):
@@ -68,14 +74,20 @@ def digest(content: bytes) -> str:
 
 def found(folder: Path) -> list[Path]:
     """-> the checkpoint files by name, newest first; whether they are valid is not looked at."""
-    names = [path for path in folder.glob("*.safetensors") if NAME.fullmatch(path.name)] if folder.is_dir() else []
+    names = (
+        [path for path in folder.glob("*.safetensors") if NAME.fullmatch(path.name)]
+        if folder.is_dir()
+        else []
+    )
     return sorted(names, reverse=True)
 
 
 def load(path: Path, template: Any) -> Checkpoint:
-    """Read a checkpoint of the structure of `template`, a tree of arrays or shapes. Raises DamagedError for any other.
+    """Read a checkpoint of the structure of `template`, a tree of arrays or shapes. Raises
+    DamagedError for any other.
 
-    The file's size is held against the template's before it is read, its digest before it is parsed.
+    The file's size is held against the template's before it is read, its digest before it is
+    parsed.
     """
     expected = named(template)
     limit = sum(x.size * x.dtype.itemsize for x in expected.values()) + HEADER_LIMIT
@@ -88,7 +100,11 @@ def load(path: Path, template: Any) -> Checkpoint:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         progress = json.loads(header["__metadata__"]["progress"])
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise error if isinstance(error, DamagedError) else DamagedError(f"it cannot be read: {error}") from error
+        raise (
+            error
+            if isinstance(error, DamagedError)
+            else DamagedError(f"it cannot be read: {error}")
+        ) from error
     shapes = {name: (x.shape, np.dtype(x.dtype)) for name, x in tensors.items()}
     if shapes != {name: (x.shape, np.dtype(x.dtype)) for name, x in expected.items()}:
         raise DamagedError("it holds another state than this configuration has")
@@ -103,7 +119,8 @@ def named(tree: Any) -> dict[str, Any]:
 
 
 def newest(folder: Path, template: Any, warn) -> Checkpoint | None:
-    """-> the newest valid checkpoint, None where there never was one; `warn` is told of each one passed over.
+    """-> the newest valid checkpoint, None where there never was one; `warn` is told of each one
+    passed over.
 
     Raises DamagedError when there are some and none is valid.
     """

@@ -1,7 +1,8 @@
-"""What a run shows: a panel, a line of progress, a closing table; the same as plain lines in `esrun.log`.
+"""What a run shows: a panel, a line of progress, a closing table; the same as plain lines in
+`esrun.log`.
 
-A terminal gets a line that is rewritten after every chunk. Without one (a pipe, a batch job) plain lines come, one
-every `log.every` generations, without control characters.
+A terminal gets a line that is rewritten after every chunk. Without one (a pipe, a batch job) plain
+lines come, one every `log.every` generations, without control characters.
 """
 
 from pathlib import Path
@@ -23,7 +24,9 @@ class Show:
         """`every`: generations between plain lines. The log is appended to."""
         self._file = files.open_log(log)
         self._terminal = Console(highlight=False)
-        self._log = Console(file=self._file, width=100, color_system=None, highlight=False, legacy_windows=False)
+        self._log = Console(
+            file=self._file, width=100, color_system=None, highlight=False, legacy_windows=False
+        )
         self._live: Live | None = None
         self._every, self._generations = every, generations
         self._held_out: float | None = None
@@ -44,7 +47,8 @@ class Show:
             console.print(what, markup=False, soft_wrap=isinstance(what, str))
 
     def panel(self, title: str, rows: dict[str, str], below: dict[str, str]) -> None:
-        """Figures in a box; `below` it what is copied to a shell and must not be broken into lines."""
+        """Figures in a box; `below` it what is copied to a shell and must not be broken into
+        lines."""
         self._stop_live()
         self.say(Panel(figures(rows), title=title, title_align="left", expand=False))
         for name, value in below.items():
@@ -91,19 +95,25 @@ class Show:
         return Text("  ".join(shown + pace))
 
     def _pace(self, now: Progress) -> list[str]:
-        """The speed since the last chunk and what is left of the run, once there is something to tell it from."""
+        """The speed since the last chunk and what is left of the run, once there is something to
+        tell it from."""
         if self._before is None or now.seconds <= self._before.seconds:
             return []
         seconds = now.seconds - self._before.seconds
         generation = now.generation - self._before.generation
         left = seconds / max(generation, 1) * (self._generations - now.generation)
-        return [f"{(now.env_steps - self._before.env_steps) / seconds:.3g} env steps/s", f"{left:.0f} s left"]
+        return [
+            f"{(now.env_steps - self._before.env_steps) / seconds:.3g} env steps/s",
+            f"{left:.0f} s left",
+        ]
 
 
 def held_out(score: Score) -> str:
     """-> a score in words."""
     text = f"{score.mean:.4g} ± {score.ci95:.2g} (95 %, {score.episodes} episodes, std {score.std:.3g})"
-    return text + "".join(f", {name.replace('_', ' ')} {x:.4g}" for name, x in score.measures.items())
+    return text + "".join(
+        f", {name.replace('_', ' ')} {x:.4g}" for name, x in score.measures.items()
+    )
 
 
 def figures(rows: dict[str, str]) -> Table:

@@ -1,8 +1,9 @@
-"""Run folders: which ones esrun writes to, how a new one is made, and how it is unmade when nothing came of it.
+"""Run folders: which ones esrun writes to, how a new one is made, and how it is unmade when nothing
+came of it.
 
-esrun writes to a folder that is not there yet, that is empty, or that holds a run (or a sweep) of esrun's. It deletes
-single files that it made itself and folders that it made itself and that are empty; nothing else, and nothing with
-what is in it.
+esrun writes to a folder that is not there yet, that is empty, or that holds a run (or a sweep) of
+esrun's. It deletes single files that it made itself and folders that it made itself and that are
+empty; nothing else, and nothing with what is in it.
 """
 
 import itertools
@@ -33,7 +34,8 @@ class Made(NamedTuple):
 
     folder: Path
     made: tuple[Path, ...] = ()
-    """What was made for it: the folder and those above it, innermost first; nothing if it was there."""
+    """What was made for it: the folder and those above it, innermost first; nothing if it was
+    there."""
 
     def unmake(self) -> None:
         """Remove what was made, as far as it is empty."""
@@ -50,10 +52,11 @@ def is_by_the_clock(folder: Path) -> bool:
 
 
 def make(folder: Path, fresh: bool = True) -> Made:
-    """Make `folder` if it is not there. One that is named by the clock is made in any case, if it is to be `fresh`.
+    """Make `folder` if it is not there. One that is named by the clock is made in any case, if it
+    is to be `fresh`.
 
-    Hydra names folders by the second and would put two runs of one second into the same: the second one gets the first
-    free of `folder`-1, -2, ... Raises ConfigError where no folder can be made.
+    Hydra names folders by the second and would put two runs of one second into the same: the second
+    one gets the first free of `folder`-1, -2, ... Raises ConfigError where no folder can be made.
     """
     others = (folder.with_name(f"{folder.name}-{i}") for i in itertools.count(1))
     candidates = itertools.chain([folder], others if fresh and is_by_the_clock(folder) else [])
@@ -71,9 +74,12 @@ def make(folder: Path, fresh: bool = True) -> Made:
 
 
 def _made(folder: Path) -> tuple[Path, ...]:
-    """Make a folder and those above it -> what was made, innermost first; nothing if it was there."""
+    """Make a folder and those above it -> what was made, innermost first; nothing if it was
+    there."""
     made = []
-    for one in reversed(list(itertools.takewhile(lambda path: not path.exists(), (folder, *folder.parents)))):
+    for one in reversed(
+        list(itertools.takewhile(lambda path: not path.exists(), (folder, *folder.parents)))
+    ):
         with suppress(FileExistsError):  # by another process, just now
             one.mkdir()
             made.append(one)
@@ -89,14 +95,22 @@ def earlier_run(folder: Path) -> Record | None:
         return None
     try:
         if not folder.is_dir():
-            raise ConfigError(f"{shown(folder)} is no folder: write hydra.run.dir=... for another one")
+            raise ConfigError(
+                f"{shown(folder)} is no folder: write hydra.run.dir=... for another one"
+            )
         for path, about in _inside(folder):
             wrong = files.complaint(about)
-            if wrong is None and about.st_nlink > 1 and path.parent == folder and path.name in IN_PLACE:
+            if (
+                wrong is None
+                and about.st_nlink > 1
+                and path.parent == folder
+                and path.name in IN_PLACE
+            ):
                 wrong = "has a second name (a hard link)"
             if wrong:
                 raise ConfigError(
-                    f"{shown(path)} {wrong}, and esrun writes through none: copy the folder without it (cp -rL)"
+                    f"{shown(path)} {wrong}, and esrun writes through none: copy the folder "
+                    "without it (cp -rL)"
                 )
         record = read_record(folder)
         if record is None and not all(_is_leftover(path) for path in folder.iterdir()):
@@ -106,13 +120,17 @@ def earlier_run(folder: Path) -> Record | None:
             )
         return record
     except OSError as error:
-        raise ConfigError(f"the folder {shown(folder)} cannot be used: {error.strerror or error}") from error
+        raise ConfigError(
+            f"the folder {shown(folder)} cannot be used: {error.strerror or error}"
+        ) from error
 
 
 def check_sweep(folder: Path) -> None:
     """Raise ConfigError for a sweep's folder that holds anything else than a sweep of esrun's."""
     try:
-        if not os.path.lexists(folder) or all(PARTIAL.fullmatch(path.name) for path in folder.iterdir()):
+        if not os.path.lexists(folder) or all(
+            PARTIAL.fullmatch(path.name) for path in folder.iterdir()
+        ):
             return
         if not os.path.lexists(folder / RECORD):
             content = files.read(folder / SWEEP, SWEEP_LIMIT)
@@ -122,15 +140,18 @@ def check_sweep(folder: Path) -> None:
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
         pass
     raise ConfigError(
-        f"{shown(folder)} holds something else than a sweep, and esrun leaves that alone: write hydra.sweep.dir=... "
+        f"{shown(folder)} holds something else than a sweep, and esrun leaves that alone: write "
+        "hydra.sweep.dir=... "
         "for another folder"
     )
 
 
 def _inside(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """-> every file and folder in a run folder, at any depth, with its `lstat`; no link is followed.
+    """-> every file and folder in a run folder, at any depth, with its `lstat`; no link is
+    followed.
 
-    Not what lies in `wandb`: Weights & Biases links its logs and its newest run there, and writes through none of them.
+    Not what lies in `wandb`: Weights & Biases links its logs and its newest run there, and writes
+    through none of them.
     """
     waiting = [folder]
     while waiting:
@@ -144,7 +165,9 @@ def _inside(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def _is_leftover(path: Path) -> bool:
-    return PARTIAL.fullmatch(path.name) is not None or (path.name == LOCK and path.stat().st_size == 0)
+    return PARTIAL.fullmatch(path.name) is not None or (
+        path.name == LOCK and path.stat().st_size == 0
+    )
 
 
 def shown(path: Path) -> str:

@@ -46,7 +46,8 @@ class Health:
         self._latest: deque[dict] = deque(maxlen=WINDOW)
 
     def look(self, rows: list[dict], search: int = 0) -> list[str]:
-        """-> what is to be said of these generations, a line each. A restart has another number of `search`."""
+        """-> what is to be said of these generations, a line each. A restart has another number of
+        `search`."""
         lines = []
         if rows and search != self._search:
             self._search = search
@@ -66,8 +67,12 @@ class Health:
             self._evaluations = row["evaluations"] * (row["generation"] - 1) // row["generation"]
         self._population_size = row["evaluations"] - self._evaluations
         self._evaluations = row["evaluations"]
-        self._flat = self._flat + 1 if row["tied"] == 1 and not row["non_finite"] and _level(row) else 0
-        self._faulty = self._faulty + 1 if row["non_finite"] > FAULTY_SHARE * self._population_size else 0
+        self._flat = (
+            self._flat + 1 if row["tied"] == 1 and not row["non_finite"] and _level(row) else 0
+        )
+        self._faulty = (
+            self._faulty + 1 if row["non_finite"] > FAULTY_SHARE * self._population_size else 0
+        )
         self._stuck = 0 if row["fitness_best"] > self._best else self._stuck + 1
         self._best = max(self._best, row["fitness_best"])
         if math.isfinite(row["fitness_mean"]):
@@ -79,29 +84,38 @@ class Health:
         sigma, began = row["sigma"], self._sigma or row["sigma"]
         if self._flat >= FLAT:
             line = (
-                f"every member has had the fitness {row['fitness_mean']:.4g} for {FLAT} generations, so nothing tells "
-                f"them apart. If more can be reached, search wider: strategy.sigma={_about(10 * sigma)}, or begin "
+                f"every member has had the fitness {row['fitness_mean']:.4g} for {FLAT} "
+                "generations, so nothing tells "
+                "them apart. If more can be reached, search wider: "
+                f"strategy.sigma={_about(10 * sigma)}, or begin "
                 "elsewhere: seed=..."
             )
             yield "flat", line
         if self._faulty >= FAULTY:
             line = (
-                f"{row['non_finite']} of {self._population_size} members have a fitness that is NaN or infinite, for "
-                f"{FAULTY} generations now; they rank last. Smaller steps keep a task within its bounds: "
+                f"{row['non_finite']} of {self._population_size} members have a fitness that is "
+                "NaN or infinite, for "
+                f"{FAULTY} generations now; they rank last. Smaller steps keep a task within its "
+                "bounds: "
                 f"strategy.sigma={_about(sigma / 10)}"
             )
             yield "non_finite", line
         if sigma < began / STEP_FACTOR and self._stuck >= BEGINNING:
             line = (
-                f"sigma has shrunk from {began:.3g} to {sigma:.3g} and no member has been better than {self._best:.4g} "
-                f"for {self._stuck} generations: the search has settled. If that is not good enough, begin wider or "
-                f"elsewhere: strategy.sigma={_about(10 * began)}, a larger strategy.population_size, seed=..."
+                f"sigma has shrunk from {began:.3g} to {sigma:.3g} and no member has been better "
+                f"than {self._best:.4g} "
+                f"for {self._stuck} generations: the search has settled. If that is not good "
+                "enough, begin wider or "
+                f"elsewhere: strategy.sigma={_about(10 * began)}, a larger "
+                "strategy.population_size, seed=..."
             )
             yield "small_sigma", line
         if sigma > began * STEP_FACTOR:
             line = (
-                f"sigma has grown from {began:.3g} to {sigma:.3g}. Either it began too small: strategy.sigma="
-                f"{_about(sigma)}, or fitness does not fall with distance: look at the task's rewards and at "
+                f"sigma has grown from {began:.3g} to {sigma:.3g}. Either it began too small: "
+                "strategy.sigma="
+                f"{_about(sigma)}, or fitness does not fall with distance: look at the task's "
+                "rewards and at "
                 "policy.activation"
             )
             yield "large_sigma", line
@@ -111,28 +125,40 @@ class Health:
             if self._precision == "float32":
                 remedy = f"write runtime.precision=float64, or {remedy}"
             line = (
-                f"the axes of the search distribution differ by {_about(math.sqrt(condition))} in length, a condition "
-                f"of {condition:.1e}, which is as much as {self._precision} can tell apart: {remedy}"
+                f"the axes of the search distribution differ by {_about(math.sqrt(condition))} in "
+                "length, a condition "
+                f"of {condition:.1e}, which is as much as {self._precision} can tell apart: "
+                f"{remedy}"
             )
             yield "condition", line
         if "flat" not in self._said and self._does_not_learn():
             line = (
-                f"the mean fitness is no better than in the first {BEGINNING} generations{self._noise()}. A larger "
-                "strategy.population_size or more task.episodes average noise out; strategy.sigma= and "
+                f"the mean fitness is no better than in the first {BEGINNING} "
+                f"generations{self._noise()}. A larger "
+                "strategy.population_size or more task.episodes average noise out; strategy.sigma= "
+                "and "
                 "strategy.learning_rate= set how far it looks and goes"
             )
             yield "no_progress", line
 
     def _does_not_learn(self) -> bool:
-        """Whether the latest generations are no better than the first, by twice the standard error of both."""
-        if len(self._beginning) < BEGINNING or self._latest[0]["generation"] - self._origin <= 2 * BEGINNING:
+        """Whether the latest generations are no better than the first, by twice the standard error
+        of both."""
+        if (
+            len(self._beginning) < BEGINNING
+            or self._latest[0]["generation"] - self._origin <= 2 * BEGINNING
+        ):
             return False
         latest = [row["fitness_mean"] for row in self._latest]
-        return _mean(latest) - _mean(self._beginning) <= 2 * math.hypot(_error(latest), _error(self._beginning))
+        return _mean(latest) - _mean(self._beginning) <= 2 * math.hypot(
+            _error(latest), _error(self._beginning)
+        )
 
     def _noise(self) -> str:
         """What the strategy itself knows of signal and noise."""
-        seen = [x for row in self._latest if math.isfinite(x := row.get("signal_to_noise", math.inf))]
+        seen = [
+            x for row in self._latest if math.isfinite(x := row.get("signal_to_noise", math.inf))
+        ]
         if not seen or _mean(seen) > NOISE:
             return ""
         return f", and the signal to noise of the pairs is {_mean(seen):.2f}, where noise alone gives 1"

@@ -23,9 +23,12 @@ def make_tensorboard(*, folder: Path) -> Logger:
 
 
 def make_wandb(*, folder: Path, project: str, mode: str) -> Logger:
-    """A Weights & Biases run. It is kept from running git, whose configuration names programs of its own."""
+    """A Weights & Biases run. It is kept from running git, whose configuration names programs of
+    its own."""
     os.environ |= {"WANDB_DISABLE_GIT": "true", "WANDB_DISABLE_CODE": "true"}
     import wandb  # pyright: ignore[reportMissingImports]
 
     run = wandb.init(project=project, mode=mode, dir=str(folder), reinit="finish_previous")
-    return lambda line: run.log({k: v for k, v in line.items() if v is not None}, step=line["generation"])
+    return lambda line: run.log(
+        {k: v for k, v in line.items() if v is not None}, step=line["generation"]
+    )

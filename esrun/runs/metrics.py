@@ -26,7 +26,9 @@ class Metrics:
         self._name, self._file = path.name, files.open_binary(path)
         kept = _first_lines(self._file, generation)
         if len(kept) < generation:
-            warn(f"{path.name} lacks {generation - len(kept)} of the first {generation} generations")
+            warn(
+                f"{path.name} lacks {generation - len(kept)} of the first {generation} generations"
+            )
         self._warn = warn
         self._end = sum(map(len, kept))
         self._file.truncate(self._end)
@@ -47,18 +49,25 @@ class Metrics:
                 raise OSError(f"{len(self._waiting)} lines of {self._name} could not be written")
 
     def add(self, progress: Progress) -> list[dict]:
-        """Write a chunk -> its lines. Within a chunk `wall_seconds` is interpolated: the host sees only its end."""
+        """Write a chunk -> its lines. Within a chunk `wall_seconds` is interpolated: the host sees
+        only its end."""
         lines = [
             {
                 "generation": row["generation"],
                 "evaluations": row["evaluations"],
                 "env_steps": row["env_steps"],
                 "wall_seconds": round(
-                    self._seconds + (progress.seconds - self._seconds) * (i + 1) / len(progress.rows), 6
+                    self._seconds
+                    + (progress.seconds - self._seconds) * (i + 1) / len(progress.rows),
+                    6,
                 ),
                 "eval_mean": None,
             }
-            | {name: x for name, x in row.items() if name not in ("generation", "evaluations", "env_steps")}
+            | {
+                name: x
+                for name, x in row.items()
+                if name not in ("generation", "evaluations", "env_steps")
+            }
             for i, row in enumerate(progress.rows)
         ]
         if progress.score:

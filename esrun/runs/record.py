@@ -9,7 +9,8 @@ from esrun.config.compose import flat
 from esrun.errors import ConfigError
 
 FREE = ("generations", "task.generations", "stop", "log", "logger", "checkpoint", "resume")
-"""Keys that a resumed run may change: how long it lasts and what it says, never what it computes."""
+"""Keys that a resumed run may change: how long it lasts and what it says, never what it
+computes."""
 
 
 class Record(NamedTuple):
@@ -23,7 +24,8 @@ class Record(NamedTuple):
 
 
 def read_record(folder: Path) -> Record | None:
-    """-> what the folder says of its run, None when it holds none. Raises ConfigError for a record that is damaged."""
+    """-> what the folder says of its run, None when it holds none. Raises ConfigError for a record
+    that is damaged."""
     path = folder / "run.json"
     try:
         record = json.loads(files.read(path))
@@ -51,26 +53,34 @@ def read_record(folder: Path) -> Record | None:
 
 
 def refuse_changes(old: dict, new: dict, force: bool) -> None:
-    """Raise ConfigError when `new` would compute something else than `old` did, with the difference."""
+    """Raise ConfigError when `new` would compute something else than `old` did, with the
+    difference."""
     before, after = flat(old), flat(new)
     changed = [
         f"{key}: {before.get(key, 'unset')} -> {after.get(key, 'unset')}"
         for key in sorted(before | after)
-        if before.get(key) != after.get(key) and not any(key == free or key.startswith(f"{free}.") for free in FREE)
+        if before.get(key) != after.get(key)
+        and not any(key == free or key.startswith(f"{free}.") for free in FREE)
     ]
     if changed and not force:
         raise ConfigError(
-            f"a resumed run must compute what it began, got {'; '.join(changed)}: leave that as it was, "
+            f"a resumed run must compute what it began, got {'; '.join(changed)}: leave that as it "
+            "was, "
             "start a new run, or write --force"
         )
 
 
 def unfinished(config: dict, root: Path) -> Path | None:
-    """-> the newest run folder at most two levels below `root` with this very configuration, for `resume=auto`.
+    """-> the newest run folder at most two levels below `root` with this very configuration, for
+    `resume=auto`.
 
     How long the run lasts may differ; a finished run counts too, and then has nothing left to do.
     """
-    folders = sorted({path.parent for path in root.glob("*/*/run.json")}, key=lambda path: str(path), reverse=True)
+    folders = sorted(
+        {path.parent for path in root.glob("*/*/run.json")},
+        key=lambda path: str(path),
+        reverse=True,
+    )
     for folder in folders:
         try:
             record = read_record(folder)

@@ -33,10 +33,10 @@ def run(
 ) -> int:
     """Train in a folder -> the exit code.
 
-    A folder that holds a run already is gone on with if `going_on`, as far as the configuration allows (`force`: as
-    far as the shapes do). The keys in `secret` are masked in what is written. `hydras` are the files of Hydra's own
-    record. A configuration that turns out wrong leaves nothing behind; any other failure is told in the folder's
-    `summary.json` and log.
+    A folder that holds a run already is gone on with if `going_on`, as far as the configuration
+    allows (`force`: as far as the shapes do). The keys in `secret` are masked in what is written.
+    `hydras` are the files of Hydra's own record. A configuration that turns out wrong leaves
+    nothing behind; any other failure is told in the folder's `summary.json` and log.
     """
     began = time.monotonic()
     folder = made.folder
@@ -59,7 +59,8 @@ def run(
             if earlier is not None:
                 if not going_on:
                     raise ConfigError(
-                        f"{shown(folder)} holds a run already: write resume={shown(folder)} to go on with it"
+                        f"{shown(folder)} holds a run already: write resume={shown(folder)} to go "
+                        "on with it"
                     )
                 refuse_changes(earlier.config, cfg, force)
                 if earlier.done and earlier.generations >= config.generations:
@@ -98,18 +99,34 @@ def _locked(
         return FAILED
     with (
         Interrupts() as interrupts,
-        console.Show(folder / "esrun.log", built.config.log.every, built.config.generations) as show,
+        console.Show(
+            folder / "esrun.log", built.config.log.every, built.config.generations
+        ) as show,
     ):
         try:
             loggers = [
-                registry.factory("logger", options.name)(folder=folder, **options.model_dump(exclude={"name"}))
+                registry.factory("logger", options.name)(
+                    folder=folder, **options.model_dump(exclude={"name"})
+                )
                 for options in built.config.logger.values()
             ]
             while True:
                 try:
-                    summary = _train(built, cfg, folder, names, show, loggers, interrupts, earlier is not None, began)
+                    summary = _train(
+                        built,
+                        cfg,
+                        folder,
+                        names,
+                        show,
+                        loggers,
+                        interrupts,
+                        earlier is not None,
+                        began,
+                    )
                     break
-                except RuntimeError as error:  # XLA's errors are RuntimeErrors with a code in the text
+                except (
+                    RuntimeError
+                ) as error:  # XLA's errors are RuntimeErrors with a code in the text
                     if "RESOURCE_EXHAUSTED" not in str(error):
                         raise
                     built = _with_less_memory(built, show)
@@ -117,23 +134,31 @@ def _locked(
             show.say(traceback.format_exc())
             failed = {"status": "failed", "stop_reason": f"{type(error).__name__}: {error}"} | names
             _try_to_write(folder / "summary.json", failed)
-            print_error(f"the run failed: {error!r}; {shown(folder / 'esrun.log')} has the traceback")
+            print_error(
+                f"the run failed: {error!r}; {shown(folder / 'esrun.log')} has the traceback"
+            )
             return FAILED
         show.panel(summary["status"], _closing_rows(summary), below=_next_step(summary, folder))
     return {"done": DONE, "interrupted": SAVED}.get(summary["status"], FAILED)
 
 
 def _with_less_memory(built: Run, show: console.Show) -> Run:
-    """The same run with half the population chunk. Raises MemoryError when there is nothing left to halve."""
+    """The same run with half the population chunk. Raises MemoryError when there is nothing left to
+    halve."""
     from esrun.training.slices import plan_slices
 
     parts, plan = built.program.parts(built.hyper), built.program.plan()
     chunk = built.config.runtime.population_chunk
     _, members = plan.slices if plan else plan_slices(parts, built.local_devices, chunk)
     if members <= parts.strategy.unit:
-        raise MemoryError("the device has no room for one member: make task.episodes or policy.hidden smaller")
+        raise MemoryError(
+            "the device has no room for one member: make task.episodes or policy.hidden smaller"
+        )
     built.config.runtime.population_chunk = members // 2
-    show.say(f"out of memory with {members} members at a time: going on with runtime.population_chunk={members // 2}")
+    show.say(
+        f"out of memory with {members} members at a time: going on with "
+        f"runtime.population_chunk={members // 2}"
+    )
     return build(built.config)
 
 
@@ -154,7 +179,10 @@ def _train(
     p = parts.strategy.population_size
     devices = [f"{device.platform}:{device.id}" for device in built.local_devices]
     health = Health(built.config.runtime.precision)
-    with Clock() as compiling, Saver(folder / "checkpoints", built.config.checkpoint, show.say) as saver:
+    with (
+        Clock() as compiling,
+        Saver(folder / "checkpoints", built.config.checkpoint, show.say) as saver,
+    ):
         start = saver.restore(built) if resuming or saver.any() else None
         generation = start.progress.generation if start else 0
         show.panel(
@@ -183,7 +211,9 @@ def _train(
                 built,
                 report,
                 start=start,
-                save=lambda state, progress, final: saver.save(state, progress, final, metrics.sync),
+                save=lambda state, progress, final: saver.save(
+                    state, progress, final, metrics.sync
+                ),
                 interrupted=lambda: interrupts.name is not None,
                 say=show.say,
             )
@@ -204,7 +234,12 @@ def _train(
     score, progress, plan = outcome.score, outcome.progress, built.program.plan()
     held_out = None
     if score:
-        held_out = {"mean": score.mean, "std": score.std, "ci95": score.ci95, "episodes": score.episodes}
+        held_out = {
+            "mean": score.mean,
+            "std": score.std,
+            "ci95": score.ci95,
+            "episodes": score.episodes,
+        }
         held_out |= score.measures
     summary = {
         "status": "failed" if failed else "interrupted" if outcome.reason == "signal" else "done",
@@ -248,7 +283,9 @@ def _closing_rows(summary: dict) -> dict[str, str]:
 
 
 def _next_step(summary: dict, folder: Path) -> dict[str, str]:
-    more = "" if summary["status"] == "interrupted" else f" generations={2 * summary['generations']}"
+    more = (
+        "" if summary["status"] == "interrupted" else f" generations={2 * summary['generations']}"
+    )
     return {"run folder": shown(folder), "to go on": f"esrun resume {shown(folder)}{more}"}
 
 

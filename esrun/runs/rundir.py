@@ -36,12 +36,17 @@ def plain(value: Any) -> Any:
 
 
 def masked(value: Any, secret: frozenset[str] = frozenset(), key: str = "") -> Any:
-    """-> the same tree with secrets hidden: the dotted keys in `secret`, and all whose name looks like one."""
+    """-> the same tree with secrets hidden: the dotted keys in `secret`, and all whose name looks
+    like one."""
     if isinstance(value, dict):
         return {name: masked(x, secret, f"{key}.{name}".lstrip(".")) for name, x in value.items()}
     if isinstance(value, list):
         return [masked_word(x) if isinstance(x, str) else masked(x, secret, key) for x in value]
-    return HIDDEN if value is not None and (key in secret or SECRET.search(key.rpartition(".")[2])) else value
+    return (
+        HIDDEN
+        if value is not None and (key in secret or SECRET.search(key.rpartition(".")[2]))
+        else value
+    )
 
 
 def masked_word(word: str) -> str:
@@ -50,14 +55,19 @@ def masked_word(word: str) -> str:
     return key + equals + HIDDEN if equals and SECRET.search(key) else word
 
 
-def describe(config: dict, choices: dict[str, str], arguments: list[str], local_devices: tuple) -> dict:
-    """-> what `run.json` holds: all that is needed to know what ran, and where; `config` has its secrets masked."""
+def describe(
+    config: dict, choices: dict[str, str], arguments: list[str], local_devices: tuple
+) -> dict:
+    """-> what `run.json` holds: all that is needed to know what ran, and where; `config` has its
+    secrets masked."""
     return {
         "config": config,
         "choices": choices,
         "command": [masked_word(word) for word in arguments],
         "versions": {"python": platform.python_version(), "esrun": version("esrun")} | _versions(),
-        "devices": [f"{device.platform}:{device.id} {device.device_kind}" for device in local_devices],
+        "devices": [
+            f"{device.platform}:{device.id} {device.device_kind}" for device in local_devices
+        ],
         "platform": f"{platform.system()}-{platform.release()}-{platform.machine()}",  # .platform() starts `uname`
         "git": git.commit(Path.cwd()),
     }
@@ -77,14 +87,17 @@ def save_policy(path: Path, params: Any, normalizer: Any, metadata: dict[str, An
     """Write `policy.safetensors`.
 
     Tensors are named `params/MODULE/NAME` after the haiku tree and, with an input normaliser,
-    `normalizer/count|mean|m2` (x is normalised to (x - mean) / sqrt(m2 / count), cut at ±10). The metadata's values
-    are JSON: `policy` and `task` (the options), `input_shape`, `output_size`, `format`.
+    `normalizer/count|mean|m2` (x is normalised to (x - mean) / sqrt(m2 / count), cut at ±10). The
+    metadata's values are JSON: `policy` and `task` (the options), `input_shape`, `output_size`,
+    `format`.
     """
     import numpy as np  # here, so that commands that train nothing need not wait for it
     from safetensors.numpy import save
 
     tensors = {
-        f"params/{module}/{name}": np.asarray(x) for module, leaves in params.items() for name, x in leaves.items()
+        f"params/{module}/{name}": np.asarray(x)
+        for module, leaves in params.items()
+        for name, x in leaves.items()
     }
     if normalizer is not None:
         tensors |= {f"normalizer/{name}": np.asarray(x) for name, x in normalizer._asdict().items()}

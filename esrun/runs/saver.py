@@ -44,7 +44,8 @@ class Saver:
         return bool(checkpoint.found(self._folder))
 
     def restore(self, run: Run) -> Start | None:
-        """-> where to go on, None where nothing was saved yet. Raises DamagedError when all of it is damaged."""
+        """-> where to go on, None where nothing was saved yet. Raises DamagedError when all of it
+        is damaged."""
         template = jax.eval_shape(run.program.init, run.hyper, jnp.uint32(run.config.seed))
         found = checkpoint.newest(self._folder, template, self._say)
         if found is None:
@@ -60,11 +61,17 @@ class Saver:
         )
         return Start(devices.replicated(run.local_devices, found.state), progress)
 
-    def save(self, state: TrainState, progress: Progress, final: bool, before: Callable[[], None]) -> None:
-        """Write a checkpoint if it is time for one or it is the `final` one; the writer calls `before` first."""
+    def save(
+        self, state: TrainState, progress: Progress, final: bool, before: Callable[[], None]
+    ) -> None:
+        """Write a checkpoint if it is time for one or it is the `final` one; the writer calls
+        `before` first."""
         self._collect(wait=final)
         now = time.monotonic()
-        due = progress.generation - self._generation >= self._options.every or now - self._time >= self._options.seconds
+        due = (
+            progress.generation - self._generation >= self._options.every
+            or now - self._time >= self._options.seconds
+        )
         if final:
             if progress.generation != self._generation or not self.any():
                 self._submit(state, progress, before)
@@ -73,7 +80,9 @@ class Saver:
             self._submit(state, progress, before)
 
     def _submit(self, state: TrainState, progress: Progress, before: Callable[[], None]) -> None:
-        kept: dict[str, Any] = progress._asdict() | {"score": progress.score and progress.score._asdict()}
+        kept: dict[str, Any] = progress._asdict() | {
+            "score": progress.score and progress.score._asdict()
+        }
         del kept["rows"]
 
         def write() -> float:

@@ -1,8 +1,8 @@
 """ARS: augmented random search, finite differences along the best of some random directions.
 
-Mania, Guy, Recht: Simple random search provides a competitive approach to reinforcement learning, 2018,
-https://arxiv.org/abs/1803.07055, algorithm 2: V1 with all directions, V1-t with the top ones, V2 and V2-t with the
-policy's input normaliser.
+Mania, Guy, Recht: Simple random search provides a competitive approach to reinforcement learning,
+2018, https://arxiv.org/abs/1803.07055, algorithm 2: V1 with all directions, V1-t with the top ones,
+V2 and V2-t with the policy's input normaliser.
 """
 
 from typing import NamedTuple
@@ -33,7 +33,8 @@ def make_ars(
     noise: str | jax.Array,
     noise_table_size: int,
 ) -> Strategy:
-    """ARS over n parameters: members 2i and 2i + 1 are mean + sigma z and mean - sigma z, z being direction i.
+    """ARS over n parameters: members 2i and 2i + 1 are mean + sigma z and mean - sigma z, z being
+    direction i.
 
     `parents` directions are used, None for all of them. `noise` is "threefry" or "table" (see
     `esrun.strategies.parts.noise`). A generation without any difference in fitness moves nothing.
@@ -67,10 +68,12 @@ def make_ars(
 
 
 def difference_weights(fitness: jax.Array, parents: int) -> jax.Array:
-    """Fitness [p] of mirrored pairs -> weights [p], ±(r+ - r-) / (2 b sigma_R) for the b directions in use.
+    """Fitness [p] of mirrored pairs -> weights [p], ±(r+ - r-) / (2 b sigma_R) for the b directions
+    in use.
 
-    These are the best `parents` directions, by the better member of the pair, and those tied with the last of them; a
-    pair with a non-finite member is never one. sigma_R is the standard deviation of their 2 b rewards.
+    These are the best `parents` directions, by the better member of the pair, and those tied with
+    the last of them; a pair with a non-finite member is never one. sigma_R is the standard
+    deviation of their 2 b rewards.
     """
     rewards = rearrange(fitness, "(direction sign) -> direction sign", sign=2)
     better = jnp.where(jnp.all(jnp.isfinite(rewards), axis=1), jnp.max(rewards, axis=1), -jnp.inf)
@@ -78,4 +81,6 @@ def difference_weights(fitness: jax.Array, parents: int) -> jax.Array:
     spread = jnp.std(rewards, where=used[:, None])
     scale = 2 * jnp.sum(used) * spread
     difference = jnp.where(used & (scale > 0), (rewards[:, 0] - rewards[:, 1]) / scale, 0)
-    return rearrange(jnp.stack([difference, -difference], axis=1), "direction sign -> (direction sign)")
+    return rearrange(
+        jnp.stack([difference, -difference], axis=1), "direction sign -> (direction sign)"
+    )

@@ -1,10 +1,10 @@
 """CMA-ES: covariance matrix adaptation.
 
-Hansen: The CMA Evolution Strategy: A Tutorial, 2016, https://arxiv.org/abs/1604.00772. Equation numbers are the
-tutorial's; figure 6 and table 1 hold the whole algorithm. Two choices are ours: fitness is maximised, and solutions
-are drawn with the symmetric root of C, y = B D Bᵀ z, which has the distribution of the tutorial's B D z and is
-continuous in C where B is not (a sign or an order of eigenvectors that flips with the last bit would change every
-sample).
+Hansen: The CMA Evolution Strategy: A Tutorial, 2016, https://arxiv.org/abs/1604.00772. Equation
+numbers are the tutorial's; figure 6 and table 1 hold the whole algorithm. Two choices are ours:
+fitness is maximised, and solutions are drawn with the symmetric root of C, y = B D Bᵀ z, which has
+the distribution of the tutorial's B D z and is continuous in C where B is not (a sign or an order
+of eigenvectors that flips with the last bit would change every sample).
 """
 
 import math
@@ -17,7 +17,13 @@ import numpy as np
 from esrun.strategies.parts.defaults import checked_parents, whole_population
 from esrun.strategies.parts.noise import normal, perturbed
 from esrun.strategies.parts.shaping import by_rank
-from esrun.strategies.parts.termination import History, Spectrum, fresh_history, fresh_spectrum, record
+from esrun.strategies.parts.termination import (
+    History,
+    Spectrum,
+    fresh_history,
+    fresh_spectrum,
+    record,
+)
 from esrun.strategies.parts.termination import tests as termination_tests
 from esrun.types import Strategy
 
@@ -26,7 +32,8 @@ ROWS = {"cpu": 64}
 
 
 class State(NamedTuple):
-    """The search distribution N(mean, sigma^2 C), its evolution paths and the decomposition C = B D^2 Bᵀ."""
+    """The search distribution N(mean, sigma^2 C), its evolution paths and the decomposition C = B
+    D^2 Bᵀ."""
 
     mean: jax.Array  # [n]
     sigma: jax.Array  # []
@@ -62,15 +69,19 @@ class Constants(NamedTuple):
 
 
 def constants(n: int, population_size: int, parents: float, active: bool) -> Constants:
-    """The default strategy parameters (eqs. 49-58), with the positive weights on the first `parents` members."""
-    w = math.log(parents + 0.5) - np.log(np.arange(1, population_size + 1))  # 49, parents = p / 2 there
+    """The default strategy parameters (eqs. 49-58), with the positive weights on the first
+    `parents` members."""
+    w = math.log(parents + 0.5) - np.log(
+        np.arange(1, population_size + 1)
+    )  # 49, parents = p / 2 there
     positive, negative = np.maximum(w, 0), np.minimum(w, 0)
     mu_eff = positive.sum() ** 2 / (positive**2).sum()
     mu_eff_minus = negative.sum() ** 2 / max((negative**2).sum(), 1e-300)
 
     c_1 = 2 / ((n + 1.3) ** 2 + mu_eff)  # 57
     c_mu = min(1 - c_1 - 1e-8, 2 * (mu_eff - 2 + 1 / mu_eff) / ((n + 2) ** 2 + mu_eff))  # 58
-    # with one parent and no other c_mu is 0, and no negative weight can unbalance what is never added
+    # with one parent and no other c_mu is 0, and no negative weight can unbalance what is never
+    # added
     alpha = min(
         1 + c_1 / max(c_mu, 1e-300),  # 50
         1 + 2 * mu_eff_minus / (mu_eff + 2),  # 51
@@ -110,11 +121,12 @@ def make_cma_es(
 ) -> Strategy:
     """CMA-ES over n parameters.
 
-    `population_size` may be "auto", 4 + floor(3 ln n) (eq. 48); `parents` None is half of it. `active` gives the worse
-    half negative weights. C is decomposed every `decompose_every` generations: "auto" is
-    max(1, floor(0.5 / (n (c_1 + c_mu)))), five times the tutorial's appendix B.2 and the same as in Hansen's purecma.
-    Where `restarts` follow (see `esrun.training.restarts`), stagnation ends a run too: without one it would end the search of
-    whoever is content to go on slowly, as noisy tasks do.
+    `population_size` may be "auto", 4 + floor(3 ln n) (eq. 48); `parents` None is half of it.
+    `active` gives the worse half negative weights. C is decomposed every `decompose_every`
+    generations: "auto" is max(1, floor(0.5 / (n (c_1 + c_mu)))), five times the tutorial's appendix
+    B.2 and the same as in Hansen's purecma. Where `restarts` follow (see
+    `esrun.training.restarts`), stagnation ends a search too; without restarts it would stop slow
+    but useful progress on noisy tasks.
     """
     p = whole_population(population_size, n)
     mu = checked_parents(parents, p, default=p / 2)
@@ -164,7 +176,9 @@ def make_cma_es(
         mean = mean + c_m * sigma * y_w  # 42
 
         whitened = B @ sums.white_w  # C^(-1/2) y_w
-        p_sigma = (1 - c_sigma) * p_sigma + math.sqrt(c_sigma * (2 - c_sigma) * mu_eff) * whitened  # 43
+        p_sigma = (1 - c_sigma) * p_sigma + math.sqrt(
+            c_sigma * (2 - c_sigma) * mu_eff
+        ) * whitened  # 43
         length = jnp.linalg.norm(p_sigma)
         sigma = sigma * jnp.exp(c_sigma / d_sigma * (length / chi_n - 1))  # 44
 
@@ -173,7 +187,11 @@ def make_cma_es(
         p_c = (1 - c_c) * p_c + h_sigma * math.sqrt(c_c * (2 - c_c) * mu_eff) * y_w  # 45
         rank_one = jnp.outer(p_c, p_c)
         delta = (1 - h_sigma) * c_c * (2 - c_c)
-        C = (1 + c_1 * delta - c_1 - c_mu * float(w.sum())) * C + c_1 * rank_one + c_mu * sums.rank_mu  # 47
+        C = (
+            (1 + c_1 * delta - c_1 - c_mu * float(w.sum())) * C
+            + c_1 * rank_one
+            + c_mu * sums.rank_mu
+        )  # 47
 
         history = record(history, generation, fitness, n)
         generation = generation + 1
@@ -187,7 +205,13 @@ def make_cma_es(
     def ended(state):
         smallest, largest, _ = state.spectrum
         tests = termination_tests(
-            state.mean, state.sigma, jnp.sqrt(jnp.diag(state.C)), state.p_c, sigma, state.spectrum, state.history
+            state.mean,
+            state.sigma,
+            jnp.sqrt(jnp.diag(state.C)),
+            state.p_c,
+            sigma,
+            state.spectrum,
+            state.history,
         )
         return tests | {"indefinite_C": smallest < -n * jnp.finfo(smallest.dtype).eps * largest}
 
@@ -200,21 +224,29 @@ def make_cma_es(
     return Strategy(p, init, ask, weigh, recombine, update, ended=ended, diagnose=diagnose)
 
 
-def multiply_rows(z: jax.Array, matrix: jax.Array, population_size: int, axis: int = 0) -> jax.Array:
+def multiply_rows(
+    z: jax.Array, matrix: jax.Array, population_size: int, axis: int = 0
+) -> jax.Array:
     """z [m, n], matrix [n, n] -> z @ matrix [m, n], or z @ matrixᵀ with axis 1.
 
-    It is done in blocks whose size depends on the population's alone, so that a row's bits do not depend on its
-    company. A plain product does not promise that: XLA picks another kernel for another m.
+    It is done in blocks whose size depends on the population's alone, so that a row's bits do not
+    depend on its company. A plain product does not promise that: XLA picks another kernel for
+    another m.
     """
     (m, n), most = z.shape, ROWS.get(jax.default_backend(), 1024)
     rows = math.ceil(population_size / math.ceil(population_size / most))
     blocks = jnp.pad(z, ((0, -m % rows), (0, 0))).reshape(-1, rows, n)
     contracted = (((1,), (axis,)), ((), ()))
-    return jax.lax.map(lambda block: jax.lax.dot_general(block, matrix, contracted), blocks).reshape(-1, n)[:m]
+    return jax.lax.map(
+        lambda block: jax.lax.dot_general(block, matrix, contracted), blocks
+    ).reshape(-1, n)[:m]
 
 
-def decompose(C: jax.Array, mean: jax.Array, sigma: jax.Array) -> tuple[jax.Array, jax.Array, Spectrum]:
-    """C [n, n] -> (B [n, n], D [n], its spectrum). Eigenvalues below the precision of the type are lifted to it."""
+def decompose(
+    C: jax.Array, mean: jax.Array, sigma: jax.Array
+) -> tuple[jax.Array, jax.Array, Spectrum]:
+    """C [n, n] -> (B [n, n], D [n], its spectrum). Eigenvalues below the precision of the type are
+    lifted to it."""
     eigenvalues, B = jnp.linalg.eigh(C)
     floor = jnp.finfo(C.dtype).eps * jnp.max(eigenvalues)
     D = jnp.sqrt(jnp.maximum(eigenvalues, floor))

@@ -1,10 +1,11 @@
 """EGGROLL: OpenAI-ES whose perturbation of a weight matrix has low rank and is never written out.
 
-Sarkar et al.: Evolution Strategies at the Hyperscale, 2025, https://arxiv.org/abs/2511.16652, algorithm 1. A member
-perturbs a matrix W [i, o] by sigma E, E = A Bᵀ / sqrt(r) with A [i, r] and B [o, r] of standard normals, so that an
-entry of E has variance 1. In a dense layer x (W + sigma E) is x W, one product for all members, plus the thin product
-(x A) Bᵀ; the weighted sum of all E is one product again, and of full rank. Vectors, such as biases, are perturbed by
-plain normals, and kernels of convolutions by E as matrices [all other axes, output channels].
+Sarkar et al.: Evolution Strategies at the Hyperscale, 2025, https://arxiv.org/abs/2511.16652,
+algorithm 1. A member perturbs a matrix W [i, o] by sigma E, E = A Bᵀ / sqrt(r) with A [i, r] and B
+[o, r] of standard normals, so that an entry of E has variance 1. In a dense layer x (W + sigma E)
+is x W, one product for all members, plus the thin product (x A) Bᵀ; the weighted sum of all E is
+one product again, and of full rank. Vectors, such as biases, are perturbed by plain normals, and
+kernels of convolutions by E as matrices [all other axes, output channels].
 """
 
 import math
@@ -45,10 +46,12 @@ def make_eggroll(
 ) -> Strategy:
     """EGGROLL over the n parameters that `unravel` makes a tree of.
 
-    A solution is the member's normals [k], those of A, then of B or of the vector, leaf by leaf. With `antithetic`,
-    members 2i and 2i + 1 have E and -E. All else is OpenAI-ES's.
+    A solution is the member's normals [k], those of A, then of B or of the vector, leaf by leaf.
+    With `antithetic`, members 2i and 2i + 1 have E and -E. All else is OpenAI-ES's.
     """
-    leaves, tree = jax.tree.flatten(jax.eval_shape(unravel, jax.ShapeDtypeStruct((n,), jnp.zeros(()).dtype)))
+    leaves, tree = jax.tree.flatten(
+        jax.eval_shape(unravel, jax.ShapeDtypeStruct((n,), jnp.zeros(()).dtype))
+    )
     shapes = [leaf.shape for leaf in leaves]
     sides = [(math.prod(shape[:-1]), shape[-1]) if len(shape) > 1 else None for shape in shapes]
     sizes = [
@@ -56,7 +59,9 @@ def make_eggroll(
         for shape, side in zip(shapes, sides, strict=True)
     ]
     # the second factor keeps its sign in a mirrored member: (-A) Bᵀ is -E
-    signs = np.concatenate([np.full(k, 1 if i else -1) for leaf in sizes for i, k in enumerate(leaf)])
+    signs = np.concatenate(
+        [np.full(k, 1 if i else -1) for leaf in sizes for i, k in enumerate(leaf)]
+    )
     ends = np.cumsum([k for leaf in sizes for k in leaf])
     draw = make_noise(noise, noise_table_size, len(signs), mirrored=False)
     search = make_openai_es(
@@ -81,10 +86,13 @@ def make_eggroll(
         if not antithetic:
             return draw(key, members, state.mean.dtype)
         z = draw(key, members[::2] // 2, state.mean.dtype)
-        return rearrange(jnp.stack([z, z * signs.astype(z.dtype)], axis=1), "pair sign k -> (pair sign) k")
+        return rearrange(
+            jnp.stack([z, z * signs.astype(z.dtype)], axis=1), "pair sign k -> (pair sign) k"
+        )
 
     def factors(z):
-        """Normals [..., k] -> by leaf, A [..., i, r] and B [..., o, r], or a vector [..., length] alone."""
+        """Normals [..., k] -> by leaf, A [..., i, r] and B [..., o, r], or a vector [..., length]
+        alone."""
         pieces = iter(jnp.split(z, ends[:-1], axis=-1))
         for side in sides:
             if side is None:
@@ -100,7 +108,9 @@ def make_eggroll(
             if len(noise) == 1:
                 return base + state.sigma * noise[0]
             weights = LowRank(base, scale * noise[0], noise[1])
-            return weights if base.ndim == 2 else jnp.asarray(weights)  # a convolution wants the sum
+            return (
+                weights if base.ndim == 2 else jnp.asarray(weights)
+            )  # a convolution wants the sum
 
         return lambda z: tree.unflatten(map(perturbed, bases, factors(z)))
 
@@ -111,7 +121,10 @@ def make_eggroll(
             weighted = weights[:, None, None] * noise[0]
             return einsum(weighted, noise[1], "m i r, m o r -> i o") / math.sqrt(rank)
 
-        sums = [total(noise).reshape(shape) for noise, shape in zip(factors(solutions), shapes, strict=True)]
+        sums = [
+            total(noise).reshape(shape)
+            for noise, shape in zip(factors(solutions), shapes, strict=True)
+        ]
         return ravel_pytree(sums)[0]  # sum of w E, as OpenAI-ES's update takes it
 
     return search._replace(ask=ask, recombine=recombine, express=express)

@@ -1,17 +1,19 @@
 """Any algorithm of evosax behind esrun's interface.
 
-Lange: evosax: JAX-based Evolution Strategies, 2022, https://arxiv.org/abs/2212.04180, version 0.3. The name of an
-algorithm is its key in `evosax.algorithms.algorithms`.
+Lange: evosax: JAX-based Evolution Strategies, 2022, https://arxiv.org/abs/2212.04180, version 0.3.
+The name of an algorithm is its key in `evosax.algorithms.algorithms`.
 
-evosax asks for a whole population and is told about a whole population, so a slice cannot be made alone. The state
-holds the key that the population is drawn with, and every slice on every device draws all of it and takes its own rows;
-`update` draws it once more, for evosax's own state behind `ask`. The price is p x n memory on each device, whatever
-`runtime.population_chunk` says, and sampling that more devices do not make faster. Evaluations are spread as always.
+evosax asks for a whole population and is told about a whole population, so a slice cannot be made
+alone. The state holds the key that the population is drawn with, and every slice on every device
+draws all of it and takes its own rows; `update` draws it once more, for evosax's own state behind
+`ask`. The price is p x n memory on each device, whatever `runtime.population_chunk` says, and
+sampling that more devices do not make faster. Evaluations are spread as always.
 
-Methods that keep a distribution start at the policy's mean. Those that keep a population start from N(mean, sigma^2),
-which is the first generation; the `mean` that esrun holds out and saves is then the best of the present population.
-The Stein variational methods have several distributions, started from N(mean, sigma^2): `mean` is that of the one that
-found the best solution. RandomSearch knows no start at all, and draws from N(0, sigma^2).
+Methods that keep a distribution start at the policy's mean. Those that keep a population start from
+N(mean, sigma^2), which is the first generation; the `mean` that esrun holds out and saves is then
+the best of the present population. The Stein variational methods have several distributions,
+started from N(mean, sigma^2): `mean` is that of the one that found the best solution. RandomSearch
+knows no start at all, and draws from N(0, sigma^2).
 """
 
 import dataclasses
@@ -55,10 +57,13 @@ def make_evosax(
 ) -> Strategy:
     """evosax's algorithm `name` over n parameters.
 
-    `params` replace numbers of its `default_params`, `options` whole numbers and switches of its constructor. Raises
-    ValueError for those that it does not have, and with evosax's words where it refuses a size.
+    `params` replace numbers of its `default_params`, `options` whole numbers and switches of its
+    constructor. Raises ValueError for those that it does not have, and with evosax's words where it
+    refuses a size.
     """
-    algorithm, defaults = _constructed(name, n, population_size, sigma, optimizer, learning_rate, options)
+    algorithm, defaults = _constructed(
+        name, n, population_size, sigma, optimizer, learning_rate, options
+    )
     known = _numbers(defaults)
     _only(known, params, f"strategy.params of {name}")
     settings = defaults.replace(**{scale: sigma for scale in SCALES if scale in known} | params)
@@ -66,7 +71,8 @@ def make_evosax(
     populations = options.get("num_populations")
 
     def call(method, *arguments):
-        """A method of evosax's, traced in place: its own `jit` would keep every object, and what it holds, alive."""
+        """A method of evosax's, traced in place: its own `jit` would keep every object, and what it
+        holds, alive."""
         return getattr(type(algorithm), method).__wrapped__(algorithm, *arguments)
 
     def around(key, mean, rows):
@@ -82,7 +88,9 @@ def make_evosax(
             mean = search.mean
         if hasattr(search, "std"):
             return mean, jnp.mean(search.std)
-        return mean, jnp.mean(jnp.std(search.population, axis=0)) if keeps_population else jnp.asarray(sigma)
+        return mean, jnp.mean(
+            jnp.std(search.population, axis=0)
+        ) if keeps_population else jnp.asarray(sigma)
 
     def init(key, mean):
         init_key, first_key, key = jax.random.split(key, 3)
@@ -94,7 +102,13 @@ def make_evosax(
             search = call("init", init_key, start, settings)
         search = jax.tree.map(lambda x: _settled(x, mean.dtype), search)
         _, shown_sigma = shown(search, mean)
-        return State(mean, jnp.asarray(shown_sigma, mean.dtype), search, jax.random.key_data(key), jnp.int32(0))
+        return State(
+            mean,
+            jnp.asarray(shown_sigma, mean.dtype),
+            search,
+            jax.random.key_data(key),
+            jnp.int32(0),
+        )
 
     def drawn(state):
         """-> (population [p, n], evosax's state behind `ask`, the key to tell with)."""
@@ -153,20 +167,25 @@ def make_evosax(
 def _constructed(name, n, population_size, sigma, optimizer, learning_rate, options):
     """-> (evosax's object, its default parameters)."""
     arguments = inspect.signature(algorithms[name].__init__).parameters
-    simple = {key for key, a in arguments.items() if a.annotation in (bool, int, int | None)} - {"population_size"}
+    simple = {key for key, a in arguments.items() if a.annotation in (bool, int, int | None)} - {
+        "population_size"
+    }
     _only(simple, options, f"strategy.options of {name}")
     given = dict(options)
     if "num_populations" in arguments:
         populations = given.get("num_populations")
         if not populations or population_size % populations:
             raise ValueError(
-                f"strategy.name={name} splits strategy.population_size into strategy.options.num_populations equal "
-                f"ones, got {population_size} and {populations}: write +strategy.options.num_populations=2"
+                f"strategy.name={name} splits strategy.population_size into "
+                "strategy.options.num_populations equal "
+                f"ones, got {population_size} and {populations}: write "
+                "+strategy.options.num_populations=2"
             )
         population_size //= populations
     if optimizer and "optimizer" not in arguments:
         raise ValueError(
-            f"strategy.optimizer must be null with strategy.name={name}, which takes none, got {optimizer}: "
+            f"strategy.optimizer must be null with strategy.name={name}, which takes none, got "
+            f"{optimizer}: "
             "write strategy.optimizer=null strategy.learning_rate=null"
         )
     if optimizer:
@@ -177,22 +196,33 @@ def _constructed(name, n, population_size, sigma, optimizer, learning_rate, opti
         given["sampling_fn"] = lambda key: sigma * jax.random.normal(key, (n,))
     try:
         with jax.ensure_compile_time_eval():  # evosax turns arrays into Python numbers here
-            algorithm = algorithms[name](population_size=population_size, solution=jnp.zeros(n), **given)
+            algorithm = algorithms[name](
+                population_size=population_size, solution=jnp.zeros(n), **given
+            )
             return algorithm, algorithm.default_params
     except AssertionError as error:
-        raise ValueError(f"strategy.name={name} refuses strategy.population_size={population_size}: {error}") from error
+        raise ValueError(
+            f"strategy.name={name} refuses strategy.population_size={population_size}: {error}"
+        ) from error
 
 
 def _numbers(params) -> set[str]:
     """-> the names of the parameters that are one number."""
     fields = {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
-    return {key for key, x in fields.items() if isinstance(x, (bool, int, float, jax.Array)) and jnp.ndim(x) == 0}
+    return {
+        key
+        for key, x in fields.items()
+        if isinstance(x, (bool, int, float, jax.Array)) and jnp.ndim(x) == 0
+    }
 
 
 def _only(known: set[str], given: dict, what: str) -> None:
     for key in given:
         if key not in known:
-            raise ValueError(f"{what} must be of {', '.join(sorted(known)) or 'none'}, got {key}{nearest(key, known)}")
+            raise ValueError(
+                f"{what} must be of {', '.join(sorted(known)) or 'none'}, got "
+                f"{key}{nearest(key, known)}"
+            )
 
 
 def _settled(x, dtype) -> jax.Array:
@@ -205,4 +235,6 @@ def _settled(x, dtype) -> jax.Array:
 
 def _alike(new, old):
     """-> evosax's new state with the types and shapes of the old one."""
-    return jax.tree.map(lambda a, b: jnp.broadcast_to(jnp.asarray(a).astype(b.dtype), b.shape), new, old)
+    return jax.tree.map(
+        lambda a, b: jnp.broadcast_to(jnp.asarray(a).astype(b.dtype), b.shape), new, old
+    )

@@ -1,17 +1,19 @@
-"""LM-MA-ES: MA-ES whose matrix is a product of a few rank-one changes of the identity, O(n log n) in memory and time.
+"""LM-MA-ES: MA-ES whose matrix is a product of a few rank-one changes of the identity, O(n log n)
+in memory and time.
 
-Loshchilov, Glasmachers, Beyer: Large Scale Black-box Optimization by Limited-Memory Matrix Adaptation, IEEE
-Transactions on Evolutionary Computation 23(2), 2019, https://arxiv.org/abs/1705.06693. Line numbers are those of the
-paper's algorithm 1.
+Loshchilov, Glasmachers, Beyer: Large Scale Black-box Optimization by Limited-Memory Matrix
+Adaptation, IEEE Transactions on Evolutionary Computation 23(2), 2019,
+https://arxiv.org/abs/1705.06693. Line numbers are those of the paper's algorithm 1.
 
-The update needs the weighted mean of z, and solutions give y = M z only. M = A_t ... A_1 with the factors
-A_j = (1 - c_d,j) I + c_d,j m_j m_jᵀ, each of which the formula of Sherman and Morrison undoes in O(n). M is linear, so
-the factors are undone once a generation, on the sum of w y: the update is exact.
+The update needs the weighted mean of z, and solutions give y = M z only. M = A_t ... A_1 with the
+factors A_j = (1 - c_d,j) I + c_d,j m_j m_jᵀ, each of which the formula of Sherman and Morrison
+undoes in O(n). M is linear, so the factors are undone once a generation, on the sum of w y: the
+update is exact.
 
-One choice is ours: the paper's rates are made for populations much smaller than n, and grow with the population's
-size. They are at most 1 here, which makes a path its newest step: above 1 a path would change its sign every
-generation, above 2 it has no root. Below five parameters directions are too long for their number and M may grow
-without bound: `cma_es` is the strategy for those.
+One choice is ours: the paper's rates are made for populations much smaller than n, and grow with
+the population's size. They are at most 1 here, which makes a path its newest step: above 1 a path
+would change its sign every generation, above 2 it has no root. Below five parameters directions are
+too long for their number and M may grow without bound: `cma_es` is the strategy for those.
 """
 
 import math
@@ -28,7 +30,8 @@ from esrun.types import Strategy
 
 
 class State(NamedTuple):
-    """The search distribution N(mean, sigma^2 M Mᵀ), its evolution path and the directions that M is made of."""
+    """The search distribution N(mean, sigma^2 M Mᵀ), its evolution path and the directions that M
+    is made of."""
 
     mean: jax.Array  # [n]
     sigma: jax.Array  # []
@@ -55,7 +58,9 @@ def constants(n: int, population_size: int, parents: float) -> Constants:
         weights=w / w.sum(),
         mu_eff=w.sum() ** 2 / (w**2).sum(),
         c_sigma=min(1.0, 2 * population_size / n),
-        c_d=np.minimum(1 / 2, 1 / (1.5**i * n)),  # 1/2: with n = 1 the paper's first factor has no inverse
+        c_d=np.minimum(
+            1 / 2, 1 / (1.5**i * n)
+        ),  # 1/2: with n = 1 the paper's first factor has no inverse
         c_c=np.minimum(1.0, population_size / (4.0**i * n)),
     )
 
@@ -70,22 +75,29 @@ def make_lm_ma_es(
 ) -> Strategy:
     """LM-MA-ES over n parameters.
 
-    `population_size` may be "auto", 4 + floor(3 ln n); `parents` None is half of it. Raises ValueError when there are
-    more parents than members.
+    `population_size` may be "auto", 4 + floor(3 ln n); `parents` None is half of it. Raises
+    ValueError when there are more parents than members.
     """
     p = whole_population(population_size, n)
     mu = checked_parents(parents, p, default=p // 2)
     w, mu_eff, c_sigma, c_d, c_c = constants(n, p, mu)
 
     def factors(state):
-        """-> (c_d [k], m [k, n]); a direction that is not in use yet has c_d 0, which makes its factor the identity."""
+        """-> (c_d [k], m [k, n]); a direction that is not in use yet has c_d 0, which makes its
+        factor the identity."""
         in_use = jnp.arange(len(c_d)) < state.generation
         return jnp.where(in_use, jnp.asarray(c_d, state.mean.dtype), 0), state.m
 
     def init(key, mean):
         del key
         zero = jnp.zeros_like(mean)
-        return State(mean, jnp.asarray(sigma, mean.dtype), zero, jnp.zeros((len(c_c), n), mean.dtype), jnp.int32(0))
+        return State(
+            mean,
+            jnp.asarray(sigma, mean.dtype),
+            zero,
+            jnp.zeros((len(c_c), n), mean.dtype),
+            jnp.int32(0),
+        )
 
     def ask(key, state, members):
         def transform(y, factor):

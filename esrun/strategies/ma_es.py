@@ -1,12 +1,13 @@
 """MA-ES: CMA-ES without the covariance matrix, its decomposition and the second evolution path.
 
-Beyer, Sendhoff: Simplify Your Covariance Matrix Adaptation Evolution Strategy, IEEE Transactions on Evolutionary
-Computation 21(5), 2017, https://doi.org/10.1109/TEVC.2017.2680320. (M1)-(M12) are the lines of the paper's figure 3,
-the constants those of the CMA-ES that it starts from.
+Beyer, Sendhoff: Simplify Your Covariance Matrix Adaptation Evolution Strategy, IEEE Transactions on
+Evolutionary Computation 21(5), 2017, https://doi.org/10.1109/TEVC.2017.2680320. (M1)-(M12) are the
+lines of the paper's figure 3, the constants those of the CMA-ES that it starts from.
 
-Line (M11) needs the sum of w z zᵀ and solutions give y = M z only. Sums of w y and w y yᵀ add over slices, and with
-sum w y yᵀ = M (sum w z zᵀ) Mᵀ one factorisation of M a generation turns them into the paper's own quantities: the
-update is exact. M never becomes singular: (M11) multiplies it by a positive definite matrix.
+Line (M11) needs the sum of w z zᵀ and solutions give y = M z only. Sums of w y and w y yᵀ add over
+slices, and with sum w y yᵀ = M (sum w z zᵀ) Mᵀ one factorisation of M a generation turns them into
+the paper's own quantities: the update is exact. M never becomes singular: (M11) multiplies it by a
+positive definite matrix.
 """
 
 import math
@@ -48,8 +49,8 @@ def make_ma_es(
 ) -> Strategy:
     """MA-ES over n parameters.
 
-    `population_size` may be "auto", 4 + floor(3 ln n); `parents` None is half of it. Raises ValueError when there are
-    more parents than members.
+    `population_size` may be "auto", 4 + floor(3 ln n); `parents` None is half of it. Raises
+    ValueError when there are more parents than members.
     """
     p = whole_population(population_size, n)
     mu = checked_parents(parents, p, default=p // 2)
@@ -57,7 +58,9 @@ def make_ma_es(
 
     def init(key, mean):
         del key
-        return State(mean, jnp.asarray(sigma, mean.dtype), jnp.eye(n, dtype=mean.dtype), jnp.zeros_like(mean))  # M1
+        return State(
+            mean, jnp.asarray(sigma, mean.dtype), jnp.eye(n, dtype=mean.dtype), jnp.zeros_like(mean)
+        )  # M1
 
     def ask(key, state, members):
         z = normal(key, members, n, state.mean.dtype)  # M4

@@ -1,7 +1,8 @@
 """OpenAI-ES: a stochastic gradient of the smoothed fitness, followed by an optimiser.
 
-Salimans, Ho, Chen, Sidor, Sutskever: Evolution Strategies as a Scalable Alternative to Reinforcement Learning, 2017,
-https://arxiv.org/abs/1703.03864, algorithm 1 with sections 2.1 (mirrored sampling, rank shaping, weight decay).
+Salimans, Ho, Chen, Sidor, Sutskever: Evolution Strategies as a Scalable Alternative to
+Reinforcement Learning, 2017, https://arxiv.org/abs/1703.03864, algorithm 1 with sections 2.1
+(mirrored sampling, rank shaping, weight decay).
 """
 
 from typing import Any, NamedTuple
@@ -44,10 +45,11 @@ def make_openai_es(
 ) -> Strategy:
     """OpenAI-ES over n parameters.
 
-    Sigma and the learning rate are multiplied by their decay after every generation and never fall below their limit.
-    With `antithetic`, members 2i and 2i + 1 are mean + sigma z and mean - sigma z, and `population_size` is even.
-    `noise` is "threefry" or "table" (see `esrun.strategies.parts.noise`).
-    `optimizer` names a factory of optax. Raises ValueError when optax refuses `optimizer_options`.
+    Sigma and the learning rate are multiplied by their decay after every generation and never fall
+    below their limit. With `antithetic`, members 2i and 2i + 1 are mean + sigma z and mean - sigma
+    z, and `population_size` is even. `noise` is "threefry" or "table" (see
+    `esrun.strategies.parts.noise`). `optimizer` names a factory of optax. Raises ValueError when
+    optax refuses `optimizer_options`.
     """
     shape_fitness = SHAPING[shaping]
     draw = make_noise(noise, noise_table_size, n, mirrored=antithetic)
@@ -58,11 +60,18 @@ def make_openai_es(
     try:
         descent = getattr(optax, optimizer)(scheduled_learning_rate, **optimizer_options)
     except TypeError as error:
-        raise ValueError(f"strategy.optimizer_options do not fit optax.{optimizer}: {error}") from error
+        raise ValueError(
+            f"strategy.optimizer_options do not fit optax.{optimizer}: {error}"
+        ) from error
 
     def init(key, mean):
         del key
-        return State(mean, jnp.maximum(sigma, sigma_limit).astype(mean.dtype), descent.init(mean), jnp.int32(0))
+        return State(
+            mean,
+            jnp.maximum(sigma, sigma_limit).astype(mean.dtype),
+            descent.init(mean),
+            jnp.int32(0),
+        )
 
     def ask(key, state, members):
         return perturbed(state.mean, state.sigma, draw(key, members, state.mean.dtype))
@@ -81,7 +90,9 @@ def make_openai_es(
         generation = state.generation + 1
         return State(
             mean=state.mean + step,
-            sigma=jnp.maximum(sigma * sigma_decay**generation, sigma_limit).astype(state.sigma.dtype),
+            sigma=jnp.maximum(sigma * sigma_decay**generation, sigma_limit).astype(
+                state.sigma.dtype
+            ),
             optimizer=optimizer_state,
             generation=generation,
         )
@@ -91,5 +102,12 @@ def make_openai_es(
         return {"signal_to_noise": signal_to_noise(fitness)} if antithetic else {}
 
     return Strategy(
-        population_size, init, ask, weigh, recombine, update, diagnose=diagnose, unit=2 if antithetic else 1
+        population_size,
+        init,
+        ask,
+        weigh,
+        recombine,
+        update,
+        diagnose=diagnose,
+        unit=2 if antithetic else 1,
     )

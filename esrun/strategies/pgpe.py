@@ -1,10 +1,12 @@
-"""PGPE: policy gradients with parameter-based exploration, symmetric sampling and the optimiser ClipUp.
+"""PGPE: policy gradients with parameter-based exploration, symmetric sampling and the optimiser
+ClipUp.
 
-Sehnke, Osendorfer, Rückstieß, Graves, Peters, Schmidhuber: Parameter-exploring policy gradients, Neural Networks 23,
-2010, https://doi.org/10.1016/j.neunet.2009.12.004, with symmetric sampling; and as it is used by Toklu, Liskowski,
-Srivastava 2020 (see `esrun.strategies.parts.clipup`): the baseline is the population's mean, fitness is ranked, and no sigma
-changes by more than a share of itself. Step sizes that grow with sigma^2, the first paper's choice, make the gradients
-those of SNES.
+Sehnke, Osendorfer, Rückstieß, Graves, Peters, Schmidhuber: Parameter-exploring policy gradients,
+Neural Networks 23, 2010, https://doi.org/10.1016/j.neunet.2009.12.004, with symmetric sampling; and
+as it is used by Toklu, Liskowski, Srivastava 2020 (see `esrun.strategies.parts.clipup`): the
+baseline is the population's mean, fitness is ranked, and no sigma changes by more than a share of
+itself. Step sizes that grow with sigma^2, the first paper's choice, make the gradients those of
+SNES.
 """
 
 import math
@@ -45,10 +47,11 @@ def make_pgpe(
 ) -> Strategy:
     """PGPE over n parameters: members 2i and 2i + 1 are mean + sigmas z and mean - sigmas z.
 
-    `learning_rate` is the length of a step without momentum, None for a tenth of the first perturbations' length, sigma
-    sqrt(n); `max_speed` is that of the longest step, None for twice the learning rate. `sigma_max_change` is a share of
-    sigma, less than 1. `noise` is "threefry" or "table" (see `esrun.strategies.parts.noise`). In a generation without any
-    difference in fitness the mean coasts and the sigmas stay.
+    `learning_rate` is the length of a step without momentum, None for a tenth of the first
+    perturbations' length, sigma sqrt(n); `max_speed` is that of the longest step, None for twice
+    the learning rate. `sigma_max_change` is a share of sigma, less than 1. `noise` is "threefry" or
+    "table" (see `esrun.strategies.parts.noise`). In a generation without any difference in fitness
+    the mean coasts and the sigmas stay.
     """
     p = population_size
     shape_fitness = SHAPING[shaping]
@@ -59,7 +62,10 @@ def make_pgpe(
     def init(key, mean):
         del key
         return State(
-            mean, jnp.asarray(sigma, mean.dtype), jnp.full(n, sigma, mean.dtype), velocity=jnp.zeros_like(mean)
+            mean,
+            jnp.asarray(sigma, mean.dtype),
+            jnp.full(n, sigma, mean.dtype),
+            velocity=jnp.zeros_like(mean),
         )
 
     def ask(key, state, members):
@@ -68,7 +74,9 @@ def make_pgpe(
     def weigh(state, fitness):
         del state
         weights = shape_fitness(fitness)
-        advantage = weights - weights[0]  # a difference first: equal fitness gives zeros, not rounding errors
+        advantage = (
+            weights - weights[0]
+        )  # a difference first: equal fitness gives zeros, not rounding errors
         return advantage - jnp.mean(advantage)
 
     def update(state, gradients, fitness):

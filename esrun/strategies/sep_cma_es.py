@@ -4,9 +4,10 @@ Ros, Hansen: A Simple Modification in CMA-ES Achieving Linear Time and Space Com
 https://doi.org/10.1007/978-3-540-87700-4_30. Equation numbers are those of CMA-ES' tutorial,
 https://arxiv.org/abs/1604.00772, whose equations the paper takes over with C diagonal.
 
-Two choices differ from the paper and agree with `SepCMA` of the package cmaes: the paper's single rate c_cov, raised
-by (n + 2) / 3, is kept for the rank-mu update alone, and the rank-one update has the tutorial's c_1. One is ours:
-c_mu is at most 1 - c_1, without which a large population in few dimensions makes variances negative.
+Two choices differ from the paper and agree with `SepCMA` of the package cmaes: the paper's single
+rate c_cov, raised by (n + 2) / 3, is kept for the rank-mu update alone, and the rank-one update has
+the tutorial's c_1. One is ours: c_mu is at most 1 - c_1, without which a large population in few
+dimensions makes variances negative.
 """
 
 import math
@@ -86,8 +87,8 @@ def make_sep_cma_es(
 ) -> Strategy:
     """Separable CMA-ES over n parameters.
 
-    `population_size` may be "auto", 4 + floor(3 ln n); `parents` None is half of it. Raises ValueError when there are
-    more parents than members.
+    `population_size` may be "auto", 4 + floor(3 ln n); `parents` None is half of it. Raises
+    ValueError when there are more parents than members.
     """
     p = whole_population(population_size, n)
     mu = checked_parents(parents, p, default=p // 2)
@@ -96,7 +97,9 @@ def make_sep_cma_es(
     def init(key, mean):
         del key
         zero = jnp.zeros_like(mean)
-        return State(mean, jnp.asarray(sigma, mean.dtype), jnp.ones_like(mean), zero, zero, jnp.int32(0))
+        return State(
+            mean, jnp.asarray(sigma, mean.dtype), jnp.ones_like(mean), zero, zero, jnp.int32(0)
+        )
 
     def ask(key, state, members):
         z = jax.lax.optimization_barrier(normal(key, members, n, state.mean.dtype))
@@ -116,7 +119,9 @@ def make_sep_cma_es(
         y_w = sums.y_w  # 41
         mean = mean + c_m * sigma * y_w  # 42
 
-        p_sigma = (1 - c_sigma) * p_sigma + math.sqrt(c_sigma * (2 - c_sigma) * mu_eff) * y_w / jnp.sqrt(C)  # 43
+        p_sigma = (1 - c_sigma) * p_sigma + math.sqrt(
+            c_sigma * (2 - c_sigma) * mu_eff
+        ) * y_w / jnp.sqrt(C)  # 43
         length = jnp.linalg.norm(p_sigma)
         sigma = sigma * jnp.exp(c_sigma / d_sigma * (length / chi_n - 1))  # 44
 

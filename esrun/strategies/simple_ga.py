@@ -1,16 +1,19 @@
 """Simple GA: the best members ever compete on, everybody else is a mutation of one of them.
 
-Such, Madhavan, Conti, Lehman, Stanley, Clune: Deep Neuroevolution: Genetic Algorithms Are a Competitive Alternative
-for Training Deep Neural Networks for Reinforcement Learning, 2017, https://arxiv.org/abs/1712.06567, section 3.1:
-truncation selection, Gaussian mutation. Uniform crossover is Syswerda's (1989); the paper has none.
+Such, Madhavan, Conti, Lehman, Stanley, Clune: Deep Neuroevolution: Genetic Algorithms Are a
+Competitive Alternative for Training Deep Neural Networks for Reinforcement Learning, 2017,
+https://arxiv.org/abs/1712.06567, section 3.1: truncation selection, Gaussian mutation. Uniform
+crossover is Syswerda's (1989); the paper has none.
 
-All elites are members again, unchanged, under the numbers 0 to elites - 1 (the paper's single elite is, too): they play
-the new generation's episodes like everybody else, and no fitness of an earlier generation's luck is kept. Of tied
-members the lower number wins, so a plateau leaves the archive as it is.
+All elites are members again, unchanged, under the numbers 0 to elites - 1 (the paper's single elite
+is, too): they play the new generation's episodes like everybody else, and no fitness of an earlier
+generation's luck is kept. Of tied members the lower number wins, so a plateau leaves the archive as
+it is.
 
-The interface adds members up; a population method wants to keep them apart. `weigh` therefore gives rank k the weight
-k + 1 while k < elites, and 0 below, and `recombine` places a solution of weight k + 1 in row k of an array of zeros.
-Each row is filled by one member of one slice: the sum over slices is the new archive, to the bit.
+The interface adds members up; a population method wants to keep them apart. `weigh` therefore gives
+rank k the weight k + 1 while k < elites, and 0 below, and `recombine` places a solution of weight k
++ 1 in row k of an array of zeros. Each row is filled by one member of one slice: the sum over
+slices is the new archive, to the bit.
 """
 
 from typing import NamedTuple
@@ -44,19 +47,24 @@ def make_simple_ga(
 ) -> Strategy:
     """The simple genetic algorithm over n parameters.
 
-    Parents are drawn from the `elites` with equal chances. With `crossover` a child has two, and every parameter comes
-    from either with probability 1/2. Sigma is multiplied by its decay after every generation, down to its limit.
+    Parents are drawn from the `elites` with equal chances. With `crossover` a child has two, and
+    every parameter comes from either with probability 1/2. Sigma is multiplied by its decay after
+    every generation, down to its limit.
     """
 
     def init(key, mean):
         del key
-        return State(mean, jnp.asarray(sigma, mean.dtype), jnp.tile(mean, (elites, 1)), jnp.int32(0))
+        return State(
+            mean, jnp.asarray(sigma, mean.dtype), jnp.tile(mean, (elites, 1)), jnp.int32(0)
+        )
 
     def ask(key, state, members):
         z_key, parents_key = jax.random.split(key)
 
         def breed(member, z):
-            parent_key, other_key, mask_key = jax.random.split(jax.random.fold_in(parents_key, member), 3)
+            parent_key, other_key, mask_key = jax.random.split(
+                jax.random.fold_in(parents_key, member), 3
+            )
             parent = state.archive[jax.random.randint(parent_key, (), 0, elites)]
             if crossover:
                 other = state.archive[jax.random.randint(other_key, (), 0, elites)]
@@ -80,7 +88,9 @@ def make_simple_ga(
         generation = state.generation + 1
         return State(
             mean=archive[0],
-            sigma=jnp.maximum(sigma * sigma_decay**generation, sigma_limit).astype(state.sigma.dtype),
+            sigma=jnp.maximum(sigma * sigma_decay**generation, sigma_limit).astype(
+                state.sigma.dtype
+            ),
             archive=archive,
             generation=generation,
         )

@@ -1,8 +1,10 @@
-"""Simple Gaussian: mean and standard deviations of the best members become those of the next population.
+"""Simple Gaussian: mean and standard deviations of the best members become those of the next
+population.
 
-de Boer, Kroese, Mannor, Rubinstein: A Tutorial on the Cross-Entropy Method, Annals of Operations Research 134, 2005,
-https://doi.org/10.1007/s10479-005-5724-z: continuous optimisation with independent Gaussians. The floor under the
-standard deviations is ours; it stands in for the paper's smoothing, without which they shrink before the mean arrives.
+de Boer, Kroese, Mannor, Rubinstein: A Tutorial on the Cross-Entropy Method, Annals of Operations
+Research 134, 2005, https://doi.org/10.1007/s10479-005-5724-z: continuous optimisation with
+independent Gaussians. The floor under the standard deviations is ours; it stands in for the paper's
+smoothing, without which they shrink before the mean arrives.
 """
 
 from typing import NamedTuple
@@ -41,7 +43,8 @@ def make_simple_gaussian(
 ) -> Strategy:
     """The simple Gaussian strategy over n parameters.
 
-    `parents` None is a tenth of the population, at least 2. No standard deviation falls below `sigma_limit`.
+    `parents` None is a tenth of the population, at least 2. No standard deviation falls below
+    `sigma_limit`.
     """
     mu = max(2, population_size // 10) if parents is None else parents
     w = np.where(np.arange(population_size) < mu, 1 / mu, 0)

@@ -1,7 +1,9 @@
-"""SNES: separable natural evolution strategy, a natural gradient on the mean and on every parameter's step size.
+"""SNES: separable natural evolution strategy, a natural gradient on the mean and on every
+parameter's step size.
 
-Wierstra, Schaul, Glasmachers, Sun, Peters, Schmidhuber: Natural Evolution Strategies, JMLR 15, 2014,
-https://jmlr.org/papers/v15/wierstra14a.html, algorithm 6; utilities and learning rates of table 1.
+Wierstra, Schaul, Glasmachers, Sun, Peters, Schmidhuber: Natural Evolution Strategies, JMLR 15,
+2014, https://jmlr.org/papers/v15/wierstra14a.html, algorithm 6; utilities and learning rates of
+table 1.
 """
 
 import math
@@ -54,11 +56,15 @@ def make_snes(
 ) -> Strategy:
     """SNES over n parameters.
 
-    `population_size` may be "auto", 4 + floor(3 ln n); `learning_rate` is the mean's, and `learning_rate_sigma` None is
-    (3 + ln n) / (5 sqrt(n)) (both table 1).
+    `population_size` may be "auto", 4 + floor(3 ln n); `learning_rate` is the mean's, and
+    `learning_rate_sigma` None is (3 + ln n) / (5 sqrt(n)) (both table 1).
     """
     p = whole_population(population_size, n)
-    eta_sigma = (3 + math.log(n)) / (5 * math.sqrt(n)) if learning_rate_sigma is None else learning_rate_sigma
+    eta_sigma = (
+        (3 + math.log(n)) / (5 * math.sqrt(n))
+        if learning_rate_sigma is None
+        else learning_rate_sigma
+    )
     u = utilities(p)
 
     def init(key, mean):

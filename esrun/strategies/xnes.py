@@ -1,11 +1,14 @@
-"""xNES: exponential natural evolution strategy, a natural gradient on the mean and on the whole covariance matrix.
+"""xNES: exponential natural evolution strategy, a natural gradient on the mean and on the whole
+covariance matrix.
 
-Wierstra, Schaul, Glasmachers, Sun, Peters, Schmidhuber: Natural Evolution Strategies, JMLR 15, 2014,
-https://jmlr.org/papers/v15/wierstra14a.html, algorithm 5; utilities and learning rates of table 1.
+Wierstra, Schaul, Glasmachers, Sun, Peters, Schmidhuber: Natural Evolution Strategies, JMLR 15,
+2014, https://jmlr.org/papers/v15/wierstra14a.html, algorithm 5; utilities and learning rates of
+table 1.
 
-The algorithm draws with Bᵀ and steps with B, which is one thing only while B is symmetric; here both are B, y = B z, as
-in Glasmachers, Schaul, Sun, Wierstra, Schmidhuber: Exponential Natural Evolution Strategies, GECCO 2010. Solutions give
-y: sums of u y and u y yᵀ add over slices, and B⁻¹ (sum u y yᵀ) B⁻ᵀ is the algorithm's sum of u z zᵀ.
+The algorithm draws with Bᵀ and steps with B, which is one thing only while B is symmetric; here
+both are B, y = B z, as in Glasmachers, Schaul, Sun, Wierstra, Schmidhuber: Exponential Natural
+Evolution Strategies, GECCO 2010. Solutions give y: sums of u y and u y yᵀ add over slices, and B⁻¹
+(sum u y yᵀ) B⁻ᵀ is the algorithm's sum of u z zᵀ.
 """
 
 import math
@@ -48,8 +51,8 @@ def make_xnes(
 ) -> Strategy:
     """xNES over n parameters.
 
-    `population_size` may be "auto", 4 + floor(3 ln n); `learning_rate` is the mean's, and None for one of the others is
-    (9 + 3 ln n) / (5 n sqrt(n)) (all table 1).
+    `population_size` may be "auto", 4 + floor(3 ln n); `learning_rate` is the mean's, and None for
+    one of the others is (9 + 3 ln n) / (5 n sqrt(n)) (all table 1).
     """
     p = whole_population(population_size, n)
     default = (9 + 3 * math.log(n)) / (5 * n * math.sqrt(n))
@@ -78,7 +81,9 @@ def make_xnes(
         mean, sigma, B = state
         factors = jax.scipy.linalg.lu_factor(B)
         half = jax.scipy.linalg.lu_solve(factors, sums.y_squared_w)
-        gradient = jax.scipy.linalg.lu_solve(factors, half.T)  # sum of u (z zᵀ - I), for the utilities' sum is 0
+        gradient = jax.scipy.linalg.lu_solve(
+            factors, half.T
+        )  # sum of u (z zᵀ - I), for the utilities' sum is 0
         gradient = (gradient + gradient.T) / 2
         gradient_sigma = jnp.trace(gradient) / n
         gradient_B = gradient - gradient_sigma * jnp.eye(n, dtype=mean.dtype)

@@ -1,6 +1,8 @@
-"""Functions with a known optimum, for `policy=vector`. Fitness is -(f - f_opt): 0 at the optimum, negative elsewhere.
+"""Functions with a known optimum, for `policy=vector`. Fitness is -(f - f_opt): 0 at the optimum,
+negative elsewhere.
 
-Sources and optima: Surjanovic and Bingham, Virtual Library of Simulation Experiments, https://www.sfu.ca/~ssurjano/optimization.html.
+Sources and optima: Surjanovic and Bingham, Virtual Library of Simulation Experiments,
+https://www.sfu.ca/~ssurjano/optimization.html.
 """
 
 from collections.abc import Callable
@@ -50,10 +52,15 @@ SIX_HUMP_CAMEL_OPTIMUM = -1.031628453489877
 def six_hump_camel(x):
     """Two dimensions; optima at ±(0.0898, -0.7126)."""
     a, b = x
-    return (4 - 2.1 * a**2 + a**4 / 3) * a**2 + a * b + (-4 + 4 * b**2) * b**2 - SIX_HUMP_CAMEL_OPTIMUM
+    return (
+        (4 - 2.1 * a**2 + a**4 / 3) * a**2 + a * b + (-4 + 4 * b**2) * b**2 - SIX_HUMP_CAMEL_OPTIMUM
+    )
 
 
-FUNCTIONS = {f.__name__: f for f in (sphere, ellipsoid, rosenbrock, rastrigin, ackley, himmelblau, six_hump_camel)}
+FUNCTIONS = {
+    f.__name__: f
+    for f in (sphere, ellipsoid, rosenbrock, rastrigin, ackley, himmelblau, six_hump_camel)
+}
 
 
 def make_blackbox(*, function: str, dimension: int, episodes: int) -> Task:
@@ -62,11 +69,14 @@ def make_blackbox(*, function: str, dimension: int, episodes: int) -> Task:
 
 
 def minimized(f: Callable[[jax.Array], jax.Array], dimension: int, episodes: int) -> Task:
-    """Minimise f over R^dimension. It is deterministic: one episode says all, however many are asked for."""
+    """Minimise f over R^dimension. It is deterministic: one episode says all, however many are
+    asked for."""
 
     def evaluate(keys, policy, members, normalizer):
         del normalizer
-        points, _ = jax.vmap(lambda member: policy.apply(member, policy.initial_carry(), jnp.zeros(0)))(members)
+        points, _ = jax.vmap(
+            lambda member: policy.apply(member, policy.initial_carry(), jnp.zeros(0))
+        )(members)
         # one change of sign: the functions are minimised, fitness is maximised
         fitness = -jax.vmap(f)(points)
         return Evaluation(

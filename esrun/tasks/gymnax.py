@@ -14,7 +14,8 @@ from esrun.backend.keys import fold_in
 from esrun.tasks.normalizer import normalize, observe
 from esrun.types import Evaluation, PyTree, Sums, Task
 
-# some of its modules make arrays when they are imported, and five import these for their pictures: 1 s of a start
+# some of its modules make arrays when they are imported, and five import these for their pictures:
+# 1 s of a start
 with jax.enable_x64(False), deferred("matplotlib.pyplot", "seaborn"):
     import gymnax
     from gymnax.environments import spaces
@@ -32,18 +33,29 @@ class Episode(NamedTuple):
     inputs: Sums | None
 
 
-def make_gymnax(*, env: str, env_params: dict, episodes: int, episode_length: int, action: str) -> Task:
-    """The environment `env` with gymnax's parameters but for `env_params`, for at most `episode_length` steps.
+def make_gymnax(
+    *, env: str, env_params: dict, episodes: int, episode_length: int, action: str
+) -> Task:
+    """The environment `env` with gymnax's parameters but for `env_params`, for at most
+    `episode_length` steps.
 
-    Observations become flat or image-like floats, discrete ones one-hot. A discrete action is the argmax of the output;
-    a continuous one is clipped ("clip") or squashed by tanh ("squash") into the action space.
+    Observations become flat or image-like floats, discrete ones one-hot. A discrete action is the
+    argmax of the output; a continuous one is clipped ("clip") or squashed by tanh ("squash") into
+    the action space.
 
     The environment itself computes in 32 bits whatever the precision of the run.
     """
-    with jax.ensure_compile_time_eval(), jax.enable_x64(False):  # some branch on their own arrays as they are made
+    with (
+        jax.ensure_compile_time_eval(),
+        jax.enable_x64(False),
+    ):  # some branch on their own arrays as they are made
         environment, defaults = gymnax.make(env)
-    arrays = {key: jnp.asarray(value) for key, value in env_params.items() if isinstance(value, list)}
-    limit = type(defaults.max_steps_in_episode)(episode_length)  # a float in BernoulliBandit-misc, which relies on it
+    arrays = {
+        key: jnp.asarray(value) for key, value in env_params.items() if isinstance(value, list)
+    }
+    limit = type(defaults.max_steps_in_episode)(
+        episode_length
+    )  # a float in BernoulliBandit-misc, which relies on it
     params = defaults.replace(**env_params | arrays, max_steps_in_episode=limit)
     reset_env, step_env = in_32_bits(environment.reset_env), in_32_bits(environment.step_env)
     encode, input_shape = make_encoder(environment.observation_space(params))
@@ -57,7 +69,9 @@ def make_gymnax(*, env: str, env_params: dict, episodes: int, episode_length: in
             observation, state = reset_env(key, params)
             zero, none = jnp.zeros(()), jnp.int32(0)
             inputs = normalizer and Sums(zero, jnp.zeros(input_shape), jnp.zeros(input_shape))
-            return Episode(observation, state, policy.initial_carry(), zero, none, jnp.bool_(True), inputs)
+            return Episode(
+                observation, state, policy.initial_carry(), zero, none, jnp.bool_(True), inputs
+            )
 
         def step(member, key, episode):
             x, inputs = encode(episode.observation), episode.inputs
@@ -65,12 +79,15 @@ def make_gymnax(*, env: str, env_params: dict, episodes: int, episode_length: in
                 inputs = jax.tree.map(jnp.add, inputs, observe(normalizer, x, episode.alive))
                 x = normalize(normalizer, x)
             output, carry = policy.apply(member, episode.carry, x)
-            observation, state, reward, terminated, _ = step_env(key, episode.environment, decode(output), params)
+            observation, state, reward, terminated, _ = step_env(
+                key, episode.environment, decode(output), params
+            )
             return Episode(
                 observation,
                 state,
                 carry,
-                # where, not a product: what a finished environment returns may be NaN; the last reward counts
+                # where, not a product: what a finished environment returns may be NaN; the last
+                # reward counts
                 total=episode.total + jnp.where(episode.alive, reward, 0.0),
                 steps=episode.steps + episode.alive,
                 alive=episode.alive & ~terminated,
@@ -78,18 +95,22 @@ def make_gymnax(*, env: str, env_params: dict, episodes: int, episode_length: in
             )
 
         m = len(jax.tree.leaves(members)[0])
-        start = jax.tree.map(lambda x: repeat(x, "e ... -> m e ...", m=m), jax.vmap(reset)(reset_keys))
+        start = jax.tree.map(
+            lambda x: repeat(x, "e ... -> m e ...", m=m), jax.vmap(reset)(reset_keys)
+        )
         all_steps = jax.vmap(jax.vmap(step, in_axes=(None, 0, 0)), in_axes=(0, None, 0))
         all_steps = tuned(hoisted(all_steps, members, step_keys, start))
 
-        # The loop stands outside the vmaps and so ends as soon as every episode has; step keys are made once
-        # for all members, who share them (common random numbers).
+        # The loop stands outside the vmaps and so ends as soon as every episode has; step keys are
+        # made once for all members, who share them (common random numbers).
         def one_step(i, loop):
             t, running = loop
             return t + 1, all_steps(fold_in(step_keys, t), running)
 
         def body(loop):
-            return one_step(0, loop) if stride == 1 else jax.lax.fori_loop(0, stride, one_step, loop)
+            return (
+                one_step(0, loop) if stride == 1 else jax.lax.fori_loop(0, stride, one_step, loop)
+            )
 
         def unfinished(loop):
             t, running = loop
@@ -118,7 +139,8 @@ def stride_of(episode_length: int) -> int:
 def in_32_bits(function: Callable) -> Callable:
     """-> the function traced without 64-bit types, which its arguments lose as well.
 
-    Environments are written for JAX's default types: with 64-bit ones some mix the two where XLA allows no mixing.
+    Environments are written for JAX's default types: with 64-bit ones some mix the two where XLA
+    allows no mixing.
     """
 
     def narrow(x):

@@ -1,7 +1,8 @@
 """The input normaliser: running mean and variance of what policies see.
 
-Chan, Golub, LeVeque: Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, 1979. What a slice of
-the population saw travels as plain sums about the current mean, so that members, chunks and devices simply add.
+Chan, Golub, LeVeque: Updating Formulae and a Pairwise Algorithm for Computing Sample Variances,
+1979. What a slice of the population saw travels as plain sums about the current mean, so that
+members, chunks and devices simply add.
 """
 
 import jax
@@ -10,8 +11,8 @@ import jax.numpy as jnp
 from esrun.types import Moments, Sums
 
 CLIP = 10.0
-"""Normalised inputs are cut at ±CLIP standard deviations, as OpenAI's baselines do: a policy's first sight of a rare
-input must not be a hundred standard deviations large."""
+"""Normalised inputs are cut at ±CLIP standard deviations, as OpenAI's baselines do: a policy's
+first sight of a rare input must not be a hundred standard deviations large."""
 
 
 def fresh(input_shape: tuple[int, ...]) -> Moments:
@@ -20,7 +21,8 @@ def fresh(input_shape: tuple[int, ...]) -> Moments:
 
 
 def normalize(moments: Moments, x: jax.Array) -> jax.Array:
-    """X [*input_shape] -> (x - mean) / std, cut at ±CLIP; an input that has not varied is only shifted."""
+    """X [*input_shape] -> (x - mean) / std, cut at ±CLIP; an input that has not varied is only
+    shifted."""
     variance = moments.m2 / jnp.maximum(moments.count, 1)
     std = jnp.where(variance > 1e-12, jnp.sqrt(variance), 1.0)
     return jnp.clip((x - moments.mean) / std, -CLIP, CLIP)
@@ -36,4 +38,6 @@ def merge(moments: Moments, seen: Sums) -> Moments:
     """-> the moments after `seen`, whose sums are about `moments.mean`."""
     count = moments.count + seen.count
     shift = seen.first / jnp.maximum(count, 1)
-    return Moments(count, moments.mean + shift, jnp.maximum(moments.m2 + seen.second - count * shift**2, 0.0))
+    return Moments(
+        count, moments.mean + shift, jnp.maximum(moments.m2 + seen.second - count * shift**2, 0.0)
+    )

@@ -22,16 +22,18 @@ def make_sine(
 ) -> Task:
     """`sequence_length` - 1 values in, the next one out.
 
-    The points lie 1 / sequence_length apart and end at x ~ U(-span, span); each is moved by U(-jitter, jitter). An
-    episode is one batch of `batch_size` sequences with mean absolute error E; its return is -E ("negative_error") or
-    the tutorial's 1 / (E^2 + 1e-8) ("inverse_square").
+    The points lie 1 / sequence_length apart and end at x ~ U(-span, span); each is moved by
+    U(-jitter, jitter). An episode is one batch of `batch_size` sequences with mean absolute error
+    E; its return is -E ("negative_error") or the tutorial's 1 / (E^2 + 1e-8) ("inverse_square").
     """
 
     def sequences(key):
         end_key, jitter_key = split(key)
         end = jax.random.uniform(end_key, (batch_size, 1), minval=-span, maxval=span)
         offsets = jnp.arange(sequence_length - 1, -1, -1) / sequence_length
-        moved = jax.random.uniform(jitter_key, (batch_size, sequence_length), minval=-jitter, maxval=jitter)
+        moved = jax.random.uniform(
+            jitter_key, (batch_size, sequence_length), minval=-jitter, maxval=jitter
+        )
         values = jnp.sin(end - offsets + moved)
         return values[:, :-1], values[:, -1]
 
@@ -42,13 +44,17 @@ def make_sine(
             x = x if normalizer is None else normalize(normalizer, x)
             return policy.apply(member, policy.initial_carry(), x)[0][0]
 
-        predictions = jax.vmap(lambda member: jax.vmap(jax.vmap(lambda x: predict(member, x)))(inputs))(members)
+        predictions = jax.vmap(
+            lambda member: jax.vmap(jax.vmap(lambda x: predict(member, x)))(inputs)
+        )(members)
         error = jnp.mean(jnp.abs(predictions - targets), axis=-1)  # [m, e]
         m = len(error)
         seen = None
         if normalizer is not None:
             every = jax.vmap(jax.vmap(lambda x: observe(normalizer, x, jnp.bool_(True))))(inputs)
-            seen = jax.tree.map(lambda x: jnp.broadcast_to(jnp.sum(x, (0, 1)), (m, *x.shape[2:])), every)
+            seen = jax.tree.map(
+                lambda x: jnp.broadcast_to(jnp.sum(x, (0, 1)), (m, *x.shape[2:])), every
+            )
         return Evaluation(
             returns=-error if reward == "negative_error" else 1 / (error**2 + 1e-8),
             steps=jnp.full(m, len(keys) * batch_size, jnp.int32),

@@ -1,4 +1,5 @@
-"""One generation: ask, evaluate, gather fitness, weigh, recombine by slices, update; see docs/design.md, section 4."""
+"""One generation: ask, evaluate, gather fitness, weigh, recombine by slices, update; see
+docs/design.md, section 4."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -27,12 +28,14 @@ class Parts(NamedTuple):
 def generation(
     parts: Parts, slices: tuple[int, int], train_key: jax.Array, state: TrainState
 ) -> tuple[TrainState, dict]:
-    """One generation on one of the devices -> (state, a row of metrics), both the same on all of them.
+    """One generation on one of the devices -> (state, a row of metrics), both the same on all of
+    them.
 
     Best, mean and standard deviation are over the members whose fitness is finite.
 
-    A slice is made, evaluated and forgotten; `recombine` makes it again from its member numbers, so that a device never
-    holds more than one slice of solutions. A device with a single slice keeps it.
+    A slice is made, evaluated and forgotten; `recombine` makes it again from its member numbers, so
+    that a device never holds more than one slice of solutions. A device with a single slice keeps
+    it.
     """
     task, strategy = parts.task, in_full_precision(parts.strategy)
     p = strategy.population_size
@@ -58,7 +61,9 @@ def generation(
         solutions = ask(members[0])
         fitness, steps, inputs = evaluate(members[0], solutions)
     else:
-        fitness, steps, inputs = jax.lax.map(lambda numbers: evaluate(numbers, ask(numbers)), members)
+        fitness, steps, inputs = jax.lax.map(
+            lambda numbers: evaluate(numbers, ask(numbers)), members
+        )
         fitness = rearrange(fitness, "count m -> (count m)")
         steps, inputs = jax.tree.map(lambda x: jnp.sum(x, axis=0), (steps, inputs))
 
@@ -73,7 +78,9 @@ def generation(
             return jax.tree.map(jnp.add, sums, recombine(numbers, ask(numbers), weights)), None
 
         shapes = jax.eval_shape(lambda: recombine(members[0], ask(members[0]), weights))
-        sums, _ = jax.lax.scan(add, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes), members)
+        sums, _ = jax.lax.scan(
+            add, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes), members
+        )
 
     sums, steps, inputs = devices.total((sums, steps.astype(jnp.uint32), inputs))
     after = strategy.update(state.strategy, sums, fitness)
@@ -106,7 +113,8 @@ def generation(
 
 
 def in_full_precision(strategy: Strategy) -> Strategy:
-    """-> the strategy with products in its own type: a GPU would round what it multiplies to tf32's 10 bits."""
+    """-> the strategy with products in its own type: a GPU would round what it multiplies to tf32's
+    10 bits."""
 
     def full(function):
         def wrapped(*arguments):
@@ -115,14 +123,16 @@ def in_full_precision(strategy: Strategy) -> Strategy:
 
         return wrapped
 
-    return strategy._replace(**{name: full(getattr(strategy, name)) for name in ("ask", "recombine", "update")})
+    return strategy._replace(
+        **{name: full(getattr(strategy, name)) for name in ("ask", "recombine", "update")}
+    )
 
 
 def expressed(parts: Parts, state: TrainState, solutions: PyTree) -> tuple[Policy, PyTree]:
     """-> the policy and its members' params [m, ...], as a task wants them.
 
-    What members share, such as the mean that a low-rank perturbation is added to, enters the policy from outside the
-    members' axis: a product with it stays one product for all of them.
+    What members share, such as the mean that a low-rank perturbation is added to, enters the policy
+    from outside the members' axis: a product with it stays one product for all of them.
     """
     if parts.strategy.express is None:
         return parts.policy, jax.vmap(parts.unravel)(solutions)
@@ -135,7 +145,8 @@ def expressed(parts: Parts, state: TrainState, solutions: PyTree) -> tuple[Polic
 
 
 def tied(fitness: jax.Array) -> jax.Array:
-    """Fitness [p] -> [p] bool in ascending order of fitness, whether another member has the same."""
+    """Fitness [p] -> [p] bool in ascending order of fitness, whether another member has the
+    same."""
     ascending = jnp.sort(finite_or_worst(fitness))  # the sort of the ranks: compiled and done once
     same = ascending[1:] == ascending[:-1]
     return jnp.append(same, False) | jnp.append(False, same)

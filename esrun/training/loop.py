@@ -1,8 +1,8 @@
 """The loop over chunks: Python's side of training.
 
-The next chunk is dispatched before the last one's results are read, so the devices never wait for the host. All stop
-rules but `stop.seconds` are decided inside the compiled program; a chunk that was dispatched after the end does
-nothing.
+The next chunk is dispatched before the last one's results are read, so the devices never wait for
+the host. All stop rules but `stop.seconds` are decided inside the compiled program; a chunk that
+was dispatched after the end does nothing.
 """
 
 import gc
@@ -61,7 +61,8 @@ class Outcome(NamedTuple):
 
     state: TrainState
     reason: str
-    """generations | eval | fitness | seconds | env_steps | signal, or one of FAILURES or sigma_collapsed"""
+    """generations | eval | fitness | seconds | env_steps | signal, or one of FAILURES or
+    sigma_collapsed"""
     progress: Progress
     score: Score | None
     """Of the final state; None after a signal or a failure."""
@@ -94,9 +95,10 @@ def train(
 ) -> Outcome:
     """Train until a limit is reached, from `start` or from scratch.
 
-    After every chunk `report` is called, then `save` with the state that belongs to it (on the devices, perhaps still
-    being used; to be read, not changed). `interrupted` is asked between chunks. `stop.seconds` counts from the first
-    chunk's end, so that compiling does not shorten a run.
+    After every chunk `report` is called, then `save` with the state that belongs to it (on the
+    devices, perhaps still being used; to be read, not changed). `interrupted` is asked between
+    chunks. `stop.seconds` counts from the first chunk's end, so that compiling does not shorten a
+    run.
     """
     seed = np.uint32(config.seed)
     program.prepare(hyper, seed, _stop(config, 0), start and start.state)
@@ -116,7 +118,9 @@ def train(
         if reason is None and interrupted():
             reason = "signal"
         if reason is None and until < config.generations:
-            until = min(until + length, config.generations, _next_multiple(until, config.eval.every))
+            until = min(
+                until + length, config.generations, _next_multiple(until, config.eval.every)
+            )
             state, rows, count, reached = program.advance(hyper, seed, state, _stop(config, until))
             chunk = Chunk(state, rows, count, reached, None)
         if last is not None:
@@ -126,7 +130,9 @@ def train(
             if arrived is not None and done:
                 length = _chunk_length(length, done, now - arrived)
             arrived = now
-            ended = _reason(config, progress.generation + done, earlier + now - started, last.reached)
+            ended = _reason(
+                config, progress.generation + done, earlier + now - started, last.reached
+            )
             if done or (last.score and (score is None or score.generation != progress.generation)):
                 progress = _progress(progress, last, population_size, done, earlier + now - started)
                 score = progress.score or score
@@ -169,12 +175,15 @@ def _next_multiple(generation: int, every: int) -> int:
 
 
 def _chunk_length(length: int, count: int, seconds: float) -> int:
-    """-> the generations of the next chunk: about SECONDS_PER_CHUNK of them, at most four times the last."""
+    """-> the generations of the next chunk: about SECONDS_PER_CHUNK of them, at most four times the
+    last."""
     wanted = int(count * SECONDS_PER_CHUNK / max(seconds, 1e-6))
     return max(1, min(wanted, 4 * length, CHUNK))
 
 
-def _progress(before: Progress, chunk: Chunk, population_size: int, count: int, seconds: float) -> Progress:
+def _progress(
+    before: Progress, chunk: Chunk, population_size: int, count: int, seconds: float
+) -> Progress:
     columns = {name: np.asarray(column)[:count] for name, column in chunk.rows.items()}
     env_steps = before.env_steps + np.cumsum(columns.pop("env_steps"), dtype=np.uint64)
     rows = [
@@ -209,7 +218,8 @@ def scored(generation: int, returns: jax.Array, measures: dict) -> Score:
 
 
 def _reason(config: Config, generation: int, seconds: float, reached: dict) -> str | None:
-    """-> the limit that the run has reached, if any: `reached` is the program's own word for its stop rules."""
+    """-> the limit that the run has reached, if any: `reached` is the program's own word for its
+    stop rules."""
     limits = {name: bool(yes) for name, yes in reached.items()}
     limits["seconds"] = config.stop.seconds is not None and seconds >= config.stop.seconds
     limits["generations"] = generation >= config.generations

@@ -1,8 +1,8 @@
 """Training: the compiled chunk of generations.
 
-A chunk is a `while_loop` over generations inside one compiled program, with its length and all stop rules as
-arguments. Python sees the state between chunks and does all input and output there, while the next chunk is already
-running.
+A chunk is a `while_loop` over generations inside one compiled program, with its length and all stop
+rules as arguments. Python sees the state between chunks and does all input and output there, while
+the next chunk is already running.
 """
 
 import math
@@ -46,14 +46,16 @@ class Program(NamedTuple):
     init: Callable[[Any, Any], TrainState]
     """(hyper, seed) -> TrainState."""
     advance: Callable[[Any, Any, TrainState, Stop], tuple[TrainState, dict, jax.Array, dict]]
-    """(hyper, seed, state, stop) -> (state, metrics [CHUNK] each, generations done, which stop rules hold)."""
+    """(hyper, seed, state, stop) -> (state, metrics [CHUNK] each, generations done, which stop
+    rules hold)."""
     evaluate: Callable[[Any, Any, TrainState], tuple[TrainState, jax.Array, dict]]
     """(hyper, seed, state) -> (state, held-out returns [episodes], measures [episodes] each)."""
     parts: Callable[[Any], Parts]
     plan: Callable[[], Plan | None]
     """-> how the members are worked through, None until `advance` is compiled."""
     prepare: Callable[[Any, Any, Stop, TrainState | None], None]
-    """(hyper, seed, stop, state): compile them all at once; `init` only where there is no state to go on from."""
+    """(hyper, seed, stop, state): compile them all at once; `init` only where there is no state to
+    go on from."""
 
 
 def make_program(
@@ -65,7 +67,8 @@ def make_program(
     restarting: bool,
     held_out_episodes: int,
 ) -> Program:
-    """A run's program for `local_devices`. `build` makes Parts inside the trace, so that numbers stay arguments."""
+    """A run's program for `local_devices`. `build` makes Parts inside the trace, so that numbers
+    stay arguments."""
 
     def init(hyper, seed):
         parts = build(hyper)
@@ -94,7 +97,11 @@ def make_program(
         def body(loop):
             done, state, rows = loop
             state, row = generation(parts, slices, train_key, state)
-            return done + 1, state, {name: column.at[done].set(row[name]) for name, column in rows.items()}
+            return (
+                done + 1,
+                state,
+                {name: column.at[done].set(row[name]) for name, column in rows.items()},
+            )
 
         _, row = jax.eval_shape(lambda: generation(parts, slices, train_key, state))
         rows = {name: jnp.zeros(CHUNK, figure.dtype) for name, figure in row.items()}
@@ -102,7 +109,8 @@ def make_program(
         return state, rows, done, reached(parts.strategy, state, stop)
 
     def evaluate(hyper, seed, state):
-        """Held-out episodes of the mean policy: always the same ones, on keys that training never draws."""
+        """Held-out episodes of the mean policy: always the same ones, on keys that training never
+        draws."""
         parts = build(hyper)
         here = devices.slice_of(math.ceil(held_out_episodes / len(local_devices)))
         held_out_keys = keys.fold_in(stream(seed, HELD_OUT), here)
@@ -120,14 +128,24 @@ def make_program(
         first = [initial.lowered(hyper, seed).compile] if state is None else []
         if state is None:
             state = devices.shapes(local_devices, jax.eval_shape(initial, hyper, seed))
-        with ThreadPoolExecutor() as pool:  # XLA compiles without Python's lock; the longest program comes first
+        with (
+            ThreadPoolExecutor() as pool
+        ):  # XLA compiles without Python's lock; the longest program comes first
             longest = pool.submit(advancing.compiling(hyper, seed, state, stop))
-            others = [pool.submit(compiling) for compiling in [scoring.lowered(hyper, seed, state).compile, *first]]
+            others = [
+                pool.submit(compiling)
+                for compiling in [scoring.lowered(hyper, seed, state).compile, *first]
+            ]
         for program in (longest, *others):
             program.result()
 
     return Program(
-        init=initial, advance=advancing, evaluate=scoring, parts=build, plan=advancing.planned, prepare=prepare
+        init=initial,
+        advance=advancing,
+        evaluate=scoring,
+        parts=build,
+        plan=advancing.planned,
+        prepare=prepare,
     )
 
 
@@ -138,7 +156,9 @@ def make_unravel(shapes: PyTree) -> Callable[[Any], PyTree]:
 
     def unravel(flat):
         parts = (np if isinstance(flat, np.ndarray) else jnp).split(flat, ends[:-1])
-        return jax.tree.unflatten(tree, [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)])
+        return jax.tree.unflatten(
+            tree, [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
+        )
 
     return unravel
 
@@ -149,7 +169,8 @@ def stream(seed: jax.Array, number: int) -> jax.Array:
 
 
 def reached(strategy: Strategy, state: TrainState, stop: Stop) -> dict[str, jax.Array]:
-    """-> which of the stop rules hold, each [] bool. Besides what the user set: whether going on makes sense at all."""
+    """-> which of the stop rules hold, each [] bool. Besides what the user set: whether going on
+    makes sense at all."""
     mean, sigma = state.strategy.mean, state.strategy.sigma
     steps, limit = state.env_steps, stop.env_steps
     return {

@@ -1,13 +1,16 @@
-"""Restarts: when a search ends by its own tests, another one begins, with more members or with other ones.
+"""Restarts: when a search ends by its own tests, another one begins, with more members or with
+other ones.
 
-IPOP doubles the population each time (Auger, Hansen: A Restart CMA Evolution Strategy With Increasing Population Size,
-CEC 2005). BIPOP alternates that with short searches of small populations and small steps, whichever of the two regimes
-has used fewer evaluations (Hansen: Benchmarking a BI-Population CMA-ES on the BBOB-2009 Function Testbed, GECCO 2009).
-Small populations are rounded to the default times a power of the square root of 2, so that a run compiles few programs.
+IPOP doubles the population each time (Auger, Hansen: A Restart CMA Evolution Strategy With
+Increasing Population Size, CEC 2005). BIPOP alternates that with short searches of small
+populations and small steps, whichever of the two regimes has used fewer evaluations (Hansen:
+Benchmarking a BI-Population CMA-ES on the BBOB-2009 Function Testbed, GECCO 2009). Small
+populations are rounded to the default times a power of the square root of 2, so that a run compiles
+few programs.
 
-A restart is a host's affair: the population size is structure, so another one is another compiled program. Everything
-else of the training state goes on: generations, evaluations, the best fitness. What the run reports is the best mean of
-all searches, on held-out episodes.
+A restart is a host's affair: the population size is structure, so another one is another compiled
+program. Everything else of the training state goes on: generations, evaluations, the best fitness.
+What the run reports is the best mean of all searches, on held-out episodes.
 """
 
 import math
@@ -40,12 +43,16 @@ class Search(NamedTuple):
 def next_search(kind: str, default: Search, past: list[dict], seed: int) -> Search:
     """-> the search after those of `past`, each a dict of population_size, evaluations and large.
 
-    The first is the `default`. A pure function of its arguments: a resumed run goes on with the same one.
+    The first is the `default`. A pure function of its arguments: a resumed run goes on with the
+    same one.
     """
     if not past:
         return default
     larger = sum(search["large"] for search in past[1:])
-    used = {large: sum(s["evaluations"] for s in past[1:] if s["large"] is large) for large in (True, False)}
+    used = {
+        large: sum(s["evaluations"] for s in past[1:] if s["large"] is large)
+        for large in (True, False)
+    }
     if kind == "ipop" or used[True] <= used[False]:
         return default._replace(population_size=default.population_size * 2 ** (larger + 1))
     u, v = np.random.default_rng([seed, len(past)]).random(2)
@@ -76,7 +83,15 @@ def train(
     strategy = run.config.strategy
     kind = getattr(strategy, "restarts", None)
     if kind is None:
-        return loop.train(run.program, run.hyper, run.config, report, start=start, save=save, interrupted=interrupted)
+        return loop.train(
+            run.program,
+            run.hyper,
+            run.config,
+            report,
+            start=start,
+            save=save,
+            interrupted=interrupted,
+        )
 
     p = run.program.parts(run.hyper).strategy.population_size
     default = Search(p, strategy.sigma, None, large=True)
@@ -85,10 +100,18 @@ def train(
         past = start.progress.searches if start else []
         now = searching(run, search, past)
         outcome = loop.train(
-            now.program, now.hyper, now.config, report, start=start, save=save, interrupted=interrupted
+            now.program,
+            now.hyper,
+            now.config,
+            report,
+            start=start,
+            save=save,
+            interrupted=interrupted,
         )
         state, reason, progress, score = outcome
-        if reason in FINAL and (reason != "generations" or progress.generation >= run.config.generations):
+        if reason in FINAL and (
+            reason != "generations" or progress.generation >= run.config.generations
+        ):
             return with_the_best(run, outcome)
 
         ended = search._asdict() | {
@@ -104,35 +127,50 @@ def train(
         if sum(one["large"] for one in past[1:]) + search.large > strategy.max_restarts:
             return with_the_best(run, outcome)
         say(
-            f"restart {len(past)}: {ended['stop_reason']} after {ended['evaluations']} evaluations; "
+            f"restart {len(past)}: {ended['stop_reason']} after {ended['evaluations']} "
+            "evaluations; "
             f"the next search has {search.population_size} members and sigma {search.sigma:.3g}"
         )
-        start = Start(refreshed(searching(run, search, past), state, len(past)), progress._replace(searches=past))
+        start = Start(
+            refreshed(searching(run, search, past), state, len(past)),
+            progress._replace(searches=past),
+        )
 
 
 def searching(run: Run, search: Search, past: list[dict]) -> Run:
-    """-> the run with the search's own numbers. Of its programs only `advance` depends on the population size."""
+    """-> the run with the search's own numbers. Of its programs only `advance` depends on the
+    population size."""
     config = run.config.model_copy()
     changes = {"sigma": search.sigma}
     if search.population_size != run.program.parts(run.hyper).strategy.population_size:
         changes["population_size"] = search.population_size
     config.strategy = config.strategy.model_copy(update=changes)
     if search.evaluations is not None:
-        own = (past[-1]["generation"] if past else 0) + math.ceil(search.evaluations / search.population_size)
+        own = (past[-1]["generation"] if past else 0) + math.ceil(
+            search.evaluations / search.population_size
+        )
         config.generations = min(config.generations, own)
     built = build(config)
     if built.program is run.program:
         return built
-    shared = {"init": run.program.init, "evaluate": run.program.evaluate, "prepare": lambda *arguments: None}
+    shared = {
+        "init": run.program.init,
+        "evaluate": run.program.evaluate,
+        "prepare": lambda *arguments: None,
+    }
     return built._replace(program=built.program._replace(**shared))
 
 
 def refreshed(run: Run, state: TrainState, number: int) -> TrainState:
-    """-> the state with the strategy's own begun anew, from another first policy; its mean stays if it is the best."""
+    """-> the state with the strategy's own begun anew, from another first policy; its mean stays if
+    it is the best."""
     seed = np.random.SeedSequence([run.config.seed, number]).generate_state(1)[0]
     fresh = run.program.init(run.hyper, jnp.uint32(seed))
     return state._replace(
-        strategy=fresh.strategy, held_out=fresh.held_out, barren=fresh.barren, incumbent=better(state)
+        strategy=fresh.strategy,
+        held_out=fresh.held_out,
+        barren=fresh.barren,
+        incumbent=better(state),
     )
 
 

@@ -1,7 +1,7 @@
 """The memory plan: how many members a device holds at a time.
 
-XLA's own account of the compiled program says what a generation takes. Where that is more than there is, the program is
-compiled again for smaller slices of the population.
+XLA's own account of the compiled program says what a generation takes. Where that is more than
+there is, the program is compiled again for smaller slices of the population.
 """
 
 import functools
@@ -17,14 +17,16 @@ from esrun.backend.devices import OnEvery
 from esrun.training.generation import Parts
 
 CACHED = 2**25
-"""Most bytes of solutions that `population_chunk: auto` holds on a CPU: what its caches keep between making them and
-using them."""
+"""Most bytes of solutions that `population_chunk: auto` holds on a CPU: what its caches keep
+between making them and using them."""
 
 SHARE_OF_SOLUTIONS = 1 / 16
-"""The same of an accelerator, as a share of its memory: what does not fit into a slice is made twice."""
+"""The same of an accelerator, as a share of its memory: what does not fit into a slice is made
+twice."""
 
 SHARE_OF_MEMORY = 0.9
-"""How much of the memory `population_chunk: auto` plans with: metrics, saved states and libraries need some too."""
+"""How much of the memory `population_chunk: auto` plans with: metrics, saved states and libraries
+need some too."""
 
 
 class Plan(NamedTuple):
@@ -37,12 +39,21 @@ class Plan(NamedTuple):
 
 
 class Sliced:
-    """`function` (slices, hyper, ...), compiled for `local_devices` and for slices that fit into their memory."""
+    """`function` (slices, hyper, ...), compiled for `local_devices` and for slices that fit into
+    their memory."""
 
-    def __init__(self, function: Callable, build: Callable[..., Parts], local_devices: tuple, chunk: int | str):
+    def __init__(
+        self,
+        function: Callable,
+        build: Callable[..., Parts],
+        local_devices: tuple,
+        chunk: int | str,
+    ):
         """`build` makes Parts of hyper. Nothing is compiled before it is needed."""
         self._build, self._devices, self._chunk = build, local_devices, chunk
-        self._program = functools.cache(lambda slices: OnEvery(local_devices, functools.partial(function, slices)))
+        self._program = functools.cache(
+            lambda slices: OnEvery(local_devices, functools.partial(function, slices))
+        )
         self._plan: Plan | None = None
 
     def __call__(self, *arguments):
@@ -51,7 +62,8 @@ class Sliced:
         return self._program(plan.slices)(*arguments)
 
     def compiling(self, *arguments) -> Callable[[], Plan]:
-        """Trace it, for arrays or shapes -> what compiles it, which saves the first such call from compiling."""
+        """Trace it, for arrays or shapes -> what compiles it, which saves the first such call from
+        compiling."""
         parts = self._build(arguments[0])
         slices = plan_slices(parts, self._devices, self._chunk)
         lowered = self._program(slices).lowered(*arguments)
@@ -61,7 +73,9 @@ class Sliced:
             limit = SHARE_OF_MEMORY * (memory.of_each(self._devices) or math.inf)
             while self._chunk == "auto" and plan.bytes > limit and plan.slices[1] > unit:
                 fitting = int(plan.slices[1] * limit / plan.bytes)
-                fewer = plan_slices(parts, self._devices, max(unit, min(fitting, plan.slices[1] - unit)))
+                fewer = plan_slices(
+                    parts, self._devices, max(unit, min(fitting, plan.slices[1] - unit))
+                )
                 plan = Plan(fewer, bytes_of(self._program(fewer).lowered(*arguments).compile()))
             self._plan = plan
             return plan
@@ -74,7 +88,8 @@ class Sliced:
 
 
 def bytes_of(compiled) -> int:
-    """-> what the compiled program takes on a device: arguments, results and temporaries, by XLA's account."""
+    """-> what the compiled program takes on a device: arguments, results and temporaries, by XLA's
+    account."""
     sizes = compiled.memory_analysis()
     if sizes is None:  # an accelerator whose compiler does not say
         return 0
@@ -83,7 +98,8 @@ def bytes_of(compiled) -> int:
 
 
 def plan_slices(parts: Parts, local_devices: tuple, population_chunk: int | str) -> tuple[int, int]:
-    """-> (slices, members a slice) that a device works through in turn, in whole units; the last ones may be padded."""
+    """-> (slices, members a slice) that a device works through in turn, in whole units; the last
+    ones may be padded."""
     here = math.ceil(parts.strategy.population_size / len(local_devices))
     if population_chunk == "auto":
         population_chunk = max(1, most_bytes(local_devices) // solution_bytes(parts))

@@ -1,7 +1,9 @@
-"""Measure esrun beside its peers: `python scripts/bench [CASE ...]`, all cases unless some are named.
+"""Measure esrun beside its peers: `python scripts/bench [CASE ...]`, all cases unless some are
+named.
 
-Prints a table for each; `--json FILE` keeps every figure with the raw seconds, `--figure FILE` draws throughput by
-population. The peers come with `pip install 'esrun[bench]'`; one that is missing is left out.
+Prints a table for each; `--json FILE` keeps every figure with the raw seconds, `--figure FILE`
+draws throughput by population. The peers come with `pip install 'esrun[bench]'`; one that is
+missing is left out.
 """
 
 import argparse
@@ -48,10 +50,15 @@ PACKAGES = ("esrun", "jax", "jaxlib", "gymnax", "numpy", "evosax", "cma", "cmaes
 def main() -> int:
     """Run the named cases."""
     options, arguments = parse()
-    names = list(dict.fromkeys([*(arguments.cases or CASES), *(["throughput"] if arguments.figure else [])]))
+    names = list(
+        dict.fromkeys([*(arguments.cases or CASES), *(["throughput"] if arguments.figure else [])])
+    )
     console = Console(width=None if sys.stdout.isatty() else 190)
     about = describe()
-    console.print(f"{', '.join(about['devices'])}; {', '.join(f'{k} {v}' for k, v in about['versions'].items())}")
+    console.print(
+        f"{', '.join(about['devices'])}; "
+        f"{', '.join(f'{k} {v}' for k, v in about['versions'].items())}"
+    )
     results, failed = {}, []
     for name in names:
         try:
@@ -80,13 +87,28 @@ def parse() -> tuple[Options, argparse.Namespace]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("cases", nargs="*", choices=[[], *CASES], metavar="CASE")
-    parser.add_argument("--rounds", type=int, help="counted rounds of every side (5; with --quick 2)")
-    parser.add_argument("--generations", type=int, help="in a round (each case has its own number; command: in all)")
-    parser.add_argument("--limit", type=float, default=30.0, help="seconds beyond which a round is not repeated (30)")
-    parser.add_argument("--populations", type=numbers, help="of the case throughput (32,64,...,1024)")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: whether the script works, not how fast")
+    parser.add_argument(
+        "--rounds", type=int, help="counted rounds of every side (5; with --quick 2)"
+    )
+    parser.add_argument(
+        "--generations", type=int, help="in a round (each case has its own number; command: in all)"
+    )
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=30.0,
+        help="seconds beyond which a round is not repeated (30)",
+    )
+    parser.add_argument(
+        "--populations", type=numbers, help="of the case throughput (32,64,...,1024)"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny sizes: whether the script works, not how fast"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--figure", type=Path, metavar="FILE", help="draw the case throughput, which is added")
+    parser.add_argument(
+        "--figure", type=Path, metavar="FILE", help="draw the case throughput, which is added"
+    )
     given = parser.parse_args()
     rounds = given.rounds or (2 if given.quick else 5)
     return Options(given.generations, rounds, given.limit, given.quick, given.populations), given
@@ -124,7 +146,9 @@ def show(console: Console, table: Table) -> None:
     rich = RichTable(title=table.title, title_justify="left", box=None, pad_edge=False)
     columns = [name for name, value in table.rows[0].items() if not isinstance(value, list)]
     for name in columns:
-        rich.add_column(name, justify="left" if isinstance(table.rows[0][name], str) else "right", no_wrap=True)
+        rich.add_column(
+            name, justify="left" if isinstance(table.rows[0][name], str) else "right", no_wrap=True
+        )
     for row in table.rows:
         rich.add_row(*(cell(row[name]) for name in columns))
     console.print()
@@ -140,7 +164,9 @@ def cell(value) -> str:
     if isinstance(value, dict):
         return f"{cell(value['median'])} [{cell(value['min'])}–{cell(value['max'])}]"
     if isinstance(value, float):
-        return f"{value:.3g}" if value < 1000 else f"{value:,.0f}" if value < 1e5 else f"{value:.2e}"
+        return (
+            f"{value:.3g}" if value < 1000 else f"{value:,.0f}" if value < 1e5 else f"{value:.2e}"
+        )
     return str(value)
 
 

@@ -1,7 +1,7 @@
 """(b) A generation of the strategy alone, by parameters n and members p, on the sphere function.
 
-esrun runs its program on `task=sphere`; evosax scans over ask, esrun's sphere and tell; pycma and cmaes run as their
-manuals show. Evaluating the sphere costs next to nothing on every side.
+esrun runs its program on `task=sphere`; evosax scans over ask, esrun's sphere and tell; pycma and
+cmaes run as their manuals show. Evaluating the sphere costs next to nothing on every side.
 """
 
 from measure import Options, Table, in_turn, ratio
@@ -18,7 +18,8 @@ SIZES = {
 """(n, p) for every strategy."""
 
 NOTES = [
-    "one generation: ask, a negligible evaluation (the sphere function), tell; each package in a process of its own, "
+    "one generation: ask, a negligible evaluation (the sphere function), tell; each package in a "
+    "process of its own, "
     "with all of OpenBLAS's threads for the peers",
     "esrun ×: how many times longer a generation takes than esrun's",
 ]
@@ -53,7 +54,9 @@ def compared(strategy: str, n: int, p: int, options: Options, notes: list[str]) 
             specs[name] |= {"n": n, "population_size": p, "sigma": SIGMA}
     generations = {name: options.in_round(in_a_round(strategy, n, p, name)) for name in specs}
     with open_all(specs, notes.append) as workers:
-        timings = in_turn({name: worker.turn(generations[name]) for name, worker in workers.items()}, options)
+        timings = in_turn(
+            {name: worker.turn(generations[name]) for name, worker in workers.items()}, options
+        )
     return [
         {
             "strategy": strategy,

@@ -1,8 +1,9 @@
 """(d) The whole command, from the start of its process to its end, cold and warm.
 
-`esrun` trains on pendulum for 200 generations, evaluates every 20 and writes its run folder; evosax is a script that
-imports, compiles and runs one scan of as many generations. Cold: an empty compile cache; warm: one that an earlier
-process filled: esrun's in XDG_CACHE_HOME, for evosax JAX's own by JAX_COMPILATION_CACHE_DIR.
+`esrun` trains on pendulum for 200 generations, evaluates every 20 and writes its run folder; evosax
+is a script that imports, compiles and runs one scan of as many generations. Cold: an empty compile
+cache; warm: one that an earlier process filled: esrun's in XDG_CACHE_HOME, for evosax JAX's own by
+JAX_COMPILATION_CACHE_DIR.
 """
 
 import json
@@ -19,9 +20,12 @@ from worker import Worker, WorkerError
 from esrun.config.compose import composed
 
 NOTES = [
-    "from process start to its end; cold: the folder for compiled programs is empty, warm: an earlier process "
-    "filled it (esrun keeps all programs, JAX for evosax those that took it a second or more to compile)",
-    "evosax: a script of imports and one compiled scan, without held-out evaluation, metrics or run folder",
+    "from process start to its end; cold: the folder for compiled programs is empty, warm: an "
+    "earlier process "
+    "filled it (esrun keeps all programs, JAX for evosax those that took it a second or more to "
+    "compile)",
+    "evosax: a script of imports and one compiled scan, without held-out evaluation, metrics or "
+    "run folder",
     "esrun ×: how many times longer it takes than esrun's command",
 ]
 
@@ -33,11 +37,15 @@ def command(options: Options) -> Table:
     size = options.size([], ["task.episodes=2", "strategy.population_size=10"])
     for strategy in ("openai_es", "cma_es"):
         overrides = ["task=pendulum", f"strategy={strategy}", "strategy.population_size=100", *size]
-        rows += compared([*overrides, f"generations={generations}"], generations, strategy, options, notes)
+        rows += compared(
+            [*overrides, f"generations={generations}"], generations, strategy, options, notes
+        )
     return Table("The whole command", notes, rows)
 
 
-def compared(overrides: list[str], generations: int, strategy: str, options: Options, notes: list[str]) -> list[dict]:
+def compared(
+    overrides: list[str], generations: int, strategy: str, options: Options, notes: list[str]
+) -> list[dict]:
     """-> cold and warm rows for esrun and evosax."""
     spec = {"program": "evosax_program", "config": composed(overrides)[0]}
     summaries: dict[str, dict] = {}
@@ -77,7 +85,9 @@ def compared(overrides: list[str], generations: int, strategy: str, options: Opt
             for how in ("cold", "warm")
             for name, program in programs.items()
         }
-        timings = {name: Timing(seconds[0], seconds) for name, seconds in counted(sides, options).items()}
+        timings = {
+            name: Timing(seconds[0], seconds) for name, seconds in counted(sides, options).items()
+        }
     return [
         {
             "strategy": strategy,
@@ -85,7 +95,9 @@ def compared(overrides: list[str], generations: int, strategy: str, options: Opt
             "side": name,
             "seconds in all": timing.median,
             "of them compiling": summaries.get(name, {}).get("compile_seconds"),
-            "esrun ×": None if name.startswith("esrun") else ratio(timing, timings[name.replace("evosax", "esrun")]),
+            "esrun ×": None
+            if name.startswith("esrun")
+            else ratio(timing, timings[name.replace("evosax", "esrun")]),
             "seconds": timing.seconds,
         }
         for name, timing in timings.items()

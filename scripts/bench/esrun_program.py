@@ -1,4 +1,5 @@
-"""esrun as a measured program: the compiled chunk of generations that `esrun` itself runs, on all local devices."""
+"""esrun as a measured program: the compiled chunk of generations that `esrun` itself runs, on all
+local devices."""
 
 from esrun.backend import devices
 
@@ -36,12 +37,15 @@ class Program:
         state, rows, done, _ = jax.block_until_ready(
             self.run.program.advance(self.run.hyper, self.seed, self.start, stop)
         )
-        self.env_steps = float(np.sum(np.asarray(rows["env_steps"], float)[: int(done)])) / int(done)
+        self.env_steps = float(np.sum(np.asarray(rows["env_steps"], float)[: int(done)])) / int(
+            done
+        )
         if keep:
             self.start = state
 
     def facts(self) -> dict:
-        """-> parameters, steps of a generation that counted, devices in use, memory that was predicted and held."""
+        """-> parameters, steps of a generation that counted, devices in use, memory that was
+        predicted and held."""
         local, plan = self.run.local_devices, self.run.program.plan()
         return {
             "parameters": self.run.program.parts(self.run.hyper).n,

@@ -1,8 +1,9 @@
-"""evosax as a measured program: its own strategy in one compiled scan over generations, on one device as it ships.
+"""evosax as a measured program: its own strategy in one compiled scan over generations, on one
+device as it ships.
 
-On gymnax environments its own GymnaxProblem evaluates, with observation normalisation off, as it is in esrun's
-defaults. GymnaxProblem knows no carry, so recurrent policies use a rollout of this file in its place. On other tasks
-esrun's evaluation is used, and strategies alone differ.
+On gymnax environments its own GymnaxProblem evaluates, with observation normalisation off, as it is
+in esrun's defaults. GymnaxProblem knows no carry, so recurrent policies use a rollout of this file
+in its place. On other tasks esrun's evaluation is used, and strategies alone differ.
 """
 
 import jax
@@ -33,7 +34,13 @@ class RecurrentProblem(GymnaxProblem):
             observation, environment, reward, terminated, truncated, _ = self.env.step(
                 key, environment, action, self.env_params
             )
-            loop = observation, environment, carry, total + alive * reward, alive * (1 - (terminated | truncated))
+            loop = (
+                observation,
+                environment,
+                carry,
+                total + alive * reward,
+                alive * (1 - (terminated | truncated)),
+            )
             return loop, (observation, environment)
 
         start = observation, environment, carry, jnp.zeros(()), jnp.ones(())
@@ -46,10 +53,14 @@ class Program:
 
     def __init__(self, config: dict):
         """`config` is what Hydra composes for esrun."""
-        first, self.evaluate = (on_gymnax if config["task"]["name"] == "gymnax" else on_task)(config)
+        first, self.evaluate = (on_gymnax if config["task"]["name"] == "gymnax" else on_task)(
+            config
+        )
         self.strategy, self.params = make_strategy(config["strategy"], first)
         start = self.strategy.init(jax.random.key(1), first, self.params)
-        self.start = jax.tree.map(lambda x: jnp.asarray(x, x.dtype), start)  # else the second call compiles again
+        self.start = jax.tree.map(
+            lambda x: jnp.asarray(x, x.dtype), start
+        )  # else the second call compiles again
         self.scan = jax.jit(self._scan, static_argnums=(1, 2))
         self.last = self.start, 1
 
@@ -60,7 +71,11 @@ class Program:
             fitness, steps = self.evaluate(task_key, population)
             state, metrics = self.strategy.tell(tell_key, population, fitness, state, self.params)
             # steps that are not returned are not computed
-            return state, (metrics["best_fitness_in_generation"], jnp.mean(fitness), steps if counting else 0)
+            return state, (
+                metrics["best_fitness_in_generation"],
+                jnp.mean(fitness),
+                steps if counting else 0,
+            )
 
         return jax.lax.scan(generation, state, jax.random.split(jax.random.key(2), generations))
 
@@ -72,9 +87,14 @@ class Program:
             self.start = state
 
     def facts(self) -> dict:
-        """-> the number of parameters and the steps of a generation that counted, by a replay of the last call."""
+        """-> the number of parameters and the steps of a generation that counted, by a replay of
+        the last call."""
         _, (_, _, steps) = self.scan(*self.last, True)
-        return {"parameters": self.strategy.num_dims, "env_steps": float(jnp.mean(steps)), "devices": 1}
+        return {
+            "parameters": self.strategy.num_dims,
+            "env_steps": float(jnp.mean(steps)),
+            "devices": 1,
+        }
 
 
 def make_strategy(options: dict, solution):
@@ -92,9 +112,13 @@ def on_gymnax(config: dict):
     """-> (a first solution, (key, population) -> (fitness to minimise [p], steps that counted))."""
     task = config["task"]
     environment, defaults = gymnax.make(task["env"])
-    changes = {key: jnp.asarray(x) if isinstance(x, list) else x for key, x in task["env_params"].items()}
+    changes = {
+        key: jnp.asarray(x) if isinstance(x, list) else x for key, x in task["env_params"].items()
+    }
     changes["max_steps_in_episode"] = task["episode_length"]
-    decode, output_size = make_decoder(environment.action_space(defaults.replace(**changes)), task["action"])
+    decode, output_size = make_decoder(
+        environment.action_space(defaults.replace(**changes)), task["action"]
+    )
     problem = (RecurrentProblem if config["policy"]["name"] == "rnn" else GymnaxProblem)(
         task["env"],
         networks.make(config["policy"], output_size, decode),

@@ -1,6 +1,7 @@
 """(f) How the cost of a generation grows: one size doubled five times, everything else as it was.
 
-The exponent is the slope of log time over log size, by least squares over all six points and for the last doubling.
+The exponent is the slope of log time over log size, by least squares over all six points and for
+the last doubling.
 """
 
 from math import log
@@ -26,7 +27,8 @@ GROWING = [
 """What grows, its key, its first value, the rest of the configuration."""
 
 NOTES = [
-    "esrun alone, all sizes in turn; population, episodes and width on pendulum with OpenAI-ES, parameters on the "
+    "esrun alone, all sizes in turn; population, episodes and width on pendulum with OpenAI-ES, "
+    "parameters on the "
     "sphere function",
     "exponent: of the size, in a generation's time, over all sizes; last: over the last doubling",
 ]
@@ -41,9 +43,13 @@ def growth(options: Options) -> Table:
     return Table("Cost as the work grows", NOTES, rows)
 
 
-def grown(what: str, key: str, values: list[int], overrides: list[str], options: Options) -> list[dict]:
+def grown(
+    what: str, key: str, values: list[int], overrides: list[str], options: Options
+) -> list[dict]:
     """-> a row for each value of the key."""
-    configs = [composed([*overrides, f"{key}={[v] if key == 'policy.hidden' else v}"])[0] for v in values]
+    configs = [
+        composed([*overrides, f"{key}={[v] if key == 'policy.hidden' else v}"])[0] for v in values
+    ]
     with Worker([{"program": "esrun_program", "config": config} for config in configs]) as worker:
         firsts = [worker.turn(1, i)(True) for i in range(len(values))]
         lengths = [options.in_round(length(worker.turn(1, i)(False))) for i in range(len(values))]

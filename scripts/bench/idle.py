@@ -1,7 +1,7 @@
 """How long the devices stand still in a run's steady state: the whole command under JAX's profiler.
 
-Run as a program it is the profiled child. A CPU's device is busy while it executes a program, an accelerator while a
-kernel runs on one of its streams.
+Run as a program it is the profiled child. A CPU's device is busy while it executes a program, an
+accelerator while a kernel runs on one of its streams.
 """
 
 import gzip
@@ -17,7 +17,12 @@ from measure import Options, Table
 from worker import WorkerError
 
 COMMANDS = {
-    "sine, OpenAI-ES": ["task=sine", "strategy=openai_es", "policy.hidden=[256,256]", "strategy.population_size=256"],
+    "sine, OpenAI-ES": [
+        "task=sine",
+        "strategy=openai_es",
+        "policy.hidden=[256,256]",
+        "strategy.population_size=256",
+    ],
     "sphere, CMA-ES": ["task=sphere", "task.dimension=500", "strategy=cma_es"],
 }
 SECONDS = 15
@@ -27,7 +32,8 @@ SETTLED = 0.3
 
 NOTES = [
     "the whole command with its defaults: metrics, checkpoints and held-out evaluations included",
-    "idle: of the steady part, the first 30 % and the last chunk left out; longest: the longest pause",
+    "idle: of the steady part, the first 30 % and the last chunk left out; longest: the longest "
+    "pause",
 ]
 
 
@@ -39,15 +45,23 @@ def idle(options: Options) -> Table:
 
 def profiled(name: str, overrides: list[str], options: Options) -> dict:
     """-> the row of a command."""
-    limits = [f"stop.seconds={options.size(SECONDS, 2)}", f"generations={2**31 - 1}", "eval.every=1000"]
+    limits = [
+        f"stop.seconds={options.size(SECONDS, 2)}",
+        f"generations={2**31 - 1}",
+        "eval.every=1000",
+    ]
     with tempfile.TemporaryDirectory() as folder:
         words = [*overrides, *limits, f"hydra.run.dir={folder}/run"]
         child = subprocess.run(
-            [sys.executable, str(Path(__file__).resolve()), folder, *words], capture_output=True, text=True
+            [sys.executable, str(Path(__file__).resolve()), folder, *words],
+            capture_output=True,
+            text=True,
         )
         found = next(Path(folder).rglob("perfetto_trace.json.gz"), None)
         if found is None:
-            raise WorkerError((child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1])
+            raise WorkerError(
+                (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
+            )
         with gzip.open(found) as file:
             events = json.load(file)
     devices = busy(events["traceEvents"] if isinstance(events, dict) else events)

@@ -1,5 +1,6 @@
-"""(c) Large networks: OpenAI-ES on sine prediction with two wide hidden layers, with fresh noise, a noise table and
-low-rank perturbations; parameters x members a second and the peak memory of the process, each in one of its own.
+"""(c) Large networks: OpenAI-ES on sine prediction with two wide hidden layers, with fresh noise, a
+noise table and low-rank perturbations; parameters x members a second and the peak memory of the
+process, each in one of its own.
 
 Both sides evaluate with esrun's task and policy; strategy, memory and devices are theirs.
 """
@@ -21,9 +22,11 @@ SIDES = {
 """name: (whose program, its overrides)"""
 
 NOTES = [
-    "two hidden layers on the sine task (batches of 64 sequences), OpenAI-ES; evaluation is esrun's on both sides",
+    "two hidden layers on the sine task (batches of 64 sequences), OpenAI-ES; evaluation is "
+    "esrun's on both sides",
     "peak MB: the whole process on the host; peak device MB: JAX's own account, on accelerators",
-    "arrays MB, predicted MB: what esrun held beyond Python, libraries and compiler, and what its plan said",
+    "arrays MB, predicted MB: what esrun held beyond Python, libraries and compiler, and what its "
+    "plan said",
     "esrun ×: how many times longer a generation takes than esrun's",
 ]
 
@@ -38,14 +41,21 @@ def large(options: Options) -> Table:
 
 def compared(width: int, p: int, options: Options, notes: list[str]) -> list[dict]:
     """-> a row for each side."""
-    work = ["task=sine", "strategy=openai_es", f"strategy.population_size={p}", f"policy.hidden=[{width},{width}]"]
+    work = [
+        "task=sine",
+        "strategy=openai_es",
+        f"strategy.population_size={p}",
+        f"policy.hidden=[{width},{width}]",
+    ]
     generations = options.in_round(1)
     specs = {
         name: {"program": f"{program}_program", "config": composed([*work, *overrides])[0]}
         for name, (program, overrides) in SIDES.items()
     }
     with open_all(specs, notes.append) as workers:
-        timings = in_turn({name: worker.turn(generations) for name, worker in workers.items()}, options)
+        timings = in_turn(
+            {name: worker.turn(generations) for name, worker in workers.items()}, options
+        )
         facts = {name: worker.facts() for name, worker in workers.items()}
     return [
         {

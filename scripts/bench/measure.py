@@ -1,8 +1,8 @@
 """How things are timed, whatever they are.
 
-The sides of a comparison take turns in one run, A B A B: a first call (tracing, compiling and running), a call to warm
-up, then the counted rounds. Figures are medians; a comparison is the ratio of medians with the range of the ratios of
-single rounds.
+The sides of a comparison take turns in one run, A B A B: a first call (tracing, compiling and
+running), a call to warm up, then the counted rounds. Figures are medians; a comparison is the ratio
+of medians with the range of the ratios of single rounds.
 """
 
 import statistics
@@ -34,7 +34,8 @@ class Options(NamedTuple):
 
 
 class Table(NamedTuple):
-    """The figures of a case: every row a dict of columns, lists in it (raw seconds) being for the JSON alone."""
+    """The figures of a case: every row a dict of columns, lists in it (raw seconds) being for the
+    JSON alone."""
 
     title: str
     notes: list[str]

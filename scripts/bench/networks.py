@@ -1,11 +1,14 @@
-"""esrun's architectures in flax, for evosax: called with one observation, they give the task's action."""
+"""esrun's architectures in flax, for evosax: called with one observation, they give the task's
+action."""
 
 from collections.abc import Callable, Sequence
 
 import jax
 from flax import linen as nn
 
-ACTIVATIONS = {"identity": lambda x: x} | {name: getattr(nn, name) for name in ("relu", "tanh", "gelu", "silu", "elu")}
+ACTIVATIONS = {"identity": lambda x: x} | {
+    name: getattr(nn, name) for name in ("relu", "tanh", "gelu", "silu", "elu")
+}
 
 
 class Feedforward(nn.Module):
@@ -25,7 +28,9 @@ class Feedforward(nn.Module):
         x = x.astype(float)
         for features in self.channels:
             size = (self.kernel, self.kernel)
-            x = self.activation(nn.Conv(features, size, (self.stride, self.stride), padding="VALID")(x))
+            x = self.activation(
+                nn.Conv(features, size, (self.stride, self.stride), padding="VALID")(x)
+            )
         x = x.reshape(-1)
         for width in self.hidden:
             x = self.activation(nn.Dense(width)(x))

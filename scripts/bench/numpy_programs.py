@@ -1,4 +1,5 @@
-"""pycma and cmaes as measured programs: CMA-ES on the sphere function, whose own cost is negligible."""
+"""pycma and cmaes as measured programs: CMA-ES on the sphere function, whose own cost is
+negligible."""
 
 import numpy as np
 
@@ -8,7 +9,9 @@ class Program:
 
     def __init__(self, package: str, n: int, population_size: int, sigma: float):
         """Start at (1, ..., 1)."""
-        self.generation = {"cma": make_pycma, "cmaes": make_cmaes}[package](np.ones(n), population_size, sigma)
+        self.generation = {"cma": make_pycma, "cmaes": make_cmaes}[package](
+            np.ones(n), population_size, sigma
+        )
 
     def advance(self, generations: int, keep: bool) -> None:
         """Go on for some generations; these packages keep their state themselves."""

@@ -1,7 +1,8 @@
 """(a) Training on environments: env steps a second of esrun and of evosax with its GymnaxProblem.
 
-Every round repeats the same generations from the same state. An env step counts until its episode's first end, on both
-sides; esrun stops when all episodes of a generation have ended, evosax goes on to the episode's length.
+Every round repeats the same generations from the same state. An env step counts until its episode's
+first end, on both sides; esrun stops when all episodes of a generation have ended, evosax goes on
+to the episode's length.
 """
 
 from measure import Options, Table, Timing, in_turn, ratio
@@ -10,10 +11,13 @@ from worker import open_all
 from esrun.config.compose import composed
 
 NOTES = [
-    "evosax: its strategy and GymnaxProblem in one compiled scan, on one device as it ships; no input normalisation on "
+    "evosax: its strategy and GymnaxProblem in one compiled scan, on one device as it ships; no "
+    "input normalisation on "
     "either side",
-    "env steps count up to an episode's first end; 'lived' is their share of members x episodes x episode length",
-    "first: tracing, compiling and running the first round; esrun ×: how many times more env steps a second esrun "
+    "env steps count up to an episode's first end; 'lived' is their share of members x episodes x "
+    "episode length",
+    "first: tracing, compiling and running the first round; esrun ×: how many times more env steps "
+    "a second esrun "
     "makes",
 ]
 
@@ -48,14 +52,18 @@ def throughput(options: Options) -> Table:
     return Table("Pendulum by population, against evosax", notes, rows)
 
 
-def compared(overrides: list[str], generations: int, options: Options, notes: list[str]) -> list[dict]:
+def compared(
+    overrides: list[str], generations: int, options: Options, notes: list[str]
+) -> list[dict]:
     """-> a row for esrun and one for evosax."""
     config = composed(overrides)[0]
     task, strategy = config["task"], config["strategy"]
     most = strategy["population_size"] * task["episodes"] * task["episode_length"]
     specs = {name: {"program": f"{name}_program", "config": config} for name in ("esrun", "evosax")}
     with open_all(specs, notes.append) as workers:
-        timings = in_turn({name: worker.turn(generations) for name, worker in workers.items()}, options)
+        timings = in_turn(
+            {name: worker.turn(generations) for name, worker in workers.items()}, options
+        )
         facts = {name: worker.facts() for name, worker in workers.items()}
 
     def row(name: str, timing: Timing) -> dict:

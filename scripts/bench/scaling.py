@@ -1,11 +1,15 @@
-"""(e) One device against several: the same training on 1, 2, 4 ... of the devices that JAX sees here."""
+"""(e) One device against several: the same training on 1, 2, 4 ... of the devices that JAX sees
+here."""
 
 from measure import Options, Table, in_turn, ratio
 from worker import Worker
 
 from esrun.config.compose import composed
 
-NOTES = ["same members in all; speed-up: over one device, in turn in one process; on a CPU host a device is a core"]
+NOTES = [
+    "same members in all; speed-up: over one device, in turn in one process; on a CPU host a "
+    "device is a core"
+]
 
 
 def scaling(options: Options) -> Table:
@@ -24,7 +28,9 @@ def compared(overrides: list[str], strategy: str, generations: int, options: Opt
         most = len(worker.environment["devices"])
     counts = [2**i for i in range(most.bit_length()) if 2**i < most] + [most]
     with Worker([spec(overrides, count) for count in counts]) as worker:
-        timings = in_turn({count: worker.turn(generations, i) for i, count in enumerate(counts)}, options)
+        timings = in_turn(
+            {count: worker.turn(generations, i) for i, count in enumerate(counts)}, options
+        )
         steps = worker.facts()["env_steps"]
     return [
         {
@@ -44,4 +50,7 @@ def compared(overrides: list[str], strategy: str, generations: int, options: Opt
 
 def spec(overrides: list[str], devices: int | str) -> dict:
     """-> esrun's program on so many devices."""
-    return {"program": "esrun_program", "config": composed([*overrides, f"runtime.devices={devices}"])[0]}
+    return {
+        "program": "esrun_program",
+        "config": composed([*overrides, f"runtime.devices={devices}"])[0],
+    }

@@ -1,7 +1,9 @@
-"""Processes that hold the measured programs: one a side, so that each is set up as its own users have it.
+"""Processes that hold the measured programs: one a side, so that each is set up as its own users
+have it.
 
-A peer starts with one JAX device, all of OpenBLAS's threads and its own memory; esrun with what `esrun.backend.devices.start`
-chooses. A worker runs one of its programs when it is told to, times it and waits; between turns it sleeps.
+A peer starts with one JAX device, all of OpenBLAS's threads and its own memory; esrun with what
+`esrun.backend.devices.start` chooses. A worker runs one of its programs when it is told to, times
+it and waits; between turns it sleeps.
 """
 
 import contextlib
@@ -28,7 +30,9 @@ class Worker:
 
     def __init__(self, specs: list[dict], environment: dict[str, str] | None = None):
         """Each spec names a `program` of this folder and holds the arguments of its `Program`."""
-        environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | (environment or NOTHING_KEPT)
+        environment = (
+            os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | (environment or NOTHING_KEPT)
+        )
         if specs[0]["program"] != "esrun_program":
             environment.setdefault("OPENBLAS_NUM_THREADS", str(os.cpu_count()))
         self.said = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed with the worker)
@@ -66,8 +70,11 @@ class Worker:
         raise WorkerError(lines[-1])
 
     def turn(self, generations: int, number: int = 0) -> Callable[[bool], float]:
-        """-> a side for `measure.in_turn`: runs a program for some generations; the first time it stays there."""
-        return lambda first: self.ask({"run": number, "generations": generations, "keep": first})["seconds"]
+        """-> a side for `measure.in_turn`: runs a program for some generations; the first time it
+        stays there."""
+        return lambda first: self.ask({"run": number, "generations": generations, "keep": first})[
+            "seconds"
+        ]
 
     def facts(self, number: int = 0) -> dict:
         """-> what the program knows of its work, and the process's peak memory in MB."""
@@ -76,7 +83,8 @@ class Worker:
 
 @contextlib.contextmanager
 def open_all(specs: dict[str, dict], say: Callable[[str], None]):
-    """-> a worker for each of the named specs; one that cannot be started is left out, with a line that says why."""
+    """-> a worker for each of the named specs; one that cannot be started is left out, with a line
+    that says why."""
     with contextlib.ExitStack() as stack:
         workers = {}
         for name, spec in specs.items():
@@ -87,7 +95,7 @@ def open_all(specs: dict[str, dict], say: Callable[[str], None]):
         yield workers
 
 
-# ---- the child -------------------------------------------------------------------------------------------------------
+# ---- the child -----------------------------------------------------------------------------------
 
 
 def serve() -> None:
@@ -112,7 +120,8 @@ def serve() -> None:
 
 
 def make(program: str, **arguments):
-    """-> the program of a spec. A peer that is not installed ends the process with one line that says what to do."""
+    """-> the program of a spec. A peer that is not installed ends the process with one line that
+    says what to do."""
     from importlib import import_module
 
     try:
@@ -124,7 +133,9 @@ def make(program: str, **arguments):
 def environment() -> dict:
     """-> the devices that JAX sees here, if this process uses it."""
     jax = sys.modules.get("jax")
-    return {"devices": [f"{d.platform}:{d.id} {d.device_kind}" for d in jax.devices()]} if jax else {}
+    return (
+        {"devices": [f"{d.platform}:{d.id} {d.device_kind}" for d in jax.devices()]} if jax else {}
+    )
 
 
 def peak_memory() -> dict:

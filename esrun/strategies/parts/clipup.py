@@ -1,7 +1,7 @@
 """ClipUp: normalised gradient, momentum, and a limit on the length of a step.
 
-Toklu, Liskowski, Srivastava: ClipUp: A Simple and Powerful Optimizer for Distribution-based Policy Evolution, 2020,
-https://arxiv.org/abs/2008.02387.
+Toklu, Liskowski, Srivastava: ClipUp: A Simple and Powerful Optimizer for Distribution-based Policy
+Evolution, 2020, https://arxiv.org/abs/2008.02387.
 """
 
 import jax
@@ -18,7 +18,8 @@ def clipup(
 ) -> jax.Array:
     """Velocity [n] and an uphill gradient [n] -> the next velocity [n], which is the step to take.
 
-    Only the gradient's direction counts. A gradient of zero has none: the velocity then fades by `momentum`.
+    Only the gradient's direction counts. A gradient of zero has none: the velocity then fades by
+    `momentum`.
     """
     velocity = momentum * velocity + learning_rate * gradient / _length(gradient)
     return velocity * jnp.minimum(1, max_speed / _length(velocity))

@@ -9,7 +9,8 @@ def whole_population(population_size: int | str, n: int) -> int:
 
 
 def checked_parents(parents: int | None, p: int, default: float) -> float:
-    """-> how many of p members are parents. Raises ValueError when there are more of them than members."""
+    """-> how many of p members are parents. Raises ValueError when there are more of them than
+    members."""
     mu = default if parents is None else parents
     if mu > p:
         raise ValueError(f"strategy.parents must be at most the population size {p}, got {mu}")

@@ -1,8 +1,8 @@
 """Fitness shaping: from the fitness of a population to the weights of its members.
 
-Every function takes fitness [p], higher is better. Non-finite fitness counts as the worst. Tied members get the same
-weight, the average over the ranks that they share: `argsort(argsort(f))` would hand a plateau in [+z, -z] order an
-update.
+Every function takes fitness [p], higher is better. Non-finite fitness counts as the worst. Tied
+members get the same weight, the average over the ranks that they share: `argsort(argsort(f))` would
+hand a plateau in [+z, -z] order an update.
 """
 
 import jax
@@ -19,7 +19,8 @@ def finite_or_worst(fitness: jax.Array) -> jax.Array:
 
 
 def tied_ranks(fitness: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """-> (first [p], last [p]): the ranks, 0 = best, that a member shares with those tied with it."""
+    """-> (first [p], last [p]): the ranks, 0 = best, that a member shares with those tied with
+    it."""
     ascending = jnp.sort(finite_or_worst(fitness))
     # either is a few kernels; the default, a loop of bisections, is a hundred of them on a GPU
     method = "compare_all" if len(fitness) <= FEW else "scan_unrolled"
@@ -29,14 +30,17 @@ def tied_ranks(fitness: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def centered_ranks(fitness: jax.Array) -> jax.Array:
-    """-> weights [p] in [-1/2, 1/2], best highest, sum 0 (Salimans et al. 2017, section 2.1, with averaged ties)."""
+    """-> weights [p] in [-1/2, 1/2], best highest, sum 0 (Salimans et al. 2017, section 2.1, with
+    averaged ties)."""
     first, last = tied_ranks(fitness)
-    # subtracted as integers: compiled division by a constant is inexact, and 1/2 - 1/2 of a plateau would not be 0
+    # subtracted as integers: compiled division by a constant is inexact, and 1/2 - 1/2 of a plateau
+    # would not be 0
     return (len(fitness) - 1 - first - last).astype(fitness.dtype) / (2 * (len(fitness) - 1))
 
 
 def z_score(fitness: jax.Array) -> jax.Array:
-    """-> (fitness - mean) / std [p]; a non-finite member stands with the worst finite one; all zero without spread."""
+    """-> (fitness - mean) / std [p]; a non-finite member stands with the worst finite one; all zero
+    without spread."""
     finite = raw(fitness)
     deviation = finite - jnp.mean(finite)
     flat = jnp.max(finite) == jnp.min(finite)
@@ -51,7 +55,8 @@ def raw(fitness: jax.Array) -> jax.Array:
 
 
 def by_rank(fitness: jax.Array, weights: jax.Array) -> jax.Array:
-    """-> weights [p], one a member: `weights[0]` for the best and so on; tied members share the mean of theirs."""
+    """-> weights [p], one a member: `weights[0]` for the best and so on; tied members share the
+    mean of theirs."""
     first, last = tied_ranks(fitness)
     cumulative = jnp.concatenate([jnp.zeros(1, weights.dtype), jnp.cumsum(weights)])
     shared = (cumulative[last + 1] - cumulative[first]) / (last + 1 - first)
@@ -59,10 +64,12 @@ def by_rank(fitness: jax.Array, weights: jax.Array) -> jax.Array:
 
 
 def signal_to_noise(fitness: jax.Array) -> jax.Array:
-    """Fitness [p] of mirrored pairs 2i, 2i + 1 -> [] how much of it is a slope along the perturbations.
+    """Fitness [p] of mirrored pairs 2i, 2i + 1 -> [] how much of it is a slope along the
+    perturbations.
 
-    The root mean square of half the difference within a pair, over the standard deviation of the pairs' means. Fitness
-    that is noise alone gives 1, a linear one infinity; pairs with a non-finite member are left out.
+    The root mean square of half the difference within a pair, over the standard deviation of the
+    pairs' means. Fitness that is noise alone gives 1, a linear one infinity; pairs with a
+    non-finite member are left out.
     """
     plus, minus = rearrange(fitness, "(pair sign) -> sign pair", sign=2)
     finite = jnp.isfinite(plus - minus)

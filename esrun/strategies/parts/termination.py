@@ -1,8 +1,9 @@
-"""When CMA-ES has nothing left to do: the termination tests of Hansen's tutorial, https://arxiv.org/abs/1604.00772,
-appendix B.3, under the names that pycma gives them.
+"""When CMA-ES has nothing left to do: the termination tests of Hansen's tutorial,
+https://arxiv.org/abs/1604.00772, appendix B.3, under the names that pycma gives them.
 
-EqualFunValues is not among them: it ends a run whose best members have all reached the highest fitness that a task can
-give, long before its mean has. Thresholds are the tutorial's, but for precision that float32 does not have.
+EqualFunValues is not among them: it ends a run whose best members have all reached the highest
+fitness that a task can give, long before its mean has. Thresholds are the tutorial's, but for
+precision that float32 does not have.
 """
 
 import math
@@ -16,7 +17,8 @@ from esrun.strategies.parts.shaping import finite_or_worst
 TOLERANCE = 1e-12
 """Of the fitness, and of the coordinates in units of the first sigma."""
 LONGEST, PATIENCE = 20_000, 250
-"""Generations that the stagnation test remembers at most, and between two of its looks, which sort all of them."""
+"""Generations that the stagnation test remembers at most, and between two of its looks, which sort
+all of them."""
 
 
 class Spectrum(NamedTuple):
@@ -24,14 +26,18 @@ class Spectrum(NamedTuple):
 
     smallest: jax.Array  # [] eigenvalue
     largest: jax.Array  # []
-    no_effect: jax.Array  # [] bool, a tenth of a standard deviation along a principal axis left the mean as it was
+    no_effect: (
+        jax.Array
+    )  # [] bool, a tenth of a standard deviation along a principal axis left the mean as it was
 
 
 class History(NamedTuple):
     """Fitness of past generations in rings: generation g stands at g modulo their length."""
 
     best: jax.Array  # [10 + 30 n / p]
-    flat: jax.Array  # [] bool, the latest generation's fitness and all of `best` lie within TOLERANCE
+    flat: (
+        jax.Array
+    )  # [] bool, the latest generation's fitness and all of `best` lie within TOLERANCE
     long_best: jax.Array | None  # [LONGEST], None where stagnation ends nothing
     long_median: jax.Array | None
     stagnating: jax.Array  # [] bool
@@ -43,14 +49,16 @@ def fresh_spectrum(dtype) -> Spectrum:
 
 
 def fresh_history(n: int, long: bool, dtype) -> History:
-    """-> an empty one. `long` if stagnation is to be told. Its shapes are those of the default population size."""
+    """-> an empty one. `long` if stagnation is to be told. Its shapes are those of the default
+    population size."""
     ring = jnp.full(LONGEST, -jnp.inf, dtype) if long else None
     best = jnp.full(10 + math.ceil(30 * n / (4 + 3 * math.log(n))), -jnp.inf, dtype)
     return History(best, jnp.bool_(False), ring, ring, jnp.bool_(False))
 
 
 def record(history: History, generation: jax.Array, fitness: jax.Array, n: int) -> History:
-    """-> the history with the fitness [p] of one more generation, the number of those before it given."""
+    """-> the history with the fitness [p] of one more generation, the number of those before it
+    given."""
     p = len(fitness)
     ascending = jnp.sort(finite_or_worst(fitness))
     best, median = ascending[-1], (ascending[(p - 1) // 2] + ascending[p // 2]) / 2
@@ -58,7 +66,9 @@ def record(history: History, generation: jax.Array, fitness: jax.Array, n: int) 
     recent = history.best.at[generation % count].set(best)
     window = jnp.arange(count) >= count - min(count, 10 + math.ceil(30 * n / p))
     values = jnp.roll(recent, -1 - generation % count)  # oldest first
-    span = jnp.max(values, where=window, initial=-jnp.inf) - jnp.min(values, where=window, initial=jnp.inf)
+    span = jnp.max(values, where=window, initial=-jnp.inf) - jnp.min(
+        values, where=window, initial=jnp.inf
+    )
     flat = (span < TOLERANCE) & (ascending[-1] - ascending[0] < TOLERANCE)
     if history.long_best is None or history.long_median is None:
         return history._replace(best=recent, flat=flat)
@@ -73,12 +83,15 @@ def record(history: History, generation: jax.Array, fitness: jax.Array, n: int) 
             ~_improved(long_best, generation, length) & ~_improved(long_median, generation, length)
         )
 
-    stagnating = jax.lax.cond((generation + 1) % PATIENCE == 0, look, lambda stagnating: stagnating, history.stagnating)
+    stagnating = jax.lax.cond(
+        (generation + 1) % PATIENCE == 0, look, lambda stagnating: stagnating, history.stagnating
+    )
     return History(recent, flat, long_best, long_median, stagnating)
 
 
 def _improved(ring: jax.Array, generation: jax.Array, length: jax.Array) -> jax.Array:
-    """Whether, of the latest `length` generations, the median of the last 30 % is better than that of the first."""
+    """Whether, of the latest `length` generations, the median of the last 30 % is better than that
+    of the first."""
     age = (generation - jnp.arange(LONGEST)) % LONGEST
     share = (3 * length) // 10
     last, first = age < share, (age >= length - share) & (age < length)
@@ -99,7 +112,8 @@ def tests(
     spectrum: Spectrum,
     history: History,
 ) -> dict[str, jax.Array]:
-    """-> which tests end the run, each [] bool. `deviations` [n] are the square roots of C's diagonal."""
+    """-> which tests end the run, each [] bool. `deviations` [n] are the square roots of C's
+    diagonal."""
     precision = jnp.finfo(mean.dtype).eps
     tiny = TOLERANCE * first_sigma
     return {
