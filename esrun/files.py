@@ -7,12 +7,14 @@ device cannot make it wait, and no size is believed before it is looked at. Link
 folder are followed.
 """
 
+import json
+import math
 import os
 import secrets
 import stat
 from io import FileIO
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 SMALL = 16 * 2**20
 """Bytes that a file of settings or figures may have."""
@@ -55,6 +57,11 @@ def write(path: Path, content: bytes) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as JSON; numbers that JSON does not have become null."""
+    write(path, (json.dumps(plain(content), indent=2) + "\n").encode())
 
 
 def open_binary(path: Path) -> FileIO:
@@ -119,3 +126,16 @@ def _opened(path: Path, flags: int, alone: bool = False) -> int:
         )
         raise RefusedError(f"{path} {kind}")
     return descriptor
+
+
+def plain(value: Any) -> Any:
+    """-> the same tree in JSON's types; NaN and infinities become None."""
+    if isinstance(value, dict):
+        return {str(key): plain(x) for key, x in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(x) for x in value]
+    if hasattr(value, "tolist"):  # an array or a number of NumPy's
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -12,6 +12,20 @@ import jax
 
 Key = jax.Array
 PyTree = Any
+Number = jax.Array | float
+"""A number that may be traced."""
+
+
+class Reason(NamedTuple):
+    """Why a search ends; declared where it is tested."""
+
+    name: str
+    """As `summary.json` and the console show it."""
+    final: bool = False
+    """Whether it ends the run too, where another search could follow (see
+    `esrun.training.restarts`)."""
+    failed: bool = False
+    """Whether the state is worth nothing then: it is neither evaluated nor saved."""
 
 
 class Policy(NamedTuple):
@@ -64,6 +78,9 @@ class Task(NamedTuple):
     evaluate: Callable[[Key, Policy, PyTree, Moments | None], Evaluation]
     """(episode keys [e], policy, params [m, ...], normalizer) -> Evaluation. All members play the
     same episodes."""
+    steps: int | None = None
+    """The most environment steps that a member takes in a generation; None if only the run can
+    tell."""
 
 
 class Strategy(NamedTuple):
@@ -91,8 +108,8 @@ class Strategy(NamedTuple):
     """State -> (one member's solution -> params), where a solution is not the flat vector of the
     parameters. The params may hold `esrun.policies.layers.LowRank` in the place of a weight
     matrix."""
-    ended: Callable[[Any], dict[str, jax.Array]] = lambda state: {}
-    """State -> the strategy's own termination tests by name, each [] bool."""
+    ended: Callable[[Any], dict[Reason, jax.Array]] = lambda state: {}
+    """State -> the strategy's own termination tests, each [] bool."""
     diagnose: Callable[[Any, jax.Array], dict[str, jax.Array]] = lambda state, fitness: {}
     """(State that the population was drawn from, fitness [p]) -> further figures of the generation
     by name, each []."""
@@ -117,5 +134,5 @@ class TrainState(NamedTuple):
     env_steps: jax.Array  # [2] uint32, high and low word: 2^32 steps are a minute's work on a GPU
     best_fitness: jax.Array  # [] best raw fitness of any member so far
     held_out: jax.Array  # [] latest held-out mean, -inf before the first
-    barren: jax.Array  # [] int32, generations on end without a single finite fitness
+    barren: jax.Array  # [] int32, consecutive generations without a finite fitness
     incumbent: Incumbent | None  # None where nothing restarts

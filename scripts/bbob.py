@@ -20,9 +20,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from esrun.config.check import build, checked
+from esrun.config.check import checked
 from esrun.config.compose import composed
-from esrun.training.restarts import train
+from esrun.training.build import build
+from esrun.training.restarts import search_until
 
 
 class Table(NamedTuple):
@@ -82,9 +83,9 @@ def measured(table: Table, function: int, dimension: int, trials: int) -> Counts
         ]
         limits = [f"seed={number}", f"stop.env_steps={table.budget * dimension}"]
         run = build(checked(composed([*task, *limits, *SETTINGS, *table.overrides])[0]))
-        outcome = train(run, lambda progress: None)
+        outcome = search_until(run, lambda progress: None)
         # a step is an evaluation, and a run ends with the generation that reaches the target
-        return outcome.progress.env_steps, outcome.reason == "fitness"
+        return outcome.progress.env_steps, outcome.reason.name == "fitness"
 
     evaluations, solved = zip(*map(trial, range(1, trials + 1)), strict=True)
     return Counts(np.array(evaluations), np.array(solved))

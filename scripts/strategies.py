@@ -15,9 +15,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from esrun.config.check import build, checked
+from esrun.config.check import checked
 from esrun.config.compose import composed
-from esrun.training.loop import train
+from esrun.training.build import build
+from esrun.training.loop import advance_until
 
 STRATEGIES = (
     "openai_es", "eggroll", "pgpe", "ars", "snes", "xnes", "cma_es", "sep_cma_es", "ma_es", "lm_ma_es",
@@ -63,8 +64,8 @@ def minimised(strategy: str, function: str, dimension: int, seeds: int) -> str:
             f"seed={seed}",
         ]
         run = build(checked(composed([*task, *SETTINGS])[0]))
-        outcomes.append(train(run.program, run.hyper, run.config, lambda progress: None))
-    if sum(outcome.reason == "fitness" for outcome in outcomes) > seeds / 2:
+        outcomes.append(advance_until(run.program, run.hyper, run.config, lambda progress: None))
+    if sum(outcome.reason.name == "fitness" for outcome in outcomes) > seeds / 2:
         return f"{statistics.median(outcome.progress.evaluations for outcome in outcomes):.0f}"
     return f"f = {statistics.median(-outcome.progress.best_fitness for outcome in outcomes):.2g}"
 

@@ -15,8 +15,9 @@ os.environ["JAX_ENABLE_COMPILATION_CACHE"] = (
 import jax
 import pytest
 
-from esrun.config.check import build, checked
+from esrun.config.check import checked
 from esrun.config.compose import composed
+from esrun.training.build import build
 
 MAIN = "import sys; from esrun.cli import main; sys.exit(main())"
 ROOT = Path(__file__).parent.parent

@@ -10,10 +10,11 @@ import pytest
 
 from esrun.backend.compilation import Clock
 from esrun.config.check import checked
-from esrun.config.compose import ConfigError, composed
+from esrun.config.compose import composed
+from esrun.errors import ConfigError
 from esrun.policies.vector import make_vector
 from esrun.tasks.bbob import drawn, make_bbob
-from esrun.training.loop import _stop
+from esrun.training.loop import stop_at
 
 EVERY = range(1, 25)
 
@@ -168,7 +169,9 @@ def test_a_sweep_over_instances_compiles_once(built):
             "task=bbob", "task.function=10", "task.dimension=4", f"task.instance={instance}"
         )
         state = run.program.init(run.hyper, jnp.uint32(0))
-        state, rows, *_ = run.program.advance(run.hyper, jnp.uint32(0), state, _stop(run.config, 3))
+        state, rows, *_ = run.program.advance(
+            run.hyper, jnp.uint32(0), state, stop_at(run.config, 3)
+        )
         return float(rows["fitness_best"][2])
 
     first = best(1)

@@ -66,13 +66,13 @@ def test_a_sweep_runs_every_job_and_compiles_once(esrun, tmp_path):
 
 def test_garbage_is_left_lying_before_training_and_at_the_end(esrun):
     code = """
-import gc, esrun.cli, esrun.runs.metrics, esrun.runs.rundir
+import gc, esrun.cli, esrun.runs.metrics, esrun.runs.record
 def observed(function):
     def call(*arguments, **options):
         print(function.__name__, gc.isenabled())
         return function(*arguments, **options)
     return call
-esrun.runs.rundir.describe = observed(esrun.runs.rundir.describe)
+esrun.runs.record.describe = observed(esrun.runs.record.describe)
 esrun.runs.metrics.Metrics.add = observed(esrun.runs.metrics.Metrics.add)
 esrun.cli.main()
 print("add", "frozen", gc.get_freeze_count() > 100_000, gc.isenabled())

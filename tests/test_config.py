@@ -3,9 +3,12 @@ together again."""
 
 import pytest
 
-from esrun.config.check import checked, joined, split
-from esrun.config.compose import CONF_DIR, ConfigError, Source, composed, options, sweep
+from esrun.config import CONF_DIR
+from esrun.config.check import checked
+from esrun.config.compose import Source, composed, options, sweep
+from esrun.errors import ConfigError
 from esrun.runs.folder import make
+from esrun.training.build import joined, split
 
 
 def complaint(*overrides):

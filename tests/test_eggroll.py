@@ -10,7 +10,7 @@ from asktell import fresh, tell
 from jax.flatten_util import ravel_pytree
 from omegaconf import OmegaConf
 
-from esrun.config.compose import CONF_DIR
+from esrun.config import CONF_DIR
 from esrun.policies.cnn import make_cnn
 from esrun.policies.mlp import make_mlp
 from esrun.policies.rnn import make_rnn

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from esrun.config.check import IMAGE_LIKE, environments
+from esrun.config.schema.tasks import IMAGES, environments
 from esrun.policies.mlp import make_mlp
 from esrun.tasks.gymnax import make_gymnax
-from esrun.training.loop import train
+from esrun.training.loop import advance_until
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
@@ -24,7 +24,7 @@ ENDS_ITSELF = {
 
 
 def image_like(env):
-    return env.endswith("-MinAtar") or env in IMAGE_LIKE
+    return env.endswith("-MinAtar") or env in IMAGES
 
 
 def test_every_environment_but_the_one_that_downloads_is_named():
@@ -97,10 +97,10 @@ def test_trains(env, built):
         len(run.program.parts(run.hyper).task.input_shape) == 3
     )
     reports = []
-    outcome = train(run.program, run.hyper, run.config, reports.append)
+    outcome = advance_until(run.program, run.hyper, run.config, reports.append)
     rows = [row for progress in reports for row in progress.rows]
     assert [row["generation"] for row in rows] == [1, 2, 3]
-    assert (outcome.reason, outcome.progress.generation, int(outcome.state.generation)) == (
+    assert (outcome.reason.name, outcome.progress.generation, int(outcome.state.generation)) == (
         "generations",
         3,
         3,

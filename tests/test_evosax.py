@@ -13,11 +13,13 @@ import pytest
 from asktell import fresh, tell
 
 from esrun.cli import list_options, main
-from esrun.config.check import build, checked
-from esrun.config.compose import ConfigError, composed
-from esrun.config.schema import EvosaxName
+from esrun.config.check import checked
+from esrun.config.compose import composed
+from esrun.config.schema.strategies import EvosaxName
+from esrun.errors import ConfigError
 from esrun.runs.checkpoint import Checkpoint, load, save
 from esrun.strategies.evosax import make_evosax
+from esrun.training.build import build
 
 NAMES = sorted(get_args(EvosaxName))
 N, P = 5, 8

@@ -9,7 +9,7 @@ from esrun.backend import devices
 from esrun.policies.vector import make_vector
 from esrun.strategies.openai_es import make_openai_es
 from esrun.training.generation import Parts
-from esrun.training.loop import Progress, Start, train
+from esrun.training.loop import Progress, Start, advance_until
 from esrun.training.program import BARREN_LIMIT, make_program
 from esrun.types import Evaluation, Task
 
@@ -65,7 +65,7 @@ def faulty(built):
 def trained(program, config):
     """-> (outcome, rows, generations that were saved)."""
     rows, saved = [], []
-    outcome = train(
+    outcome = advance_until(
         program,
         {},
         config,
@@ -79,7 +79,7 @@ def test_a_tenth_of_nan_members_is_counted_and_learning_goes_on(faulty):
     outcome, rows, _ = trained(
         *faulty(make_faulty(share=0.2, after=-1.0))
     )  # a fifth of each device's ten
-    assert outcome.reason == "generations"
+    assert outcome.reason.name == "generations"
     assert {row["non_finite"] for row in rows} == {4}
     assert all(
         np.isfinite([row["fitness_mean"], row["fitness_std"], row["fitness_best"]]).all()
@@ -90,7 +90,7 @@ def test_a_tenth_of_nan_members_is_counted_and_learning_goes_on(faulty):
 
 def test_without_a_finite_member_the_run_ends_with_a_name_and_saves_no_more(faulty):
     outcome, rows, saved = trained(*faulty(make_faulty(share=0.0, after=0.5)))
-    assert outcome.reason == "non_finite_fitness"
+    assert outcome.reason.name == "non_finite_fitness"
     assert outcome.score is None
     assert [row["non_finite"] for row in rows[-BARREN_LIMIT:]] == [20] * BARREN_LIMIT
     assert rows[-BARREN_LIMIT - 1]["non_finite"] < 20
@@ -107,12 +107,12 @@ def test_a_generation_without_a_finite_member_moves_nothing(faulty):
 
 def test_an_exploded_sigma_ends_the_run_with_a_name(faulty):
     outcome, _, saved = trained(*faulty(make_faulty(share=0.0, after=-1.0), sigma=1e16))
-    assert (outcome.reason, saved) == ("sigma_exploded", [])
+    assert (outcome.reason.name, saved) == ("sigma_exploded", [])
 
 
 def test_a_collapsed_sigma_ends_the_run_with_a_name(faulty):
     outcome, _, _ = trained(*faulty(make_faulty(share=0.0, after=-1.0), sigma=1e-12))
-    assert outcome.reason == "sigma_collapsed"
+    assert outcome.reason.name == "sigma_collapsed"
     assert outcome.score is not None
 
 
@@ -120,7 +120,7 @@ def test_a_state_that_is_not_finite_ends_the_run_with_a_name(faulty):
     outcome, _, saved = trained(
         *faulty(make_faulty(share=0.0, after=-1.0), learning_rate=float("inf"))
     )
-    assert outcome.reason == "non_finite_state"
+    assert outcome.reason.name == "non_finite_state"
     assert saved == []
 
 
@@ -138,6 +138,6 @@ def test_an_indefinite_covariance_matrix_ends_the_run_with_a_name(built):
         devices.replicated(run.local_devices, jax.tree.map(np.asarray, broken)),
         Progress(0, 0, 0, 0.0, 0.0, [], None, []),
     )
-    outcome = train(run.program, run.hyper, run.config, lambda progress: None, start=start)
-    assert outcome.reason == "indefinite_C"
+    outcome = advance_until(run.program, run.hyper, run.config, lambda progress: None, start=start)
+    assert outcome.reason.name == "indefinite_C"
     assert outcome.progress.generation <= 2

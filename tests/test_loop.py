@@ -7,7 +7,7 @@ import pytest
 
 from esrun.backend.compilation import Clock
 from esrun.runs.metrics import Metrics
-from esrun.training.loop import train
+from esrun.training.loop import advance_until
 
 TINY = (
     "task=rosenbrock",
@@ -21,7 +21,7 @@ TINY = (
 def trained(run, **options):
     """-> (outcome, every progress report)."""
     reports = []
-    outcome = train(run.program, run.hyper, run.config, reports.append, **options)
+    outcome = advance_until(run.program, run.hyper, run.config, reports.append, **options)
     return outcome, reports
 
 
@@ -29,7 +29,7 @@ def test_every_generation_is_reported_once_and_in_order(built):
     outcome, reports = trained(built(*TINY))
     rows = [row for report in reports for row in report.rows]
     assert [row["generation"] for row in rows] == list(range(1, 24))
-    assert outcome.reason == "generations"
+    assert outcome.reason.name == "generations"
     assert outcome.progress.env_steps == 23 * 8 == rows[-1]["env_steps"]
     assert outcome.progress.best_fitness == max(row["fitness_best"] for row in rows)
 
@@ -74,7 +74,7 @@ def test_the_score_is_of_the_mean_on_held_out_episodes(built):
 def test_fitness_ends_a_run_and_is_named(built):
     run = built(*TINY, "stop.fitness=-50", "generations=500")
     outcome, _ = trained(run)
-    assert outcome.reason == "fitness"
+    assert outcome.reason.name == "fitness"
     assert outcome.progress.best_fitness >= -50
     assert outcome.score.generation == outcome.progress.generation < 500
 
@@ -82,7 +82,7 @@ def test_fitness_ends_a_run_and_is_named(built):
 def test_the_held_out_mean_ends_a_run_at_the_evaluation_that_reaches_it(built):
     outcome, reports = trained(built(*TINY, "stop.eval=-20", "generations=500"))
     scores = [report.score.mean for report in reports if report.score]
-    assert outcome.reason == "eval"
+    assert outcome.reason.name == "eval"
     assert scores[-1] >= -20
     assert all(score < -20 for score in scores[:-1])
     assert outcome.progress.generation % 10 == 0
@@ -93,14 +93,14 @@ def test_seconds_end_a_run(built):
     outcome, _ = trained(
         built(*TINY, "stop.seconds=25", "generations=100000"), clock=lambda: next(ticks)
     )
-    assert outcome.reason == "seconds"
+    assert outcome.reason.name == "seconds"
     assert outcome.progress.seconds >= 25
 
 
 def test_metrics_hold_one_line_a_generation_with_the_score_in_its_line(built, tmp_path):
     run = built(*TINY)
     with Metrics(tmp_path / "metrics.jsonl", 0, print) as metrics:
-        train(run.program, run.hyper, run.config, metrics.add)
+        advance_until(run.program, run.hyper, run.config, metrics.add)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["generation"] for line in lines] == list(range(1, 24))
     assert [line["generation"] for line in lines if line["eval_mean"] is not None] == [10, 20, 23]
@@ -113,7 +113,7 @@ def test_metrics_behind_the_resumed_generation_are_removed_and_torn_lines_too(bu
     path = tmp_path / "metrics.jsonl"
     run = built(*TINY)
     with Metrics(path, 0, print) as metrics:
-        train(run.program, run.hyper, run.config, metrics.add)
+        advance_until(run.program, run.hyper, run.config, metrics.add)
     whole = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(whole[:15]) + whole[15][:30])
     said = []

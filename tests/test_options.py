@@ -5,13 +5,11 @@ import inspect
 import pytest
 import yaml
 
-from esrun.config import registry
+from esrun.config import CONF_DIR, registry
 from esrun.config.check import KINDS, checked
-from esrun.config.compose import CONF_DIR, composed, options
+from esrun.config.compose import composed, options
 
 FILES = [(kind, option) for kind in (*KINDS, "logger") for option in options(kind)]
-TRAINING = {"name", "generations", "normalize_input", "max_restarts"}
-"""Keys that the run reads, not the option's factory."""
 
 
 def read(kind, option):
@@ -35,7 +33,8 @@ def test_yaml_has_the_arguments_of_its_factory(kind, option):
     assert {p.kind for p in parameters} <= {inspect.Parameter.KEYWORD_ONLY}
     assert {p.default for p in parameters} <= {inspect.Parameter.empty}
     given = registry.GIVEN | ({"folder"} if kind == "logger" else set())
-    assert set(content) - TRAINING == {p.name for p in parameters} - given
+    read_by_the_run = registry.find(kind, content["name"]).schema.run_keys | {"name"}
+    assert set(content) - read_by_the_run == {p.name for p in parameters} - given
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "logger"])

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from esrun.config.check import environments
 from esrun.config.compose import options
+from esrun.config.schema.tasks import environments
 from esrun.tasks.gymnax import make_gymnax
-from esrun.training.loop import _stop
+from esrun.training.loop import stop_at
 from esrun.types import Policy
 
 NAMED = environments()
@@ -29,7 +29,7 @@ def chunk(run):
     seed = jnp.uint32(0)
     state = jax.eval_shape(lambda: run.program.init(run.hyper, seed))
     return jax.eval_shape(
-        lambda state: run.program.advance(run.hyper, seed, state, _stop(run.config, 1))[:2], state
+        lambda state: run.program.advance(run.hyper, seed, state, stop_at(run.config, 1))[:2], state
     )
 
 

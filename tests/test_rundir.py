@@ -5,8 +5,10 @@ import json
 import numpy as np
 from safetensors import safe_open
 
-from esrun.runs.rundir import masked, masked_word, plain, save_policy, write_json
-from esrun.training.loop import train
+from esrun.files import plain, write_json
+from esrun.runs.policy import save_policy
+from esrun.runs.secrets import masked, masked_word
+from esrun.training.loop import advance_until
 
 
 def test_numbers_that_json_does_not_have_become_null(tmp_path):
@@ -42,7 +44,7 @@ def test_plain_leaves_plain_things_alone():
 def test_numpy_alone_can_act_with_a_saved_policy(built, keys, tmp_path):
     run = built("task=pendulum", "task.episodes=2", "task.episode_length=20", "policy.normalize_input=true",
                 "strategy.population_size=8", "generations=3")  # fmt: skip
-    outcome = train(run.program, run.hyper, run.config, lambda progress: None)
+    outcome = advance_until(run.program, run.hyper, run.config, lambda progress: None)
     parts = run.program.parts(run.hyper)
     params = parts.unravel(outcome.state.strategy.mean)
     path = tmp_path / "policy.safetensors"

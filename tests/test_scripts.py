@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from esrun.training.loop import train
+from esrun.training.loop import advance_until
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 
@@ -72,7 +72,7 @@ def test_evaluations_are_counted_to_the_generation_that_first_reaches_the_target
         task = ["task=bbob", "task.function=1", "task.dimension=2", f"task.instance={number}"]
         run = built(*task, *bbob.SETTINGS, f"seed={number}", "generations=200", "stop.fitness=null")
         reports = []
-        train(run.program, run.hyper, run.config, reports.append)
+        advance_until(run.program, run.hyper, run.config, reports.append)
         best = [row["fitness_best"] for progress in reports for row in progress.rows]
         first = next(i for i, fitness in enumerate(best, start=1) if fitness >= -1e-8)
         assert evaluations == 6 * first  # 4 + floor(3 ln 2) members

@@ -8,7 +8,7 @@ import pytest
 
 from esrun.backend import memory
 from esrun.training import slices as plan
-from esrun.training.loop import _stop
+from esrun.training.loop import stop_at
 from esrun.training.slices import bytes_of, plan_slices
 
 SPHERE = ["task=sphere", "task.dimension=1000", "strategy=openai_es", "strategy.population_size=64"]
@@ -16,7 +16,7 @@ SPHERE = ["task=sphere", "task.dimension=1000", "strategy=openai_es", "strategy.
 
 def prepared(run):
     """-> the plan of a run whose programs are compiled."""
-    run.program.prepare(run.hyper, np.uint32(0), _stop(run.config, 0), None)
+    run.program.prepare(run.hyper, np.uint32(0), stop_at(run.config, 0), None)
     return run.program.plan()
 
 

@@ -9,8 +9,7 @@ import pytest
 from asktell import fresh, tell
 from omegaconf import OmegaConf
 
-from esrun.config import registry
-from esrun.config.compose import CONF_DIR
+from esrun.config import CONF_DIR, registry
 
 STRATEGIES = [
     pytest.param("openai_es", {}, id="openai_es"),

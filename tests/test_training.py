@@ -8,7 +8,7 @@ import pytest
 
 from esrun.backend.compilation import Clock
 from esrun.training.generation import add_wide
-from esrun.training.loop import _stop
+from esrun.training.loop import stop_at
 from esrun.training.program import make_unravel
 
 OPENAI = ("strategy=openai_es", "strategy.population_size=24")
@@ -24,7 +24,7 @@ def advanced(run, *generations):
     state = run.program.init(run.hyper, seed)
     for generation in generations:
         state, rows, done, reached = run.program.advance(
-            run.hyper, seed, state, _stop(run.config, generation)
+            run.hyper, seed, state, stop_at(run.config, generation)
         )
     return state, rows, done, reached
 
@@ -108,7 +108,7 @@ def test_only_the_first_chunk_compiles(built):
     with Clock() as clock:
         for generation in (4, 5, 9):
             state, _, _, _ = run.program.advance(
-                run.hyper, jnp.uint32(0), state, _stop(run.config, generation)
+                run.hyper, jnp.uint32(0), state, stop_at(run.config, generation)
             )
     assert int(state.generation) == 9
     assert clock.compilations == 0
@@ -123,12 +123,12 @@ def test_a_prepared_program_compiles_nothing_more(built, devices, going_on):
     )
     seed = np.uint32(3)
     state = run.program.init(run.hyper, seed) if going_on else None
-    run.program.prepare(run.hyper, seed, _stop(run.config, 0), state)
+    run.program.prepare(run.hyper, seed, stop_at(run.config, 0), state)
     with Clock() as clock:
         state = state or run.program.init(run.hyper, seed)
-        state, *_ = run.program.advance(run.hyper, seed, state, _stop(run.config, 2))
+        state, *_ = run.program.advance(run.hyper, seed, state, stop_at(run.config, 2))
         state, *_ = run.program.evaluate(run.hyper, seed, state)
-        state, *_ = run.program.advance(run.hyper, seed, state, _stop(run.config, 4))
+        state, *_ = run.program.advance(run.hyper, seed, state, stop_at(run.config, 4))
     assert clock.compilations == 0
     assert int(state.generation) == 4
 

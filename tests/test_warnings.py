@@ -7,7 +7,8 @@ import pytest
 from esrun.config.compose import composed
 from esrun.runs.folder import Made
 from esrun.runs.health import BEGINNING, FAULTY, FLAT, WINDOW, Health
-from esrun.runs.run import run
+from esrun.runs.opened import Order
+from esrun.runs.run import carry_out
 
 P = 20
 
@@ -162,7 +163,7 @@ def test_a_real_run_says_it_on_the_console_and_in_its_log(part, tmp_path, capsys
     cfg = composed(
         ["task=sphere", "strategy=snes", *REAL[part], "generations=100", "eval.episodes=2"]
     ).config
-    assert run(cfg, Made(tmp_path), {}) == 0
+    assert carry_out(Order(cfg, Made(tmp_path), {})) == 0
     warnings = [
         line
         for line in (tmp_path / "esrun.log").read_text().splitlines()

@@ -70,6 +70,18 @@ def choose(requested: int | str, population_size: int) -> tuple:
     return tuple(found[: int(requested)])
 
 
+def names(devices: tuple) -> list[str]:
+    """-> "cpu:0" and so on."""
+    return [f"{device.platform}:{device.id}" for device in devices]
+
+
+def on_cpu(devices: tuple | None = None) -> bool:
+    """Whether these devices, or those that JAX computes on by itself, are processors."""
+    import jax
+
+    return (devices[0].platform if devices else jax.default_backend()) == "cpu"
+
+
 class OnEvery:
     """`function`, compiled for `devices`: each runs the whole of it on the same arguments.
 

@@ -1,6 +1,5 @@
 """`esrun resume RUN [KEY=VALUE ...]`: going on from the newest valid checkpoint."""
 
-import sys
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -10,31 +9,27 @@ from omegaconf import OmegaConf
 from esrun.config.compose import flat
 from esrun.errors import ConfigError
 from esrun.runs.folder import Made, earlier_run
-from esrun.runs.record import refuse_changes
-from esrun.runs.run import run
-from esrun.runs.rundir import HIDDEN
+from esrun.runs.opened import Order
+from esrun.runs.run import carry_out
+from esrun.runs.secrets import HIDDEN
 
 
 def resume(arguments: list[str]) -> int:
     """`esrun resume RUN [KEY=VALUE ...] [--force]` -> the exit code."""
     force = "--force" in arguments
     words = [word for word in arguments if word != "--force"]
-    try:
-        if not words or "=" in words[0] or words[0].startswith("-"):
-            raise ConfigError(
-                "resume needs a run folder: write esrun resume outputs/DATE/TIME [KEY=VALUE ...] "
-                "[--force]"
-            )
-        folder = Path(words[0])
-        record = earlier_run(folder)
-        if record is None:
-            raise ConfigError(f"{folder} is not a run folder: it has no run.json")
-        cfg = with_overrides(record.config, words[1:])
-        refuse_changes(record.config, cfg, force)
-    except ConfigError as error:
-        print(f"esrun: {error}", file=sys.stderr)
-        return 2
-    return run(cfg, Made(folder.resolve()), record.choices, going_on=True, force=force)
+    if not words or "=" in words[0] or words[0].startswith("-"):
+        raise ConfigError(
+            "resume needs a run folder: write esrun resume outputs/DATE/TIME [KEY=VALUE ...] "
+            "[--force]"
+        )
+    folder = Path(words[0])
+    record = earlier_run(folder)
+    if record is None:
+        raise ConfigError(f"{folder} is not a run folder: it has no run.json")
+    config = with_overrides(record.config, words[1:])
+    made = Made(folder.resolve())
+    return carry_out(Order(config, made, record.choices, going_on=True, force=force))
 
 
 def with_overrides(config: dict, overrides: list[str]) -> dict:

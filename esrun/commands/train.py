@@ -8,7 +8,6 @@ launcher or the sweeper of a plug-in.
 
 import json
 import os
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -21,41 +20,36 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from esrun import files
 from esrun.config import compose
 from esrun.config.compose import Composed, Source, composed, flat
-from esrun.errors import ConfigError
+from esrun.errors import DONE, SAVED, ConfigError, complain
 from esrun.runs import folder
 from esrun.runs.folder import Made, shown
+from esrun.runs.opened import Order
 from esrun.runs.record import unfinished
-from esrun.runs.rundir import masked, masked_word
-
-USAGE, SAVED = 2, 75
+from esrun.runs.secrets import masked, masked_word
 
 
 def train(arguments: list[str]) -> int:
     """Train -> the exit code: of a sweep's jobs the worst."""
     parsed = compose.parser_of_flags().parse_intermixed_args(arguments)
     source = Source(parsed.config_name or "esrun", parsed.config_dir, parsed.config_path)
-    try:
-        if parsed.experimental_rerun:
-            raise ConfigError(
-                "--experimental-rerun reads pickles, which esrun does not: write esrun resume RUN"
-            )
-        if parsed.help or parsed.hydra_help or parsed.shell_completion or parsed.cfg or parsed.info:
-            compose.show_by_hydra(parsed, source)
-            return 0
-        if parsed.multirun:
-            return _sweep(parsed.overrides, source)
-        try:
-            one = composed(parsed.overrides, source)
-        except ConfigError:
-            if not compose.is_sweep(parsed.overrides, source):
-                raise
-            return _sweep(parsed.overrides, source)
-        return (
-            _sweep(parsed.overrides, source) if one.hydra.mode == RunMode.MULTIRUN else _single(one)
+    if parsed.experimental_rerun:
+        raise ConfigError(
+            "--experimental-rerun reads pickles, which esrun does not: write esrun resume RUN"
         )
-    except ConfigError as error:
-        print(f"esrun: {error}", file=sys.stderr)
-        return USAGE
+    if parsed.help or parsed.hydra_help or parsed.shell_completion or parsed.cfg or parsed.info:
+        compose.show_by_hydra(parsed, source)
+        return DONE
+    if parsed.multirun:
+        return _sweep(parsed.overrides, source)
+    try:
+        one = composed(parsed.overrides, source)
+    except ConfigError:
+        if not compose.is_sweep(parsed.overrides, source):
+            raise
+        return _sweep(parsed.overrides, source)
+    if one.hydra.mode == RunMode.MULTIRUN:
+        return _sweep(parsed.overrides, source)
+    return _single(one)
 
 
 class Job(NamedTuple):
@@ -117,7 +111,7 @@ def _sweep(overrides: list[str], source: Source) -> int:
         _record(made, whole)
         done = []
         for one, place in zip(found, places, strict=True):
-            code = _run(one, folder.make(place), going_on=True)
+            code = _run_job(one, folder.make(place))
             done.append(Job(place, list(one.hydra.overrides.task), code))
             if code == SAVED:  # a signal ends a sweep; the same command goes on with it
                 break
@@ -140,32 +134,36 @@ def _job_of_a_plugin(cfg: DictConfig) -> int:
     section = HydraConfig.get()
     config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     one = Composed(config, section, cfg)  # type: ignore[arg-type]
-    return _run(one, Made(Path(section.runtime.output_dir)), going_on=True)
+    return _run_job(one, Made(Path(section.runtime.output_dir)))
 
 
 def _run(one: Composed, made: Made, going_on: bool) -> int:
     """Run one composed configuration in its folder -> the exit code."""
-    from esrun.runs.run import run
+    from esrun.runs.run import carry_out
 
-    choices = {
-        group: str(x) for group, x in one.hydra.runtime.choices.items() if "/" not in group and x
-    }
+    chosen = one.hydra.runtime.choices.items()
     raw = flat(OmegaConf.to_container(one.text, resolve=False))
-    secret = frozenset(
-        key for key, value in raw.items() if isinstance(value, str) and "oc.env" in value
-    )
     place = made.folder.absolute()
     with read_write(one.hydra), open_dict(one.hydra):
         one.hydra.runtime.output_dir = str(place)
+    order = Order(
+        config=one.config,
+        made=made._replace(folder=place),
+        choices={group: str(x) for group, x in chosen if "/" not in group and x},
+        going_on=going_on,
+        secret=frozenset(key for key, x in raw.items() if isinstance(x, str) and "oc.env" in x),
+        hydra=_hydras_record(one),
+    )
     with _surroundings(one.hydra, place):
-        return run(
-            one.config,
-            made._replace(folder=place),
-            choices,
-            going_on=going_on,
-            secret=secret,
-            hydras=_hydras_record(one),
-        )
+        return carry_out(order)
+
+
+def _run_job(one: Composed, made: Made) -> int:
+    """Run a job of a sweep, which a mistake in its configuration does not end -> the exit code."""
+    try:
+        return _run(one, made, going_on=True)
+    except ConfigError as error:
+        return complain(error)
 
 
 @contextmanager

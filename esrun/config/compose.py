@@ -10,8 +10,6 @@ import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra import version
@@ -33,13 +31,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from esrun.config import trust
-from esrun.errors import ConfigError
-
-_PACKAGED = Path(__file__).parent.parent / "conf"
-CONF_DIR = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "conf"
-"""`esrun/conf` in an installed wheel, the top-level `conf` in a checkout."""
-
+from esrun.config import CONF_DIR, trust
+from esrun.errors import ConfigError, nearest
 
 BASIC = "hydra._internal.core_plugins.basic_"
 """How the names of Hydra's own launcher and sweeper begin."""
@@ -261,12 +254,6 @@ def keys(tree: dict, prefix: str = "") -> Iterator[str]:
         yield prefix + key
         if isinstance(value, dict):
             yield from keys(value, f"{prefix}{key}.")
-
-
-def nearest(given: str, names) -> str:
-    """-> " (did you mean ...?)" with the names like `given`, nothing where there are none."""
-    near = get_close_matches(given, {str(name) for name in names}, n=2, cutoff=0.6)
-    return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:

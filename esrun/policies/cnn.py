@@ -1,12 +1,11 @@
 """A convolutional network for image-like observations."""
 
 import haiku as hk
-import jax
 import jax.numpy as jnp
 from einops import rearrange
 
 from esrun.policies.layers import ACTIVATIONS, dense, initializers
-from esrun.types import Policy
+from esrun.types import Number, Policy
 
 
 def make_cnn(
@@ -19,7 +18,7 @@ def make_cnn(
     hidden: list[int],
     activation: str,
     init: str,
-    init_scale: jax.Array | float,
+    init_scale: Number,
     bias: bool,
 ) -> Policy:
     """input [height, width, features] or [height, width] -> convolutions -> dense layers ->

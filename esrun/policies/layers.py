@@ -8,6 +8,8 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from esrun.types import Number
+
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
     "tanh": jnp.tanh,
@@ -80,7 +82,7 @@ class Linear(hk.Linear):
         )
 
 
-def initializers(name: str, scale: jax.Array | float) -> dict:
+def initializers(name: str, scale: Number) -> dict:
     """-> keyword arguments of a haiku layer: `scale` times the named initialiser for weights, and
     for biases where it does not need a fan-in (uniform, normal); biases are zero elsewhere.
     """

@@ -1,12 +1,11 @@
 """A multilayer perceptron."""
 
 import haiku as hk
-import jax
 import jax.numpy as jnp
 from einops import rearrange
 
 from esrun.policies.layers import dense, initializers
-from esrun.types import Policy
+from esrun.types import Number, Policy
 
 
 def make_mlp(
@@ -16,7 +15,7 @@ def make_mlp(
     hidden: list[int],
     activation: str,
     init: str,
-    init_scale: jax.Array | float,
+    init_scale: Number,
     bias: bool,
 ) -> Policy:
     """input [*input_shape], flattened -> hidden widths -> [output_size]. `hidden` [] is a linear

@@ -19,7 +19,6 @@ from safetensors.numpy import load as parse
 from safetensors.numpy import save as serialise
 
 from esrun import files
-from esrun.runs.rundir import plain
 
 NAME = re.compile(r"(\d{10})-([0-9a-f]{16})\.safetensors")
 PARTIAL = re.compile(NAME.pattern + r"\.[0-9a-f]{8}\.partial")
@@ -52,7 +51,7 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     }
     content = serialise(
         tensors,
-        {"format": "esrun checkpoint 1", "progress": json.dumps(plain(checkpoint.progress))},
+        {"format": "esrun checkpoint 1", "progress": json.dumps(files.plain(checkpoint.progress))},
     )
     path = folder / f"{checkpoint.progress['generation']:010d}-{digest(content)}.safetensors"
     files.write(path, content)

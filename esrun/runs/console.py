@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from esrun import files
-from esrun.training.loop import Progress, Score
+from esrun.training.loop import Progress
+from esrun.training.score import Score
 
 
 class Show:
@@ -71,7 +72,7 @@ class Show:
                 self.status(line)
         self._before = progress
 
-    def status(self, line: Text) -> None:
+    def status(self, line: Text | str) -> None:
         """The line at the bottom of a terminal; nothing without one."""
         if self._terminal.is_terminal:
             if self._live is None:

@@ -20,8 +20,57 @@ from esrun import files
 from esrun.errors import ConfigError
 from esrun.runs.record import Record, read_record
 
-LOCK, RECORD, SWEEP = ".lock", "run.json", "multirun.yaml"
-IN_PLACE = (LOCK, "metrics.jsonl", "esrun.log")
+SWEEP = "multirun.yaml"
+"""What makes a folder a sweep's."""
+
+
+class RunFolder(NamedTuple):
+    """Where everything of a run lies."""
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """What ran, and where; what makes a folder a run's."""
+        return self.path / "run.json"
+
+    @property
+    def summary(self) -> Path:
+        """How it ended."""
+        return self.path / "summary.json"
+
+    @property
+    def metrics(self) -> Path:
+        """A line a generation."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """What the console showed."""
+        return self.path / "esrun.log"
+
+    @property
+    def policy(self) -> Path:
+        """The trained policy."""
+        return self.path / "policy.safetensors"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the training states."""
+        return self.path / "checkpoints"
+
+    @property
+    def hydra(self) -> Path:
+        """The folder of Hydra's own record."""
+        return self.path / ".hydra"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that works here."""
+        return self.path / ".lock"
+
+
+IN_PLACE = (".lock", "metrics.jsonl", "esrun.log")
 """Files that are changed where they are, so that a second name of theirs would show the change."""
 PARTIAL = re.compile(r"(run\.json|multirun\.yaml)\.[0-9a-f]{8}\.partial")
 """What a start that was killed may leave before it has a record."""
@@ -132,7 +181,7 @@ def check_sweep(folder: Path) -> None:
             PARTIAL.fullmatch(path.name) for path in folder.iterdir()
         ):
             return
-        if not os.path.lexists(folder / RECORD):
+        if not os.path.lexists(RunFolder(folder).record):
             content = files.read(folder / SWEEP, SWEEP_LIMIT)
             held = yaml.load(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
             if isinstance(held, dict) and {"hydra", "task", "strategy", "policy"} <= held.keys():
@@ -166,7 +215,7 @@ def _inside(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 def _is_leftover(path: Path) -> bool:
     return PARTIAL.fullmatch(path.name) is not None or (
-        path.name == LOCK and path.stat().st_size == 0
+        path.name == ".lock" and path.stat().st_size == 0
     )
 
 

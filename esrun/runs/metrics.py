@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from esrun import files
-from esrun.runs.rundir import plain
 from esrun.training.loop import Progress
 
 LINE_LIMIT = 2**20
@@ -115,7 +114,7 @@ class Metrics:
 
 
 def _encoded(line: dict) -> bytes:
-    return (json.dumps(plain(line)) + "\n").encode()
+    return (json.dumps(files.plain(line)) + "\n").encode()
 
 
 def _first_lines(file: io.FileIO, generation: int) -> list[bytes]:

@@ -1,16 +1,28 @@
 """What an earlier process left in a run folder, and what may be different when a run goes on."""
 
 import json
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
 from esrun import files
 from esrun.config.compose import flat
 from esrun.errors import ConfigError
+from esrun.runs import git
+from esrun.runs.secrets import masked_word
 
 FREE = ("generations", "task.generations", "stop", "log", "logger", "checkpoint", "resume")
 """Keys that a resumed run may change: how long it lasts and what it says, never what it
 computes."""
+
+
+PACKAGES = ("jax", "jaxlib", "dm-haiku", "optax", "gymnax", "numpy")
+"""Packages whose versions are recorded."""
+
+FORMAT = 1
+"""Of `run.json` and `summary.json`; a reader takes every earlier one, and files without a number."""
 
 
 class Record(NamedTuple):
@@ -90,3 +102,37 @@ def unfinished(config: dict, root: Path) -> Path | None:
         except ConfigError:
             continue
     return None
+
+
+def describe(
+    config: dict, choices: dict[str, str], arguments: list[str], local_devices: tuple
+) -> dict:
+    """-> what `run.json` holds: all that is needed to know what ran, and where; `config` has its
+    secrets masked."""
+    return {
+        "format": FORMAT,
+        "config": config,
+        "choices": choices,
+        "command": [masked_word(word) for word in arguments],
+        "versions": {"python": platform.python_version(), "esrun": version("esrun")} | _versions(),
+        "devices": [
+            f"{device.platform}:{device.id} {device.device_kind}" for device in local_devices
+        ],
+        "platform": f"{platform.system()}-{platform.release()}-{platform.machine()}",  # .platform() starts `uname`
+        "git": git.commit(Path.cwd()),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "?"
+    return found
+
+
+def command_line() -> list[str]:
+    """-> the command that was typed."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]

@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from esrun.backend import devices
-from esrun.config import schema
-from esrun.config.check import Run
+from esrun.config.schema import run as schema
 from esrun.runs import checkpoint
-from esrun.training.loop import Progress, Score, Start
+from esrun.training.build import Run
+from esrun.training.loop import Progress, Start
+from esrun.training.score import Score
 from esrun.types import TrainState
 
 SHARE = 0.02

@@ -13,7 +13,7 @@ from einops import rearrange
 
 from esrun.strategies.parts.noise import make_noise, perturbed, weighted_noise
 from esrun.strategies.parts.shaping import signal_to_noise
-from esrun.types import Strategy
+from esrun.types import Number, Strategy
 
 
 class State(NamedTuple):
@@ -27,8 +27,8 @@ def make_ars(
     *,
     n: int,
     population_size: int,
-    sigma: jax.Array | float,
-    learning_rate: jax.Array | float,
+    sigma: Number,
+    learning_rate: Number,
     parents: int | None,
     noise: str | jax.Array,
     noise_table_size: int,

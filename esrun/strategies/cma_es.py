@@ -22,13 +22,16 @@ from esrun.strategies.parts.termination import (
     Spectrum,
     fresh_history,
     fresh_spectrum,
+    fulfilled,
     record,
 )
-from esrun.strategies.parts.termination import tests as termination_tests
-from esrun.types import Strategy
+from esrun.types import Number, Reason, Strategy
 
 ROWS = {"cpu": 64}
 """Most members that are multiplied by a matrix at a time, elsewhere 1024."""
+
+INDEFINITE_C = Reason("indefinite_C", failed=True)
+"""C has a negative eigenvalue beyond rounding: it is no covariance any more."""
 
 
 class State(NamedTuple):
@@ -112,9 +115,9 @@ def make_cma_es(
     *,
     n: int,
     population_size: int | str,
-    sigma: jax.Array | float,
+    sigma: Number,
     parents: int | None,
-    c_m: jax.Array | float,
+    c_m: Number,
     active: bool,
     decompose_every: int | str,
     restarts: str | None,
@@ -204,7 +207,7 @@ def make_cma_es(
 
     def ended(state):
         smallest, largest, _ = state.spectrum
-        tests = termination_tests(
+        tests = fulfilled(
             state.mean,
             state.sigma,
             jnp.sqrt(jnp.diag(state.C)),
@@ -213,7 +216,7 @@ def make_cma_es(
             state.spectrum,
             state.history,
         )
-        return tests | {"indefinite_C": smallest < -n * jnp.finfo(smallest.dtype).eps * largest}
+        return tests | {INDEFINITE_C: smallest < -n * jnp.finfo(smallest.dtype).eps * largest}
 
     def diagnose(state, fitness):
         del fitness

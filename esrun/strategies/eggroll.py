@@ -21,7 +21,7 @@ from jax.flatten_util import ravel_pytree
 from esrun.policies.layers import LowRank
 from esrun.strategies.openai_es import make_openai_es
 from esrun.strategies.parts.noise import make_noise
-from esrun.types import Strategy
+from esrun.types import Number, Strategy
 
 
 def make_eggroll(
@@ -30,13 +30,13 @@ def make_eggroll(
     unravel: Callable[[jax.Array], Any],
     population_size: int,
     rank: int,
-    sigma: jax.Array | float,
-    sigma_decay: jax.Array | float,
-    sigma_limit: jax.Array | float,
-    learning_rate: jax.Array | float,
-    learning_rate_decay: jax.Array | float,
-    learning_rate_limit: jax.Array | float,
-    weight_decay: jax.Array | float,
+    sigma: Number,
+    sigma_decay: Number,
+    sigma_limit: Number,
+    learning_rate: Number,
+    learning_rate_decay: Number,
+    learning_rate_limit: Number,
+    weight_decay: Number,
     antithetic: bool,
     noise: str | jax.Array,
     noise_table_size: int,

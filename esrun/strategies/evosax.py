@@ -28,7 +28,7 @@ from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 
 from esrun.config.compose import nearest
 from esrun.strategies.parts.shaping import raw
-from esrun.types import Strategy
+from esrun.types import Number, Strategy
 
 SCALES = ("std_init", "radius_max", "scale_factor")
 """Parameters of evosax's that say how far from the mean the search begins: what sigma sets."""
@@ -49,9 +49,9 @@ def make_evosax(
     n: int,
     name: str,
     population_size: int,
-    sigma: jax.Array | float,
+    sigma: Number,
     optimizer: str | None,
-    learning_rate: jax.Array | float | None,
+    learning_rate: Number | None,
     params: dict,
     options: dict,
 ) -> Strategy:

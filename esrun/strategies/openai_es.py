@@ -13,7 +13,7 @@ import optax
 
 from esrun.strategies.parts.noise import make_noise, perturbed, weighted_noise
 from esrun.strategies.parts.shaping import SHAPING, signal_to_noise
-from esrun.types import Strategy
+from esrun.types import Number, Strategy
 
 
 class State(NamedTuple):
@@ -29,13 +29,13 @@ def make_openai_es(
     *,
     n: int,
     population_size: int,
-    sigma: jax.Array | float,
-    sigma_decay: jax.Array | float,
-    sigma_limit: jax.Array | float,
-    learning_rate: jax.Array | float,
-    learning_rate_decay: jax.Array | float,
-    learning_rate_limit: jax.Array | float,
-    weight_decay: jax.Array | float,
+    sigma: Number,
+    sigma_decay: Number,
+    sigma_limit: Number,
+    learning_rate: Number,
+    learning_rate_decay: Number,
+    learning_rate_limit: Number,
+    weight_decay: Number,
     antithetic: bool,
     noise: str | jax.Array,
     noise_table_size: int,

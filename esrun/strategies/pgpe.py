@@ -19,7 +19,7 @@ from esrun.strategies.parts.clipup import clipup
 from esrun.strategies.parts.noise import make_noise, perturbed
 from esrun.strategies.parts.shaping import SHAPING, signal_to_noise
 from esrun.strategies.snes import natural_gradients
-from esrun.types import Strategy
+from esrun.types import Number, Strategy
 
 
 class State(NamedTuple):
@@ -35,12 +35,12 @@ def make_pgpe(
     *,
     n: int,
     population_size: int,
-    sigma: jax.Array | float,
-    learning_rate: jax.Array | float | None,
-    learning_rate_sigma: jax.Array | float,
-    sigma_max_change: jax.Array | float,
-    momentum: jax.Array | float,
-    max_speed: jax.Array | float | None,
+    sigma: Number,
+    learning_rate: Number | None,
+    learning_rate_sigma: Number,
+    sigma_max_change: Number,
+    momentum: Number,
+    max_speed: Number | None,
     noise: str | jax.Array,
     noise_table_size: int,
     shaping: str,

@@ -20,7 +20,7 @@ import numpy as np
 from esrun.strategies.parts.defaults import checked_parents, whole_population
 from esrun.strategies.parts.noise import normal, perturbed
 from esrun.strategies.parts.shaping import by_rank
-from esrun.types import Strategy
+from esrun.types import Number, Strategy
 
 
 class State(NamedTuple):
@@ -81,9 +81,9 @@ def make_sep_cma_es(
     *,
     n: int,
     population_size: int | str,
-    sigma: jax.Array | float,
+    sigma: Number,
     parents: int | None,
-    c_m: jax.Array | float,
+    c_m: Number,
 ) -> Strategy:
     """Separable CMA-ES over n parameters.
 

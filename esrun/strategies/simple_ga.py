@@ -23,7 +23,7 @@ import jax.numpy as jnp
 
 from esrun.strategies.parts.noise import normal, perturbed
 from esrun.strategies.parts.shaping import finite_or_worst
-from esrun.types import Strategy
+from esrun.types import Number, Strategy
 
 
 class State(NamedTuple):
@@ -41,9 +41,9 @@ def make_simple_ga(
     population_size: int,
     elites: int,
     crossover: bool,
-    sigma: jax.Array | float,
-    sigma_decay: jax.Array | float,
-    sigma_limit: jax.Array | float,
+    sigma: Number,
+    sigma_decay: Number,
+    sigma_limit: Number,
 ) -> Strategy:
     """The simple genetic algorithm over n parameters.
 

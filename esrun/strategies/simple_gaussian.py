@@ -15,7 +15,7 @@ import numpy as np
 
 from esrun.strategies.parts.noise import normal, perturbed
 from esrun.strategies.parts.shaping import by_rank
-from esrun.types import Strategy
+from esrun.types import Number, Strategy
 
 
 class State(NamedTuple):
@@ -37,8 +37,8 @@ def make_simple_gaussian(
     *,
     n: int,
     population_size: int,
-    sigma: jax.Array | float,
-    sigma_limit: jax.Array | float,
+    sigma: Number,
+    sigma_limit: Number,
     parents: int | None,
 ) -> Strategy:
     """The simple Gaussian strategy over n parameters.

@@ -16,7 +16,7 @@ import numpy as np
 from esrun.strategies.parts.defaults import whole_population
 from esrun.strategies.parts.noise import normal, perturbed
 from esrun.strategies.parts.shaping import by_rank
-from esrun.types import Strategy
+from esrun.types import Number, Strategy
 
 
 class State(NamedTuple):
@@ -50,9 +50,9 @@ def make_snes(
     *,
     n: int,
     population_size: int | str,
-    sigma: jax.Array | float,
-    learning_rate: jax.Array | float,
-    learning_rate_sigma: jax.Array | float | None,
+    sigma: Number,
+    learning_rate: Number,
+    learning_rate_sigma: Number | None,
 ) -> Strategy:
     """SNES over n parameters.
 

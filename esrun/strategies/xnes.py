@@ -22,7 +22,7 @@ from esrun.strategies.parts.defaults import whole_population
 from esrun.strategies.parts.noise import normal, perturbed
 from esrun.strategies.parts.shaping import by_rank
 from esrun.strategies.snes import utilities
-from esrun.types import Strategy
+from esrun.types import Number, Strategy
 
 
 class State(NamedTuple):
@@ -44,10 +44,10 @@ def make_xnes(
     *,
     n: int,
     population_size: int | str,
-    sigma: jax.Array | float,
-    learning_rate: jax.Array | float,
-    learning_rate_sigma: jax.Array | float | None,
-    learning_rate_shape: jax.Array | float | None,
+    sigma: Number,
+    learning_rate: Number,
+    learning_rate_sigma: Number | None,
+    learning_rate_shape: Number | None,
 ) -> Strategy:
     """xNES over n parameters.
 

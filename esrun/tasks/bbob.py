@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from bbobax import BBOB_PROBLEMS, BBOBParams, BBOBProblem
 
 from esrun.tasks.blackbox import minimized
-from esrun.types import Task
+from esrun.types import Number, Task
 
 INSTANCES = 0xBB0B2009
 """Seed of all instances; far from the seeds of runs, whose keys are then other ones."""
@@ -24,7 +24,7 @@ OPTIMUM_FROM_ROTATION = (9, 19)
 instead."""
 
 
-def make_bbob(*, function: int, dimension: int, instance: jax.Array | float, episodes: int) -> Task:
+def make_bbob(*, function: int, dimension: int, instance: Number, episodes: int) -> Task:
     """Minimise f1 to f24, `function`, over R^dimension. `instance` is a whole number and may be
     traced."""
     problem, params = drawn(function, dimension, instance)
@@ -32,9 +32,7 @@ def make_bbob(*, function: int, dimension: int, instance: jax.Array | float, epi
     return minimized(lambda x: problem.evaluate(unused, x, params).fitness, dimension, episodes)
 
 
-def drawn(
-    function: int, dimension: int, instance: jax.Array | float
-) -> tuple[BBOBProblem, BBOBParams]:
+def drawn(function: int, dimension: int, instance: Number) -> tuple[BBOBProblem, BBOBParams]:
     """-> (the function, its instance: optimum `x_opt`, rotations `r` and `q`)."""
     problem = list(BBOB_PROBLEMS.values())[function - 1](num_dims=dimension)
     key = jax.random.fold_in(jax.random.key(INSTANCES), function)

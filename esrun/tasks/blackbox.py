@@ -86,4 +86,4 @@ def minimized(f: Callable[[jax.Array], jax.Array], dimension: int, episodes: int
             measures={},
         )
 
-    return Task((0,), dimension, episodes, evaluate)
+    return Task((0,), dimension, episodes, evaluate, steps=1)

@@ -124,7 +124,7 @@ def make_gymnax(
             measures={},
         )
 
-    return Task(input_shape, output_size, episodes, evaluate)
+    return Task(input_shape, output_size, episodes, evaluate, steps=episodes * episode_length)
 
 
 def stride_of(episode_length: int) -> int:

@@ -8,15 +8,15 @@ import jax.numpy as jnp
 
 from esrun.backend.keys import split
 from esrun.tasks.normalizer import normalize, observe
-from esrun.types import Evaluation, Task
+from esrun.types import Evaluation, Number, Task
 
 
 def make_sine(
     *,
     sequence_length: int,
     batch_size: int,
-    span: jax.Array | float,
-    jitter: jax.Array | float,
+    span: Number,
+    jitter: Number,
     reward: str,
     episodes: int,
 ) -> Task:
@@ -62,4 +62,4 @@ def make_sine(
             measures={"absolute_error": error},
         )
 
-    return Task((sequence_length - 1,), 1, episodes, evaluate)
+    return Task((sequence_length - 1,), 1, episodes, evaluate, steps=episodes * batch_size)

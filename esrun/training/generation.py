@@ -1,5 +1,9 @@
-"""One generation: ask, evaluate, gather fitness, weigh, recombine by slices, update; see
-docs/design.md, section 4."""
+"""One generation, in three parts that can be called one by one: *evaluated*, *recombined*, *told*.
+
+The compiled chunk composes them (`generation`). A loop outside the compiled program, whose
+environments or workers are elsewhere, calls them itself: fitness of any slices from `evaluated`, of
+all members together the weights, sums of any slices from `recombined`, and `told` once.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,7 +15,7 @@ from einops import rearrange
 from esrun.backend import devices, keys
 from esrun.strategies.parts.shaping import finite_or_worst
 from esrun.tasks import normalizer
-from esrun.types import Policy, PyTree, Strategy, Task, TrainState
+from esrun.types import Policy, PyTree, Strategy, Sums, Task, TrainState
 
 
 class Parts(NamedTuple):
@@ -25,84 +29,90 @@ class Parts(NamedTuple):
     n: int
 
 
-def generation(
-    parts: Parts, slices: tuple[int, int], train_key: jax.Array, state: TrainState
-) -> tuple[TrainState, dict]:
-    """One generation on one of the devices -> (state, a row of metrics), both the same on all of
-    them.
+class Keys(NamedTuple):
+    """The random keys of one generation."""
 
-    Best, mean and standard deviation are over the members whose fitness is finite.
+    ask: jax.Array
+    """What all members' noise comes from."""
+    episodes: jax.Array  # [e]; all members play the same ones
 
-    A slice is made, evaluated and forgotten; `recombine` makes it again from its member numbers, so
-    that a device never holds more than one slice of solutions. A device with a single slice keeps
-    it.
+
+class Seen(NamedTuple):
+    """What the evaluation of some members told."""
+
+    fitness: jax.Array  # [m], the mean return of a member's episodes
+    steps: jax.Array  # [] environment steps of all of them
+    inputs: Sums | None  # what their policies saw; None without an input normaliser
+
+
+def keys_of(parts: Parts, train_key: jax.Array, number: jax.Array) -> Keys:
+    """-> the keys of generation `number`. The same generation always has the same ones."""
+    ask_key, task_key = keys.split(keys.fold_in(train_key, number))
+    return Keys(ask_key, keys.split(task_key, parts.task.episodes))
+
+
+def asked(parts: Parts, drawn: Keys, state: TrainState, members: jax.Array) -> PyTree:
+    """-> the solutions of the `members` [m], whole units; numbers beyond the last are padding."""
+    p = parts.strategy.population_size
+    with in_full_precision():
+        return parts.strategy.ask(drawn.ask, state.strategy, jnp.minimum(members, p - 1))
+
+
+def evaluated(
+    parts: Parts, drawn: Keys, state: TrainState, members: jax.Array, solutions: PyTree = None
+) -> Seen:
+    """-> how the `members` [m] did. Their `solutions` are made unless they are given.
+
+    Any slice of whole units can be evaluated anywhere; padding counts nothing.
     """
-    task, strategy = parts.task, in_full_precision(parts.strategy)
-    p = strategy.population_size
-    count, m = slices
-    ask_key, task_key = keys.split(keys.fold_in(train_key, state.generation))
-    episode_keys = keys.split(task_key, task.episodes)
-    members = rearrange(devices.slice_of(count * m), "(count m) -> count m", m=m)
+    if solutions is None:
+        solutions = asked(parts, drawn, state, members)
+    policy, params = expressed(parts, state, solutions)
+    seen = parts.task.evaluate(drawn.episodes, policy, params, state.normalizer)
+    real = members < parts.strategy.population_size
+    inputs = jax.tree.map(lambda x: jnp.tensordot(real.astype(x.dtype), x, 1), seen.inputs)
+    return Seen(jnp.mean(seen.returns, axis=1), jnp.sum(jnp.where(real, seen.steps, 0)), inputs)
 
-    def ask(numbers):
-        return strategy.ask(ask_key, state.strategy, jnp.minimum(numbers, p - 1))
 
-    def evaluate(numbers, solutions):
-        seen = task.evaluate(episode_keys, *expressed(parts, state, solutions), state.normalizer)
-        real = numbers < p
-        sums = jax.tree.map(lambda x: jnp.tensordot(real.astype(x.dtype), x, 1), seen.inputs)
-        return jnp.mean(seen.returns, axis=1), jnp.sum(jnp.where(real, seen.steps, 0)), sums
+def recombined(
+    parts: Parts,
+    drawn: Keys,
+    state: TrainState,
+    members: jax.Array,
+    weights: jax.Array,
+    solutions: PyTree = None,
+) -> PyTree:
+    """-> the strategy's sums over the `members` [m]; sums of slices add. `weights` [p] are those of
+    the whole population. `solutions` are made again unless they are given."""
+    if solutions is None:
+        solutions = asked(parts, drawn, state, members)
+    p = parts.strategy.population_size
+    own = jnp.where(members < p, weights[jnp.minimum(members, p - 1)], 0)
+    with in_full_precision():
+        return parts.strategy.recombine(state.strategy, solutions, own)
 
-    def recombine(numbers, solutions, weights):
-        own = jnp.where(numbers < p, weights[jnp.minimum(numbers, p - 1)], 0)
-        return strategy.recombine(state.strategy, solutions, own)
 
-    if count == 1:
-        solutions = ask(members[0])
-        fitness, steps, inputs = evaluate(members[0], solutions)
-    else:
-        fitness, steps, inputs = jax.lax.map(
-            lambda numbers: evaluate(numbers, ask(numbers)), members
-        )
-        fitness = rearrange(fitness, "count m -> (count m)")
-        steps, inputs = jax.tree.map(lambda x: jnp.sum(x, axis=0), (steps, inputs))
+def told(
+    parts: Parts, state: TrainState, fitness: jax.Array, sums: PyTree, seen: Seen
+) -> tuple[TrainState, dict]:
+    """-> (the state after a generation, a row of metrics).
 
-    fitness = devices.gather(fitness)[:p]
-    weights = strategy.weigh(state.strategy, fitness)
-
-    if count == 1:
-        sums = recombine(members[0], solutions, weights)
-    else:
-
-        def add(sums, numbers):
-            return jax.tree.map(jnp.add, sums, recombine(numbers, ask(numbers), weights)), None
-
-        shapes = jax.eval_shape(lambda: recombine(members[0], ask(members[0]), weights))
-        sums, _ = jax.lax.scan(
-            add, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes), members
-        )
-
-    sums, steps, inputs = devices.total((sums, steps.astype(jnp.uint32), inputs))
-    after = strategy.update(state.strategy, sums, fitness)
-    step = jnp.linalg.norm(after.mean - state.strategy.mean)
+    `fitness` [p] and `sums` are those of the whole population, and so are `seen.steps`, as uint32,
+    and `seen.inputs`.
+    """
+    with in_full_precision():
+        after = parts.strategy.update(state.strategy, sums, fitness)
+    row = figures(parts.strategy, state.strategy, after, fitness) | {"env_steps": seen.steps}
     finite = jnp.isfinite(fitness)
-    row = {
-        "fitness_best": jnp.max(finite_or_worst(fitness)),
-        "fitness_mean": jnp.mean(fitness, where=finite),
-        "fitness_std": jnp.std(fitness, where=finite),
-        "sigma": state.strategy.sigma,
-        "non_finite": p - jnp.sum(finite, dtype=jnp.int32),
-        "tied": jnp.mean(tied(fitness), dtype=fitness.dtype),
-        "step_per_sigma": step / state.strategy.sigma,
-        "step_per_mean": step / jnp.linalg.norm(state.strategy.mean),
-        "env_steps": steps,
-    } | strategy.diagnose(state.strategy, fitness)
+    moments = state.normalizer
+    if moments is not None and seen.inputs is not None:
+        moments = normalizer.merge(moments, seen.inputs)
     return (
         TrainState(
             generation=state.generation + 1,
             strategy=after,
-            normalizer=state.normalizer and normalizer.merge(state.normalizer, inputs),
-            env_steps=add_wide(state.env_steps, steps),
+            normalizer=moments,
+            env_steps=add_wide(state.env_steps, seen.steps),
             best_fitness=jnp.maximum(state.best_fitness, row["fitness_best"]),
             held_out=state.held_out,
             barren=jnp.where(jnp.any(finite), 0, state.barren + 1),
@@ -112,20 +122,77 @@ def generation(
     )
 
 
-def in_full_precision(strategy: Strategy) -> Strategy:
-    """-> the strategy with products in its own type: a GPU would round what it multiplies to tf32's
-    10 bits."""
+def generation(
+    parts: Parts, slices: tuple[int, int], train_key: jax.Array, state: TrainState
+) -> tuple[TrainState, dict]:
+    """One generation on one of the devices -> (state, a row of metrics), both the same on all.
 
-    def full(function):
-        def wrapped(*arguments):
-            with jax.default_matmul_precision("highest"):
-                return function(*arguments)
+    `slices` are (how many, members in each). A slice is made, evaluated and forgotten;
+    `recombined` makes it again from its member numbers, so that a device never holds more than one
+    slice of solutions. A device with a single slice keeps it.
+    """
+    count, m = slices
+    p = parts.strategy.population_size
+    drawn = keys_of(parts, train_key, state.generation)
+    members = rearrange(devices.slice_of(count * m), "(count m) -> count m", m=m)
+    kept = asked(parts, drawn, state, members[0]) if count == 1 else None
 
-        return wrapped
+    seen = one_by_one(lambda here: evaluated(parts, drawn, state, here, kept), members)
+    fitness = devices.gather(seen.fitness)[:p]
+    weights = parts.strategy.weigh(state.strategy, fitness)
+    sums = added(lambda here: recombined(parts, drawn, state, here, weights, kept), members)
 
-    return strategy._replace(
-        **{name: full(getattr(strategy, name)) for name in ("ask", "recombine", "update")}
+    sums, steps, inputs = devices.total((sums, seen.steps.astype(jnp.uint32), seen.inputs))
+    return told(parts, state, fitness, sums, Seen(fitness, steps, inputs))
+
+
+def one_by_one(evaluate: Callable[[jax.Array], Seen], members: jax.Array) -> Seen:
+    """Evaluate slices [count, m] in turn -> what all of them told, fitness [count m]."""
+    if len(members) == 1:
+        return evaluate(members[0])
+    fitness, steps, inputs = jax.lax.map(evaluate, members)
+    fitness = rearrange(fitness, "count m -> (count m)")
+    steps, inputs = jax.tree.map(lambda x: jnp.sum(x, axis=0), (steps, inputs))
+    return Seen(fitness, steps, inputs)
+
+
+def added(recombine: Callable[[jax.Array], PyTree], members: jax.Array) -> PyTree:
+    """-> the sums over slices [count, m], added in their order."""
+    if len(members) == 1:
+        return recombine(members[0])
+
+    def add(sums, here):
+        return jax.tree.map(jnp.add, sums, recombine(here)), None
+
+    shapes = jax.eval_shape(lambda: recombine(members[0]))
+    sums, _ = jax.lax.scan(
+        add, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes), members
     )
+    return sums
+
+
+def figures(strategy: Strategy, before: Any, after: Any, fitness: jax.Array) -> dict:
+    """-> a row of metrics, of the strategy's states before and after a generation.
+
+    Best, mean and standard deviation are over the members whose fitness is finite.
+    """
+    step = jnp.linalg.norm(after.mean - before.mean)
+    finite = jnp.isfinite(fitness)
+    return {
+        "fitness_best": jnp.max(finite_or_worst(fitness)),
+        "fitness_mean": jnp.mean(fitness, where=finite),
+        "fitness_std": jnp.std(fitness, where=finite),
+        "sigma": before.sigma,
+        "non_finite": len(fitness) - jnp.sum(finite, dtype=jnp.int32),
+        "tied": jnp.mean(tied(fitness), dtype=fitness.dtype),
+        "step_per_sigma": step / before.sigma,
+        "step_per_mean": step / jnp.linalg.norm(before.mean),
+    } | strategy.diagnose(before, fitness)
+
+
+def in_full_precision():
+    """Products in their own type: a GPU would round what it multiplies to tf32's 10 bits."""
+    return jax.default_matmul_precision("highest")
 
 
 def expressed(parts: Parts, state: TrainState, solutions: PyTree) -> tuple[Policy, PyTree]:

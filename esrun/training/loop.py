@@ -5,7 +5,6 @@ the host. All stop rules but `stop.seconds` are decided inside the compiled prog
 was dispatched after the end does nothing.
 """
 
-import gc
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,24 +12,17 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from esrun.config.schema import Config
+from esrun.config.schema.run import Config
 from esrun.training.program import CHUNK, Program, Stop
-from esrun.types import TrainState
+from esrun.training.score import Score, scored
+from esrun.types import Reason, TrainState
 
 SECONDS_PER_CHUNK = 1.0
 """Python looks at a run about this often."""
 
-
-class Score(NamedTuple):
-    """The mean policy on held-out episodes."""
-
-    generation: int
-    mean: float
-    std: float
-    ci95: float
-    """Half the width of the 95 % interval of the mean, 1.96 std / sqrt(episodes)."""
-    episodes: int
-    measures: dict[str, float]
+GENERATIONS = Reason("generations", final=True)
+SECONDS = Reason("seconds", final=True)
+SIGNAL = Reason("signal", final=True)
 
 
 class Progress(NamedTuple):
@@ -49,6 +41,10 @@ class Progress(NamedTuple):
     """The searches that ended in a restart, oldest first (see `esrun.training.restarts`)."""
 
 
+NOTHING = Progress(0, 0, 0, 0.0, -np.inf, [], None, [])
+"""Where a run stands before its first generation."""
+
+
 class Start(NamedTuple):
     """Where a resumed run goes on."""
 
@@ -60,9 +56,7 @@ class Outcome(NamedTuple):
     """How a run ended."""
 
     state: TrainState
-    reason: str
-    """generations | eval | fitness | seconds | env_steps | signal, or one of FAILURES or
-    sigma_collapsed"""
+    reason: Reason
     progress: Progress
     score: Score | None
     """Of the final state; None after a signal or a failure."""
@@ -75,14 +69,61 @@ class Chunk(NamedTuple):
     rows: dict
     count: jax.Array
     reached: dict
-    score: tuple | None
+    score: tuple | None = None
 
 
-FAILURES = ("non_finite_fitness", "non_finite_state", "sigma_exploded", "indefinite_C")
-"""Ends after which the state is worth nothing: it is neither evaluated nor saved."""
+class Pace:
+    """How long training has taken, and how many generations make a chunk."""
+
+    def __init__(self, earlier: float, clock: Callable[[], float]):
+        """`earlier`: seconds that other processes have trained already."""
+        self.seconds, self.length = earlier, 1
+        self._earlier, self._clock = earlier, clock
+        self._started: float | None = None
+        self._arrived: float | None = None
+
+    def note(self, done: int) -> None:
+        """A chunk of `done` generations has arrived. The first one's time counts as compiling."""
+        now = self._clock()
+        self._started = now if self._started is None else self._started
+        if self._arrived is not None and done:
+            wanted = int(done * SECONDS_PER_CHUNK / max(now - self._arrived, 1e-6))
+            self.length = max(1, min(wanted, 4 * self.length, CHUNK))
+        self._arrived = now
+        self.seconds = self._earlier + now - self._started
 
 
-def train(
+class Reader:
+    """What chunks have told so far."""
+
+    def __init__(self, config: Config, population_size: int, progress: Progress, pace: Pace):
+        """`progress`: where the run stands before the first of them."""
+        self.progress, self.score, self.reason = progress, progress.score, None
+        self._config, self._p, self._pace = config, population_size, pace
+
+    def read(self, chunk: Chunk) -> bool:
+        """Take in a chunk; waits for the devices -> whether it told anything new."""
+        done = int(chunk.count)
+        self._pace.note(done)
+        generation = self.progress.generation + done
+        ended = _ended(self._config, generation, self._pace.seconds, chunk.reached)
+        if ended and ended.failed:
+            self.reason = ended
+        self.reason = self.reason or ended
+        scored_now = self.score is not None and self.score.generation == self.progress.generation
+        if not done and (chunk.score is None or scored_now):
+            return False
+        self.progress = _further(self.progress, chunk, self._p, done, self._pace.seconds)
+        self.score = self.progress.score or self.score
+        return True
+
+    @property
+    def failed(self) -> bool:
+        """Whether the state is worth nothing any more."""
+        return self.reason is not None and self.reason.failed
+
+
+def advance_until(
     program: Program,
     hyper: Any,
     config: Config,
@@ -95,71 +136,50 @@ def train(
 ) -> Outcome:
     """Train until a limit is reached, from `start` or from scratch.
 
-    After every chunk `report` is called, then `save` with the state that belongs to it (on the
-    devices, perhaps still being used; to be read, not changed). `interrupted` is asked between
+    After every chunk `report` is called, then `save` with the state that belongs to it: a device
+    array that may still be in use, not to be donated or changed. `interrupted` is asked between
     chunks. `stop.seconds` counts from the first chunk's end, so that compiling does not shorten a
     run.
     """
-    seed = np.uint32(config.seed)
-    program.prepare(hyper, seed, _stop(config, 0), start and start.state)
-    gc.enable()  # the command starts without: see cli.py
-    population_size = program.parts(hyper).strategy.population_size
-    if start is None:
-        state, progress = program.init(hyper, seed), Progress(0, 0, 0, 0.0, -np.inf, [], None, [])
-    else:
-        state, progress = start
-    score, reason, length = progress.score, None, 1
-    until = progress.generation
-    earlier, started, arrived = progress.seconds, None, None
-    last: Chunk | None = None
+    seed, every = np.uint32(config.seed), config.eval.every
+    state, progress = start or Start(program.init(hyper, seed), NOTHING)
+    pace = Pace(progress.seconds, clock)
+    reader = Reader(config, program.parts(hyper).strategy.population_size, progress, pace)
+    until, last = progress.generation, None
 
     while True:
         chunk = None
-        if reason is None and interrupted():
-            reason = "signal"
-        if reason is None and until < config.generations:
-            until = min(
-                until + length, config.generations, _next_multiple(until, config.eval.every)
-            )
-            state, rows, count, reached = program.advance(hyper, seed, state, _stop(config, until))
-            chunk = Chunk(state, rows, count, reached, None)
-        if last is not None:
-            done = int(last.count)  # waits for the devices, which by now have the next chunk
-            now = clock()
-            started = now if started is None else started
-            if arrived is not None and done:
-                length = _chunk_length(length, done, now - arrived)
-            arrived = now
-            ended = _reason(
-                config, progress.generation + done, earlier + now - started, last.reached
-            )
-            if done or (last.score and (score is None or score.generation != progress.generation)):
-                progress = _progress(progress, last, population_size, done, earlier + now - started)
-                score = progress.score or score
-                report(progress)
-                if ended not in FAILURES:
-                    save(last.state, progress, False)
-            reason = ended if ended in FAILURES else reason or ended
+        if reader.reason is None and interrupted():
+            reader.reason = SIGNAL
+        if reader.reason is None and until < config.generations:
+            until = min(until + pace.length, config.generations, (until // every + 1) * every)
+            chunk = Chunk(*program.advance(hyper, seed, state, stop_at(config, until)))
+            state = chunk.state
+        if last is not None and reader.read(last):
+            report(reader.progress)
+            if not reader.failed:
+                save(last.state, reader.progress, False)
         if chunk is None:
             break
-        if until % config.eval.every == 0 or until == config.generations:
-            state, returns, measures = program.evaluate(hyper, seed, state)
-            chunk = chunk._replace(state=state, score=(returns, measures))
+        if until % every == 0 or until == config.generations:
+            state, *score = program.evaluate(hyper, seed, state)
+            chunk = chunk._replace(state=state, score=tuple(score))
         last = chunk
 
-    reason = reason or "generations"
-    if reason in FAILURES:
+    reason, progress, score = reader.reason or GENERATIONS, reader.progress, reader.score
+    if reason.failed:
         return Outcome(state, reason, progress, None)
-    if reason != "signal" and (score is None or score.generation != progress.generation):
+    if reason is not SIGNAL and (score is None or score.generation != progress.generation):
         state, returns, measures = program.evaluate(hyper, seed, state)
         score = scored(progress.generation, returns, measures)
         progress = progress._replace(rows=[], score=score)
         report(progress)
     save(state, progress._replace(score=score), True)
-    return Outcome(state, reason, progress, None if reason == "signal" else score)
+    return Outcome(state, reason, progress, None if reason is SIGNAL else score)
 
 
-def _stop(config: Config, generation: int) -> Stop:
+def stop_at(config: Config, generation: int) -> Stop:
+    """-> the limits of a chunk that ends at `generation` at the latest."""
     stop = config.stop
     steps = 2**64 - 1 if stop.env_steps is None else stop.env_steps
     return Stop(
@@ -170,20 +190,10 @@ def _stop(config: Config, generation: int) -> Stop:
     )
 
 
-def _next_multiple(generation: int, every: int) -> int:
-    return (generation // every + 1) * every
-
-
-def _chunk_length(length: int, count: int, seconds: float) -> int:
-    """-> the generations of the next chunk: about SECONDS_PER_CHUNK of them, at most four times the
-    last."""
-    wanted = int(count * SECONDS_PER_CHUNK / max(seconds, 1e-6))
-    return max(1, min(wanted, 4 * length, CHUNK))
-
-
-def _progress(
+def _further(
     before: Progress, chunk: Chunk, population_size: int, count: int, seconds: float
 ) -> Progress:
+    """-> the progress after `count` generations more."""
     columns = {name: np.asarray(column)[:count] for name, column in chunk.rows.items()}
     env_steps = before.env_steps + np.cumsum(columns.pop("env_steps"), dtype=np.uint64)
     rows = [
@@ -196,32 +206,25 @@ def _progress(
         for i in range(count)
     ]
     generation = before.generation + count
-    best = max([before.best_fitness, *(row["fitness_best"] for row in rows)])
-    score = scored(generation, *chunk.score) if chunk.score else None
-    evaluations = before.evaluations + count * population_size
-    steps = int(env_steps[-1]) if count else before.env_steps
-    return Progress(generation, evaluations, steps, seconds, best, rows, score, before.searches)
-
-
-def scored(generation: int, returns: jax.Array, measures: dict) -> Score:
-    """-> the score of held-out returns [episodes] and what else the task measured."""
-    values = np.asarray(returns, np.float64)
-    std = float(np.std(values, ddof=1))
-    return Score(
+    return Progress(
         generation=generation,
-        mean=float(np.mean(values)),
-        std=std,
-        ci95=1.96 * std / len(values) ** 0.5,
-        episodes=len(values),
-        measures={name: float(np.mean(np.asarray(x, np.float64))) for name, x in measures.items()},
+        evaluations=before.evaluations + count * population_size,
+        env_steps=int(env_steps[-1]) if count else before.env_steps,
+        seconds=seconds,
+        best_fitness=max([before.best_fitness, *(row["fitness_best"] for row in rows)]),
+        rows=rows,
+        score=scored(generation, *chunk.score) if chunk.score else None,
+        searches=before.searches,
     )
 
 
-def _reason(config: Config, generation: int, seconds: float, reached: dict) -> str | None:
-    """-> the limit that the run has reached, if any: `reached` is the program's own word for its
-    stop rules."""
-    limits = {name: bool(yes) for name, yes in reached.items()}
-    limits["seconds"] = config.stop.seconds is not None and seconds >= config.stop.seconds
-    limits["generations"] = generation >= config.generations
-    names = [name for name, yes in limits.items() if yes]
-    return next((name for name in names if name in FAILURES), names[0] if names else None)
+def _ended(config: Config, generation: int, seconds: float, reached: dict) -> Reason | None:
+    """-> the limit that the run has reached, if any; a failure before any other.
+
+    `reached` is the program's own word for its stop rules.
+    """
+    limits = {reason: bool(yes) for reason, yes in reached.items()}
+    limits[SECONDS] = config.stop.seconds is not None and seconds >= config.stop.seconds
+    limits[GENERATIONS] = generation >= config.generations
+    held = [reason for reason, yes in limits.items() if yes]
+    return next((reason for reason in held if reason.failed), held[0] if held else None)

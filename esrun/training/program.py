@@ -18,14 +18,21 @@ from jax.flatten_util import ravel_pytree
 from esrun.backend import devices, keys
 from esrun.tasks import normalizer
 from esrun.training.generation import Parts, generation
-from esrun.training.slices import Plan, Sliced
-from esrun.types import Incumbent, PyTree, Strategy, TrainState
+from esrun.training.slices import FittingProgram, Plan
+from esrun.types import Incumbent, PyTree, Reason, Strategy, TrainState
 
 CHUNK = 1024
 """Most generations in a chunk: the length of the buffer for their metrics."""
 
 BARREN_LIMIT = 10
-"""Generations on end without one finite fitness after which a run gives up."""
+"""Consecutive generations without a finite fitness after which a run gives up."""
+
+UNSEEN = 16
+"""Sigma has collapsed when a step of so many sigmas along the mean's largest coordinate is lost in
+its rounding: members then differ from the mean in none of their large coordinates."""
+
+LARGEST_SIGMA = 1e15
+"""Beyond this, squares of solutions approach the largest float32."""
 
 INIT, TRAIN, HELD_OUT, SEARCH = range(4)
 """Streams of random keys: what one draws, no other ever does."""
@@ -122,7 +129,7 @@ def make_program(
         return state._replace(held_out=jnp.mean(returns)), returns, measures
 
     initial, scoring = (devices.OnEvery(local_devices, f) for f in (init, evaluate))
-    advancing = Sliced(advance, build, local_devices, population_chunk)
+    advancing = FittingProgram(advance, build, local_devices, population_chunk)
 
     def prepare(hyper, seed, stop, state):
         first = [initial.lowered(hyper, seed).compile] if state is None else []
@@ -168,17 +175,27 @@ def stream(seed: jax.Array, number: int) -> jax.Array:
     return keys.fold_in(jax.random.key(seed), number)
 
 
-def reached(strategy: Strategy, state: TrainState, stop: Stop) -> dict[str, jax.Array]:
+FITNESS = Reason("fitness", final=True)
+EVAL = Reason("eval", final=True)
+ENV_STEPS = Reason("env_steps", final=True)
+SIGMA_COLLAPSED = Reason("sigma_collapsed")
+SIGMA_EXPLODED = Reason("sigma_exploded", failed=True)
+NON_FINITE_FITNESS = Reason("non_finite_fitness", final=True, failed=True)
+NON_FINITE_STATE = Reason("non_finite_state", failed=True)
+
+
+def reached(strategy: Strategy, state: TrainState, stop: Stop) -> dict[Reason, jax.Array]:
     """-> which of the stop rules hold, each [] bool. Besides what the user set: whether going on
     makes sense at all."""
     mean, sigma = state.strategy.mean, state.strategy.sigma
     steps, limit = state.env_steps, stop.env_steps
+    smallest = jnp.finfo(sigma.dtype).eps * jnp.max(jnp.abs(mean)) / UNSEEN
     return {
-        "fitness": state.best_fitness >= stop.fitness,
-        "eval": state.held_out >= stop.held_out,
-        "env_steps": (steps[0] > limit[0]) | ((steps[0] == limit[0]) & (steps[1] >= limit[1])),
-        "sigma_collapsed": sigma < jnp.finfo(sigma.dtype).eps * jnp.max(jnp.abs(mean)) / 16,
-        "sigma_exploded": sigma > 1e15,
-        "non_finite_fitness": state.barren >= BARREN_LIMIT,
-        "non_finite_state": ~(jnp.isfinite(sigma) & jnp.all(jnp.isfinite(mean))),
+        FITNESS: state.best_fitness >= stop.fitness,
+        EVAL: state.held_out >= stop.held_out,
+        ENV_STEPS: (steps[0] > limit[0]) | ((steps[0] == limit[0]) & (steps[1] >= limit[1])),
+        SIGMA_COLLAPSED: sigma < smallest,
+        SIGMA_EXPLODED: sigma > LARGEST_SIGMA,
+        NON_FINITE_FITNESS: state.barren >= BARREN_LIMIT,
+        NON_FINITE_STATE: ~(jnp.isfinite(sigma) & jnp.all(jnp.isfinite(mean))),
     } | strategy.ended(state.strategy)

@@ -15,18 +15,19 @@ What the run reports is the best mean of all searches, on held-out episodes.
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from esrun.config.check import Run, build
 from esrun.training import loop
+from esrun.training.build import Run, build
 from esrun.training.loop import Outcome, Progress, Start
-from esrun.types import Incumbent, TrainState
+from esrun.training.score import scored
+from esrun.types import Incumbent, Reason, TrainState
 
-FINAL = ("generations", "eval", "fitness", "seconds", "env_steps", "signal", "non_finite_fitness")
-"""Ends of a search that end the run as well. All others are a strategy's or the state's own."""
+EVALUATIONS = Reason("evaluations")
+"""A search has used what it was allowed of its own."""
 
 
 class Search(NamedTuple):
@@ -35,7 +36,7 @@ class Search(NamedTuple):
     population_size: int
     sigma: float
     evaluations: int | None
-    """It may use, None for no limit of its own."""
+    """It may use so many, None for no limit of its own."""
     large: bool
     """Of the regime that doubles its population."""
 
@@ -43,7 +44,7 @@ class Search(NamedTuple):
 def next_search(kind: str, default: Search, past: list[dict], seed: int) -> Search:
     """-> the search after those of `past`, each a dict of population_size, evaluations and large.
 
-    The first is the `default`. A pure function of its arguments: a resumed run goes on with the
+    The first is the `default`, and in neither budget: it belongs to no regime yet. A pure function of its arguments: a resumed run goes on with the
     same one.
     """
     if not past:
@@ -67,7 +68,7 @@ def next_search(kind: str, default: Search, past: list[dict], seed: int) -> Sear
     )
 
 
-def train(
+def search_until(
     run: Run,
     report: Callable[[Progress], None],
     *,
@@ -78,47 +79,39 @@ def train(
 ) -> Outcome:
     """Train, with the restarts that the strategy asks for; `say` is told of each.
 
-    The other arguments and the result are those of `esrun.training.loop.train`.
+    The other arguments and the result are those of `esrun.training.loop.advance_until`.
     """
     strategy = run.config.strategy
-    kind = getattr(strategy, "restarts", None)
-    if kind is None:
-        return loop.train(
-            run.program,
-            run.hyper,
-            run.config,
-            report,
+    kind = strategy.restarting()
+
+    def advance(now: Run, start: Start | None) -> Outcome:
+        return loop.advance_until(
+            *(now.program, now.hyper, now.config, report),
             start=start,
             save=save,
             interrupted=interrupted,
         )
 
+    if kind is None:
+        return advance(run, start)
+
     p = run.program.parts(run.hyper).strategy.population_size
     default = Search(p, strategy.sigma, None, large=True)
-    search = next_search(kind, default, start.progress.searches if start else [], run.config.seed)
+    past = start.progress.searches if start else []
+    search = next_search(kind, default, past, run.config.seed)
     while True:
-        past = start.progress.searches if start else []
-        now = searching(run, search, past)
-        outcome = loop.train(
-            now.program,
-            now.hyper,
-            now.config,
-            report,
-            start=start,
-            save=save,
-            interrupted=interrupted,
-        )
+        outcome = advance(searching(run, search, past), start)
         state, reason, progress, score = outcome
-        if reason in FINAL and (
-            reason != "generations" or progress.generation >= run.config.generations
-        ):
+        if reason is loop.GENERATIONS and progress.generation < run.config.generations:
+            reason = EVALUATIONS
+        if reason.final:
             return with_the_best(run, outcome)
 
         ended = search._asdict() | {
             "evaluations": progress.evaluations - (past[-1]["until"] if past else 0),
             "until": progress.evaluations,
             "generation": progress.generation,
-            "stop_reason": "evaluations" if reason == "generations" else reason,
+            "stop_reason": reason.name,
             "best_fitness": progress.best_fitness,
             "held_out": score and score.mean,
         }
@@ -127,37 +120,29 @@ def train(
         if sum(one["large"] for one in past[1:]) + search.large > strategy.max_restarts:
             return with_the_best(run, outcome)
         say(
-            f"restart {len(past)}: {ended['stop_reason']} after {ended['evaluations']} "
-            "evaluations; "
-            f"the next search has {search.population_size} members and sigma {search.sigma:.3g}"
+            f"restart {len(past)}: {reason.name} after {ended['evaluations']} evaluations; the "
+            f"next search has {search.population_size} members and sigma {search.sigma:.3g}"
         )
-        start = Start(
-            refreshed(searching(run, search, past), state, len(past)),
-            progress._replace(searches=past),
-        )
+        fresh = refreshed(searching(run, search, past), state, len(past))
+        start = Start(fresh, progress._replace(searches=past))
 
 
 def searching(run: Run, search: Search, past: list[dict]) -> Run:
-    """-> the run with the search's own numbers. Of its programs only `advance` depends on the
-    population size."""
-    config = run.config.model_copy()
-    changes = {"sigma": search.sigma}
+    """-> the run with the search's own numbers. Only `advance` depends on the population size."""
+    config = run.config
+    changes: dict[str, Any] = {"sigma": search.sigma}
     if search.population_size != run.program.parts(run.hyper).strategy.population_size:
         changes["population_size"] = search.population_size
-    config.strategy = config.strategy.model_copy(update=changes)
+    generations = config.generations
     if search.evaluations is not None:
-        own = (past[-1]["generation"] if past else 0) + math.ceil(
-            search.evaluations / search.population_size
-        )
-        config.generations = min(config.generations, own)
-    built = build(config)
+        began = past[-1]["generation"] if past else 0
+        own = began + math.ceil(search.evaluations / search.population_size)
+        generations = min(generations, own)
+    strategy = config.strategy.model_copy(update=changes)
+    built = build(config.model_copy(update={"strategy": strategy, "generations": generations}))
     if built.program is run.program:
         return built
-    shared = {
-        "init": run.program.init,
-        "evaluate": run.program.evaluate,
-        "prepare": lambda *arguments: None,
-    }
+    shared = {"init": run.program.init, "evaluate": run.program.evaluate}
     return built._replace(program=built.program._replace(**shared))
 
 
@@ -188,5 +173,5 @@ def with_the_best(run: Run, outcome: Outcome) -> Outcome:
         return outcome
     state = outcome.state._replace(strategy=outcome.state.strategy._replace(mean=best.mean))
     state, returns, measures = run.program.evaluate(run.hyper, jnp.uint32(run.config.seed), state)
-    score = outcome.score and loop.scored(outcome.progress.generation, returns, measures)
+    score = outcome.score and scored(outcome.progress.generation, returns, measures)
     return outcome._replace(state=state, score=score)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from esrun.backend import memory
+from esrun.backend import devices, memory
 from esrun.backend.devices import OnEvery
 from esrun.training.generation import Parts
 
@@ -21,8 +21,11 @@ CACHED = 2**25
 between making them and using them."""
 
 SHARE_OF_SOLUTIONS = 1 / 16
-"""The same of an accelerator, as a share of its memory: what does not fit into a slice is made
+"""The same on an accelerator, as a share of its memory: what does not fit into a slice is made
 twice."""
+
+UNKNOWN_MEMORY = 16 * 2**30
+"""What an accelerator that does not say is taken to have: the least that is common."""
 
 SHARE_OF_MEMORY = 0.9
 """How much of the memory `population_chunk: auto` plans with: metrics, saved states and libraries
@@ -38,7 +41,7 @@ class Plan(NamedTuple):
     """Of a device: the training state as it was and as it will be, and all between."""
 
 
-class Sliced:
+class FittingProgram:
     """`function` (slices, hyper, ...), compiled for `local_devices` and for slices that fit into
     their memory."""
 
@@ -110,9 +113,9 @@ def plan_slices(parts: Parts, local_devices: tuple, population_chunk: int | str)
 
 def most_bytes(local_devices: tuple) -> int:
     """-> bytes of solutions beyond which a slice on each of the devices is no faster."""
-    if local_devices[0].platform == "cpu":
+    if devices.on_cpu(local_devices):
         return CACHED
-    return int(SHARE_OF_SOLUTIONS * (memory.of_each(local_devices) or 16 * 2**30))
+    return int(SHARE_OF_SOLUTIONS * (memory.of_each(local_devices) or UNKNOWN_MEMORY))
 
 
 def solution_bytes(parts: Parts) -> int:

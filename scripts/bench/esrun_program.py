@@ -11,7 +11,8 @@ import numpy as np  # noqa: E402
 
 from esrun.backend import memory  # noqa: E402
 from esrun.backend.compilation import Clock  # noqa: E402
-from esrun.config.check import build, checked  # noqa: E402
+from esrun.config.check import checked  # noqa: E402
+from esrun.training.build import build  # noqa: E402
 from esrun.training.program import Stop  # noqa: E402
 
 

@@ -141,7 +141,8 @@ def on_gymnax(config: dict):
 
 def on_task(config: dict):
     """As `on_gymnax`, with esrun's own task and policy."""
-    from esrun.config.check import build, checked
+    from esrun.config.check import checked
+    from esrun.training.build import build
 
     run = build(checked(config))
     task, policy, *_ = run.program.parts(run.hyper)

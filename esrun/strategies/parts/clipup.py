@@ -7,14 +7,16 @@ Evolution, 2020, https://arxiv.org/abs/2008.02387.
 import jax
 import jax.numpy as jnp
 
+from esrun.types import Number
+
 
 def clipup(
     velocity: jax.Array,
     gradient: jax.Array,
     *,
-    learning_rate: jax.Array | float,
-    momentum: jax.Array | float,
-    max_speed: jax.Array | float,
+    learning_rate: Number,
+    momentum: Number,
+    max_speed: Number,
 ) -> jax.Array:
     """Velocity [n] and an uphill gradient [n] -> the next velocity [n], which is the step to take.
 

@@ -13,12 +13,22 @@ import jax
 import jax.numpy as jnp
 
 from esrun.strategies.parts.shaping import finite_or_worst
+from esrun.types import Number, Reason
 
 TOLERANCE = 1e-12
 """Of the fitness, and of the coordinates in units of the first sigma."""
 LONGEST, PATIENCE = 20_000, 250
 """Generations that the stagnation test remembers at most, and between two of its looks, which sort
 all of them."""
+
+
+TOLFUN = Reason("tolfun")
+TOLX = Reason("tolx")
+TOLUPSIGMA = Reason("tolupsigma")
+CONDITIONCOV = Reason("conditioncov")
+NOEFFECTAXIS = Reason("noeffectaxis")
+NOEFFECTCOORD = Reason("noeffectcoord")
+STAGNATION = Reason("stagnation")
 
 
 class Spectrum(NamedTuple):
@@ -103,25 +113,25 @@ def _median(values: jax.Array, chosen: jax.Array, count: jax.Array) -> jax.Array
     return ascending[count // 2]
 
 
-def tests(
+def fulfilled(
     mean: jax.Array,
     sigma: jax.Array,
     deviations: jax.Array,
     p_c: jax.Array,
-    first_sigma: jax.Array | float,
+    first_sigma: Number,
     spectrum: Spectrum,
     history: History,
-) -> dict[str, jax.Array]:
+) -> dict[Reason, jax.Array]:
     """-> which tests end the run, each [] bool. `deviations` [n] are the square roots of C's
     diagonal."""
     precision = jnp.finfo(mean.dtype).eps
     tiny = TOLERANCE * first_sigma
     return {
-        "tolfun": history.flat,
-        "tolx": jnp.all(sigma * deviations < tiny) & jnp.all(sigma * jnp.abs(p_c) < tiny),
-        "tolupsigma": sigma * jnp.sqrt(spectrum.largest) > 1e4 * first_sigma,
-        "conditioncov": spectrum.largest > min(1e14, 1 / float(precision)) * spectrum.smallest,
-        "noeffectaxis": spectrum.no_effect,
-        "noeffectcoord": jnp.any(mean == mean + 0.2 * sigma * deviations),
-        "stagnation": history.stagnating,
+        TOLFUN: history.flat,
+        TOLX: jnp.all(sigma * deviations < tiny) & jnp.all(sigma * jnp.abs(p_c) < tiny),
+        TOLUPSIGMA: sigma * jnp.sqrt(spectrum.largest) > 1e4 * first_sigma,
+        CONDITIONCOV: spectrum.largest > min(1e14, 1 / float(precision)) * spectrum.smallest,
+        NOEFFECTAXIS: spectrum.no_effect,
+        NOEFFECTCOORD: jnp.any(mean == mean + 0.2 * sigma * deviations),
+        STAGNATION: history.stagnating,
     }

@@ -1,0 +1,1 @@
+"""The schema: what a configuration may say, checked before JAX is imported."""

@@ -1,0 +1,101 @@
+"""What every option's model is made of.
+
+Defaults stand in `conf/` alone, so no field has one here. **Floats are traced, everything else is
+structure**: a run's floats become arguments of its compiled program, and runs that differ in floats
+and seed share one program. Declare a number `float` to let it be swept without compiling, `int`
+where it shapes an array or a loop.
+"""
+
+from typing import Annotated, ClassVar, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Factor = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Widths = Annotated[list[Count], Field(max_length=64)]
+
+Shape = Literal["nothing", "vector", "image", "sequence"]
+"""What a task shows to a policy: nothing at all, numbers without an order in space, a picture
+[height, width, channels], or values that follow one another."""
+
+
+class Model(BaseModel):
+    """An option or a section: unknown keys and wrong types are errors; 1 is taken for 1.0, and
+    nothing else is converted.
+
+    What others need to know of an option, its model says. An option with `name: my_option` is made
+    by `make_my_option` in a file `my_option.py`, unless `factory` names another one.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    factory: ClassVar[str | None] = None
+    """"MODULE:FUNCTION" where the factory is not where its name says, MODULE below `esrun`."""
+    package: ClassVar[str | None] = None
+    """An optional package that the option needs."""
+    extra: ClassVar[str | None] = None
+    """The extra that installs it."""
+    run_keys: ClassVar[frozenset[str]] = frozenset()
+    """Keys that the run reads and the factory does not."""
+
+    def resolved(self) -> Self:
+        """-> the option with what only it can check or fill in. Raises ConfigError."""
+        return self
+
+    def tables(self) -> dict[str, int]:
+        """-> arguments of the factory that are long arrays of normals, made once a process: their
+        lengths."""
+        return {}
+
+
+class TaskModel(Model):
+    """What every task's option says."""
+
+    name: str
+
+    run_keys = frozenset({"generations"})
+
+    generations: Count | None = None  # a task may suggest how many; the run's own key decides
+
+    def shows(self) -> Shape:
+        """-> what a policy gets to see."""
+        return "vector"
+
+
+class PolicyModel(Model):
+    """What every policy's option says."""
+
+    name: str
+
+    run_keys = frozenset({"normalize_input"})
+
+    takes: ClassVar[frozenset[str]] = frozenset({"vector", "image", "sequence"})
+    """What it can be shown, of `Shape`."""
+
+
+class StrategyModel(Model):
+    """What every strategy's option says."""
+
+    name: str
+
+    linear: ClassVar[bool] = False
+    """Whether it is to be recommended where a matrix of n x n is too much."""
+
+    def restarting(self) -> str | None:
+        """-> how searches follow one another (see `esrun.training.restarts`), None for one alone."""
+        return None
+
+
+class LoggerModel(Model):
+    """What every logger's option says."""
+
+    name: str
+
+
+def names_of(model: type[Model]) -> tuple[str, ...]:
+    """-> the names under which an option is chosen: the values that its field `name` may have."""
+    field = model.model_fields.get("name")
+    return get_args(field.annotation) if field else ()

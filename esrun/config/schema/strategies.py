@@ -1,0 +1,245 @@
+"""What strategies may say: a model a strategy, chosen by its `name`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from esrun.config.schema.base import Count, Factor, NonNegative, Positive, StrategyModel
+
+Shaping = Literal["centered_ranks", "z_score", "raw"]
+# optax's first-order optimisers whose update is a plain gradient step; a test holds the list
+# against optax
+Optimizer = Literal[
+    "adabelief", "adadelta", "adagrad", "adam", "adamax", "adamaxw", "adamw", "adan", "amsgrad", "lamb", "lars", "lion",
+    "nadam", "nadamw", "novograd", "optimistic_gradient_descent", "radam", "rmsprop", "rprop", "sgd", "sign_sgd", "sm3",
+    "yogi",
+]  # fmt: skip
+
+# the algorithms of evosax 0.3; a test holds the list against evosax
+EvosaxName = Literal[
+    "ARS", "ASEBO", "CMAAnchoredLES", "CMA_ES", "CR_FM_NES", "DES", "DifferentialEvolution", "DiffusionEvolution",
+    "ESMC", "EvoTF_ES", "GESMR_GA", "GradientlessDescent", "GuidedES", "HillClimbing", "LES", "LGA", "LM_MA_ES",
+    "MA_ES", "MR15_GA", "NoiseReuseES", "Open_ES", "PGPE", "PSO", "PersistentES", "RandomSearch", "Rm_ES", "SAMR_GA",
+    "SNES", "SV_CMA_ES", "SV_Open_ES", "Sep_CMA_ES", "SimpleES", "SimpleGA", "SimulatedAnnealing", "iAMaLGaM_Full",
+    "iAMaLGaM_Univariate", "xNES",
+]  # fmt: skip
+
+
+class Noise(StrategyModel):
+    """What strategies share that perturb one mean."""
+
+    population_size: Annotated[int, Field(ge=2)]
+    noise: Literal["threefry", "table"]
+    noise_table_size: Annotated[int, Field(ge=1, lt=2**31)]
+
+    def tables(self) -> dict[str, int]:
+        """-> the table in the place of `noise`, if it is to be one."""
+        return {"noise": self.noise_table_size} if self.noise == "table" else {}
+
+    def _refuse_odd(self, because: str, instead: str = "") -> None:
+        if self.population_size % 2:
+            raise ValueError(
+                f"strategy.population_size must be even{because}, got {self.population_size}: "
+                f"write strategy.population_size={self.population_size + 1}{instead}"
+            )
+
+
+class Mirrored(Noise):
+    """What strategies share whose members always come in mirrored pairs."""
+
+    @model_validator(mode="after")
+    def _pairs(self):
+        self._refuse_odd(", since members come in pairs")
+        return self
+
+
+class Perturbing(Noise):
+    """What strategies share that perturb one mean, in mirrored pairs or one by one."""
+
+    antithetic: bool
+
+    @model_validator(mode="after")
+    def _pairs(self):
+        if self.antithetic:
+            self._refuse_odd(
+                " with strategy.antithetic=true, whose members come in pairs",
+                " or strategy.antithetic=false",
+            )
+        return self
+
+
+class GradientES(Perturbing):
+    """OpenAI-ES and its kin."""
+
+    sigma: Positive
+    sigma_decay: Factor
+    sigma_limit: NonNegative
+    learning_rate: Positive
+    learning_rate_decay: Factor
+    learning_rate_limit: NonNegative
+    weight_decay: NonNegative
+    shaping: Shaping
+    optimizer: Optimizer
+    optimizer_options: dict[str, bool | int | float | str | None]
+
+
+class OpenAIES(GradientES):
+    linear = True
+
+    name: Literal["openai_es"]
+
+
+class EGGROLL(GradientES):
+    name: Literal["eggroll"]
+    rank: Count
+
+
+class PGPE(Mirrored):
+    name: Literal["pgpe"]
+    sigma: Positive
+    learning_rate: Positive | None
+    learning_rate_sigma: NonNegative
+    sigma_max_change: Annotated[float, Field(gt=0, lt=1)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    max_speed: Positive | None
+    shaping: Shaping
+
+
+class ARS(Mirrored):
+    name: Literal["ars"]
+    sigma: Positive
+    learning_rate: Positive
+    parents: Count | None
+
+    @model_validator(mode="after")
+    def _directions(self):
+        directions = self.population_size // 2
+        if self.parents and self.parents > directions:
+            raise ValueError(
+                "strategy.parents must be at most half of strategy.population_size, a direction "
+                "for each pair of "
+                f"members, got {self.parents} parents of {directions} directions: write "
+                f"strategy.parents={directions}"
+            )
+        return self
+
+
+class Selection(StrategyModel):
+    """What strategies share that select parents from a population."""
+
+    population_size: Literal["auto"] | Annotated[int, Field(ge=2)]
+    sigma: Positive
+    parents: Count | None
+
+    @model_validator(mode="after")
+    def _parents(self):
+        if self.parents and self.population_size != "auto" and self.parents > self.population_size:
+            raise ValueError(
+                "strategy.parents must be at most strategy.population_size, got "
+                f"{self.parents} parents of {self.population_size}: write "
+                f"strategy.parents={self.population_size // 2}"
+            )
+        return self
+
+
+class CMAES(Selection):
+    run_keys = frozenset({"max_restarts"})
+
+    name: Literal["cma_es"]
+    c_m: Positive
+    active: bool
+    decompose_every: Literal["auto"] | Count
+    restarts: Literal["ipop", "bipop"] | None
+    max_restarts: Count
+
+    def restarting(self) -> str | None:
+        """-> `restarts`."""
+        return self.restarts
+
+
+class SepCMAES(Selection):
+    linear = True
+
+    name: Literal["sep_cma_es"]
+    c_m: Positive
+
+
+class MAES(Selection):
+    name: Literal["ma_es"]
+    c_m: Positive
+
+
+class LMMAES(Selection):
+    linear = True
+
+    name: Literal["lm_ma_es"]
+    c_m: Positive
+
+
+class SNES(StrategyModel):
+    name: Literal["snes"]
+    population_size: Literal["auto"] | Annotated[int, Field(ge=2)]
+    sigma: Positive
+    learning_rate: Positive
+    learning_rate_sigma: Positive | None
+
+
+class XNES(StrategyModel):
+    name: Literal["xnes"]
+    population_size: Literal["auto"] | Annotated[int, Field(ge=2)]
+    sigma: Positive
+    learning_rate: Positive
+    learning_rate_sigma: Positive | None
+    learning_rate_shape: Positive | None
+
+
+class SimpleGaussian(Selection):
+    name: Literal["simple_gaussian"]
+    population_size: Annotated[int, Field(ge=2)]
+    sigma_limit: Positive
+    parents: Annotated[int, Field(ge=2)] | None
+
+
+class SimpleGA(StrategyModel):
+    name: Literal["simple_ga"]
+    population_size: Annotated[int, Field(ge=2)]
+    elites: Count
+    crossover: bool
+    sigma: Positive
+    sigma_decay: Factor
+    sigma_limit: NonNegative
+
+    @model_validator(mode="after")
+    def _children(self):
+        if self.elites >= self.population_size:
+            raise ValueError(
+                "strategy.elites must be less than strategy.population_size, which counts them "
+                "too, got "
+                f"{self.elites} elites of {self.population_size}: write "
+                f"strategy.elites={self.population_size // 2}"
+            )
+        return self
+
+
+class Evosax(StrategyModel):
+    factory = "strategies.evosax:make_evosax"
+    package, extra = "evosax", "evosax"
+
+    name: EvosaxName
+    population_size: Annotated[int, Field(ge=2)]
+    sigma: Positive
+    optimizer: Optimizer | None
+    learning_rate: Positive | None
+    params: dict[str, bool | int | float]
+    options: dict[str, bool | int]  # no text: one of evosax's arguments is the path of a pickle
+
+    @model_validator(mode="after")
+    def _both(self):
+        if (self.optimizer is None) != (self.learning_rate is None):
+            raise ValueError(
+                "strategy.optimizer and strategy.learning_rate must be given together, or neither "
+                "for evosax's own, "
+                f"got {self.optimizer} and {self.learning_rate}: write strategy.optimizer=adam "
+                "strategy.learning_rate=0.01"
+            )
+        return self

@@ -1,0 +1,125 @@
+"""What tasks may say: a model a kind of task, chosen by its `name`."""
+
+import json
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import Field, model_validator
+
+from esrun.config import CONF_DIR
+from esrun.config.schema.base import Count, NonNegative, Positive, Shape, TaskModel
+from esrun.errors import ConfigError, nearest
+
+
+class Episodic(TaskModel):
+    """What the package's own tasks share."""
+
+    episodes: Count
+
+
+class Gymnax(Episodic):
+    name: Literal["gymnax"]
+    env: str
+    env_params: dict[str, bool | int | float | list[int] | list[float]]
+    episode_length: Count
+    action: Literal["clip", "squash"]
+
+    def shows(self) -> Shape:
+        """-> an image for MinAtar's environments and some others, a vector for the rest."""
+        is_image = self.env.endswith("-MinAtar") or self.env in IMAGES
+        return "image" if is_image else "vector"
+
+    def resolved(self) -> Self:
+        """-> the task with whole numbers made floats where the environment's parameter is one.
+
+        Raises ConfigError for an environment or a parameter that there is not.
+        """
+        known = environments()
+        if self.env not in known:
+            raise ConfigError(
+                f"task.env must be an environment of gymnax, got {self.env}"
+                f"{nearest(self.env, known)}: write one of {', '.join(known)}"
+            )
+        option = known[self.env]
+        given = {key: self._parameter(key, x, option) for key, x in self.env_params.items()}
+        return self.model_copy(update={"env_params": given})
+
+    def _parameter(self, key: str, value: Any, option: dict) -> Any:
+        defaults = option["env_params"]
+        if key not in defaults:
+            raise ConfigError(
+                f"task.env_params.{key} is not a parameter of {self.env}{nearest(key, defaults)}: "
+                f"write task={option['option']}, which lists its own"
+            )
+        if type(defaults[key]) is float and type(value) is int:
+            return float(value)
+        if type(defaults[key]) is not type(value):
+            raise ConfigError(
+                f"task.env_params.{key} must be of type {type(defaults[key]).__name__}, got "
+                f"{value!r}: write for example task.env_params.{key}={json.dumps(defaults[key])}"
+            )
+        return value
+
+
+IMAGES = ("Pong-misc", "Catch-bsuite", "DeepSea-bsuite")
+"""Environments besides MinAtar's whose observation has a height and a width."""
+
+
+def environments() -> dict[str, dict]:
+    """-> the gymnax environments that a named option exists for: id -> that option's yaml."""
+    found = {}
+    for file in sorted((CONF_DIR / "task").glob("*.yaml")):
+        option = yaml.safe_load(file.read_text())
+        if option["name"] == "gymnax" and option["env"] != "???":
+            found[option["env"]] = option | {"option": file.stem}
+    return found
+
+
+class Sine(Episodic):
+    name: Literal["sine"]
+    sequence_length: Annotated[int, Field(ge=2)]
+    batch_size: Count
+    span: Positive
+    jitter: NonNegative
+    reward: Literal["negative_error", "inverse_square"]
+
+    def shows(self) -> Shape:
+        """-> the points of a sine wave."""
+        return "sequence"
+
+
+class Blackbox(Episodic):
+    name: Literal["blackbox"]
+    function: Literal[
+        "sphere", "ellipsoid", "rosenbrock", "rastrigin", "ackley", "himmelblau", "six_hump_camel"
+    ]
+    dimension: Count
+
+    def shows(self) -> Shape:
+        """-> nothing: the policy's output is the point."""
+        return "nothing"
+
+    @model_validator(mode="after")
+    def _dimension(self):
+        if self.function in ("himmelblau", "six_hump_camel") and self.dimension != 2:
+            raise ValueError(
+                f"task.dimension must be 2 for task.function={self.function}, got "
+                f"{self.dimension}: "
+                "write task.dimension=2"
+            )
+        return self
+
+
+class BBOB(Episodic):
+    package, extra = "bbobax", "bbob"
+
+    name: Literal["bbob"]
+    function: Annotated[int, Field(ge=1, le=24)]
+    dimension: Annotated[int, Field(ge=2)]
+    instance: Annotated[
+        float, Field(ge=1, lt=2**24, multiple_of=1)
+    ]  # a float, so that instances share one program
+
+    def shows(self) -> Shape:
+        """-> nothing: the policy's output is the point."""
+        return "nothing"

@@ -1,0 +1,133 @@
+"""What a run will cost, read off shapes before anything is compiled.
+
+It holds for any strategy, task and plug-in.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from esrun.backend import memory
+from esrun.backend.memory import shown
+from esrun.config import registry
+from esrun.training.build import Run
+from esrun.training.slices import plan_slices
+
+QUADRATIC = 30
+"""Numbers a parameter beyond which a strategy's state is taken for a matrix."""
+
+LARGEST_MATRIX = 4000
+"""Parameters beyond which an update of a matrix is called slow: a decomposition takes seconds and
+grows by n^3."""
+
+
+def costs(built: Run, names: dict[str, str]) -> dict[str, Any]:
+    """-> the figures, bytes and counts; None for what cannot be known before the run."""
+    config, parts = built.config, built.program.parts(built.hyper)
+    p, n, generations = parts.strategy.population_size, parts.n, config.generations
+    state = jax.eval_shape(built.program.init, built.hyper, jnp.uint32(0))
+    slices, members = plan_slices(parts, built.local_devices, config.runtime.population_chunk)
+
+    solutions = jax.eval_shape(
+        lambda state: parts.strategy.ask(jax.random.key(0), state, jnp.arange(members)),
+        state.strategy,
+    )
+    member_bytes = memory.tree_bytes(solutions) // members
+    steps = parts.task.steps
+    here = -(-p // len(built.local_devices))
+    evaluations = -(-generations // config.eval.every)
+    shared = memory.sharing(built.local_devices)
+    whole, free = memory.of_each(built.local_devices), memory.free_of_each(built.local_devices)
+    cost = names | {
+        "devices": [f"{device.platform}:{device.id}" for device in built.local_devices],
+        "device_kind": built.local_devices[0].device_kind,
+        "precision": config.runtime.precision,
+        "num_params": n,
+        "layers": _layers(parts),
+        "state_bytes": memory.tree_bytes(state.strategy),
+        "checkpoint_bytes": memory.tree_bytes(state),
+        "checkpoints": config.checkpoint.keep,
+        "population_size": p,
+        "population_bytes_per_device": here * member_bytes,
+        "slices": slices,
+        "members_per_slice": members,
+        "slice_bytes": members * member_bytes,
+        "episodes_per_member": parts.task.episodes,
+        "generations": generations,
+        "evaluations": p * generations,
+        "env_steps_per_generation": steps and p * steps,
+        "env_steps": steps and p * steps * generations,
+        "held_out": {
+            "evaluations": evaluations,
+            "episodes": config.eval.episodes,
+            "env_steps": steps
+            and evaluations * config.eval.episodes * steps // parts.task.episodes,
+        },
+        "least_memory_bytes": (2 * memory.tree_bytes(state) + members * member_bytes) * shared,
+        "memory_bytes": whole and whole * shared,
+        "free_memory_bytes": free and free * shared,
+    }
+    return cost | {"warnings": _warnings(cost, built)}
+
+
+def _layers(parts) -> list[dict]:
+    """-> the policy's modules with the shapes of their parameters."""
+    params = jax.eval_shape(lambda: parts.policy.init(jax.random.key(0)))
+    return [
+        {
+            "name": name,
+            "shapes": {key: list(x.shape) for key, x in leaves.items()},
+            "num_params": sum(x.size for x in leaves.values()),
+        }
+        for name, leaves in params.items()
+    ]
+
+
+def _warnings(cost: dict[str, Any], built: Run) -> list[str]:
+    """-> what is hopeless or unwise, with what to write instead."""
+
+    config, n, p = built.config, cost["num_params"], cost["population_size"]
+    itemsize = 8 if config.runtime.precision == "float64" else 4
+    linear = [name for name, x in registry.OPTIONS["strategy"].items() if x.schema.linear]  # type: ignore
+    others = " or ".join(f"strategy={name}" for name in linear if name != cost["strategy"])
+    matrix = cost["state_bytes"] > QUADRATIC * n * itemsize
+    need, whole, free = (
+        cost[key] for key in ("least_memory_bytes", "memory_bytes", "free_memory_bytes")
+    )
+    lines = []
+    if whole and need > whole:
+        remedy = f"write {others}" if matrix else "use a smaller policy or more memory"
+        lines.append(
+            f"{shown(need)} will not fit: there are {shown(whole)}. {remedy[0].upper()}{remedy[1:]}"
+        )
+    elif free and need > free:
+        lines.append(
+            f"{shown(need)} will not fit just now: {shown(free)} are free. End what else is running"
+        )
+    elif matrix and n > LARGEST_MATRIX:
+        size = shown(n * n * itemsize)
+        lines.append(
+            f"{cost['strategy']} updates matrices of {n} x {n}, {size} each: slow. Faster: {others}"
+        )
+    targets = {key: getattr(config.stop, key) for key in ("fitness", "eval")}
+    small = {key: x for key, x in targets.items() if x is not None and 0 < abs(x) < 1e-6}
+    if small and itemsize == 4:
+        key, value = next(iter(small.items()))
+        lines.append(
+            f"stop.{key}={value:g} is finer than float32 computes: write runtime.precision=float64"
+        )
+    slots = cost["slices"] * cost["members_per_slice"] * len(cost["devices"])
+    if slots > 1.2 * p and p >= len(cost["devices"]):
+        lines.append(
+            f"{slots - p} of {slots} places stay empty: write strategy.population_size={slots}"
+        )
+    held_out = cost["held_out"]
+    trained = cost["evaluations"] * cost["episodes_per_member"]
+    if held_out["evaluations"] * held_out["episodes"] > 0.5 * trained:
+        lines.append(
+            f"held-out evaluation plays {held_out['evaluations'] * held_out['episodes']} episodes "
+            "to training's "
+            f"{trained}: write a larger eval.every or a smaller eval.episodes"
+        )
+    return lines

@@ -1,0 +1,108 @@
+"""Ending a run: the policy and the summary that it leaves, the last words on the console."""
+
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from esrun import files
+from esrun.backend import memory
+from esrun.backend.devices import names as device_names
+from esrun.errors import complain
+from esrun.runs import console, record
+from esrun.runs.folder import shown
+from esrun.runs.opened import OpenRun
+from esrun.runs.policy import save_policy
+from esrun.training.loop import SIGNAL, Outcome
+
+if TYPE_CHECKING:
+    from esrun.backend.compilation import Clock
+
+
+def leave(opened: OpenRun, outcome: Outcome, compiling: "Clock") -> dict[str, Any]:
+    """Write the policy and the summary -> the summary."""
+    if not outcome.reason.failed:
+        _write_policy(opened, outcome)
+    summary = _summary(opened, outcome, compiling)
+    files.write_json(opened.folder.summary, summary)
+    return summary
+
+
+def _write_policy(opened: OpenRun, outcome: Outcome) -> None:
+    parts = opened.built.program.parts(opened.built.hyper)
+    about = {
+        "policy": opened.written["policy"],
+        "task": opened.written["task"],
+        "input_shape": parts.task.input_shape,
+        "output_size": parts.task.output_size,
+    }
+    mean = np.asarray(outcome.state.strategy.mean)
+    save_policy(opened.folder.policy, parts.unravel(mean), outcome.state.normalizer, about)
+
+
+def _summary(opened: OpenRun, outcome: Outcome, compiling: "Clock") -> dict[str, Any]:
+    """-> what `summary.json` holds of a run that came to an end of its own."""
+    built, progress, score = opened.built, outcome.progress, outcome.score
+    plan, reason = built.program.plan(), outcome.reason
+    by_signal = reason is SIGNAL
+    held_out = None
+    if score:
+        names = ("mean", "std", "ci95", "episodes")
+        held_out = {name: getattr(score, name) for name in names} | score.measures
+    summary = {
+        "format": record.FORMAT,
+        "status": "failed" if reason.failed else "interrupted" if by_signal else "done",
+        "stop_reason": opened.interrupts.name if by_signal else reason.name,
+        "generations": progress.generation,
+        "evaluations": progress.evaluations,
+        "env_steps": progress.env_steps,
+        "wall_seconds": round(time.monotonic() - opened.began, 3),
+        "compile_seconds": round(compiling.seconds, 3),
+        "best_fitness": progress.best_fitness,
+        "eval": held_out,
+        "num_params": built.program.parts(built.hyper).n,
+        **opened.names,
+        "seed": built.config.seed,
+        "devices": device_names(built.local_devices),
+        "peak_memory_bytes": memory.peak_of(built.local_devices, compiling.resident),
+        "predicted_memory_bytes": plan and plan.bytes * memory.sharing(built.local_devices),
+    }
+    if progress.searches:
+        summary["restarts"] = progress.searches
+    return summary
+
+
+def leave_failed(opened: OpenRun, error: Exception) -> None:
+    """Tell of a run that an exception ended."""
+    opened.show.say(traceback.format_exc())
+    reason = f"{type(error).__name__}: {error}"
+    summary = {"format": record.FORMAT, "status": "failed", "stop_reason": reason}
+    try:
+        files.write_json(opened.folder.summary, summary | opened.names)
+    except OSError as refused:
+        complain(f"summary.json could not be written: {refused}")
+    where = shown(opened.folder.log)
+    complain(f"the run failed: {error!r}; {where} has the traceback")
+
+
+def close(opened: OpenRun, outcome: Outcome, summary: dict[str, Any]) -> None:
+    """The panel at the end."""
+    progress, score = outcome.progress, outcome.score
+    rate = progress.env_steps / max(progress.seconds, 1e-9)
+    sizes = (summary["peak_memory_bytes"], summary["predicted_memory_bytes"])
+    held, planned = (memory.shown(size) if size else "?" for size in sizes)
+    total, compiling = summary["wall_seconds"], summary["compile_seconds"]
+    rows = {
+        "held-out": console.held_out(score) if score else "-",
+        "best fitness": f"{progress.best_fitness:.4g} (one member, one generation's episodes)",
+        "stopped by": f"{summary['stop_reason']}, after {progress.generation} generations",
+        "work": f"{progress.env_steps:.3g} env steps, {rate:.3g} a second",
+        "time": f"{total:.1f} s, {compiling:.1f} s of it compiling",
+        "memory": f"{held} at most, {planned} of arrays predicted",
+    }
+    interrupted = summary["status"] == "interrupted"
+    more = "" if interrupted else f" generations={2 * progress.generation}"
+    where = shown(opened.folder.path)
+    below = {"run folder": where, "to go on": f"esrun resume {where}{more}"}
+    opened.show.panel(summary["status"], rows, below)

@@ -1,0 +1,115 @@
+"""Opening a run: what a command asks for, and a folder that nobody else works in."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from filelock import FileLock, Timeout
+
+from esrun import files
+from esrun.backend import devices
+from esrun.config.check import checked
+from esrun.errors import ConfigError
+from esrun.runs import record
+from esrun.runs.folder import Made, RunFolder, earlier_run, shown
+from esrun.runs.interrupts import Interrupts
+from esrun.runs.record import Record, refuse_changes
+
+if TYPE_CHECKING:
+    from esrun.runs.console import Show
+    from esrun.training.build import Run
+
+
+class Order(NamedTuple):
+    """What a command asks for."""
+
+    config: dict
+    made: Made
+    choices: dict[str, str]
+    """The option that was chosen in each group."""
+    going_on: bool = False
+    """Whether an earlier run in the folder may be gone on with, as far as the configuration
+    allows."""
+    force: bool = False
+    """Whether it may be as far as the shapes do."""
+    secret: frozenset[str] = frozenset()
+    """Keys whose values are masked in what is written."""
+    hydra: Mapping[str, bytes] = {}
+    """The files of Hydra's own record."""
+
+
+class OpenRun(NamedTuple):
+    """A run in its folder, which this process holds the lock of."""
+
+    folder: RunFolder
+    built: "Run"
+    names: dict[str, str]
+    """What the user calls task, strategy and policy."""
+    written: dict
+    """The configuration as it may be written."""
+    show: "Show"
+    interrupts: Interrupts
+    resuming: bool
+    began: float
+
+
+@contextmanager
+def held(folder: RunFolder, made: Made) -> Iterator[Record | None]:
+    """The folder's lock -> what is known of an earlier run in it.
+
+    Raises ConfigError where it cannot be had. Such an error, from here or from inside, leaves of a
+    new folder nothing.
+    """
+    lock, new = FileLock(folder.lock), False
+    try:
+        earlier_run(folder.path)  # the lock is a file too, and is opened in esrun's folders alone
+        new = not folder.lock.exists()
+        lock.acquire(timeout=0)
+    except Timeout:
+        where = shown(folder.path)
+        raise ConfigError(
+            f"{where} is in use by another process: wait for it, or stop it first"
+        ) from None
+    except (ConfigError, OSError) as error:
+        made.unmake()
+        raise ConfigError(str(error)) from error
+    try:
+        yield earlier_run(folder.path)
+    except ConfigError:
+        if new:
+            folder.lock.unlink(missing_ok=True)
+        made.unmake()
+        raise
+    finally:
+        lock.release()
+
+
+def is_done(earlier: Record, order: Order, folder: RunFolder) -> bool:
+    """Whether nothing is left to do. Raises ConfigError where the earlier run cannot be gone on
+    with."""
+    where = shown(folder.path)
+    if not order.going_on:
+        raise ConfigError(f"{where} holds a run already: write resume={where} to go on with it")
+    refuse_changes(earlier.config, order.config, order.force)
+    done = earlier.done and earlier.generations >= order.config["generations"]
+    if done:
+        print(f"{where} is done already ({earlier.stop_reason})")
+    return done
+
+
+def built(order: Order) -> "Run":
+    """-> the run. JAX is set up before anything imports it."""
+    config = checked(order.config)
+    devices.start(config.runtime.precision, config.runtime.deterministic)
+    from esrun.training.build import build
+
+    return build(config)
+
+
+def write_record(folder: RunFolder, run: "Run", order: Order, written: dict) -> None:
+    """Write what makes the folder a run's."""
+    about = record.describe(written, order.choices, record.command_line(), run.local_devices)
+    files.write_json(folder.record, about)
+    for name, content in order.hydra.items():
+        files.make_folder(folder.hydra)
+        files.write(folder.hydra / name, content)

@@ -1,0 +1,134 @@
+"""From a configuration to a run: JAX started, parts made, programs found or made.
+
+Runs whose structure is the same share one program, whatever their numbers (see
+`esrun.config.schema.base`).
+"""
+
+import functools
+import inspect
+import json
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from esrun.backend import cache, devices
+from esrun.config import registry
+from esrun.config.check import KINDS
+from esrun.config.schema.run import Config
+from esrun.errors import ConfigError
+from esrun.strategies.parts.noise import make_table
+from esrun.training.generation import Parts
+from esrun.training.program import Program, make_program, make_unravel
+
+
+class Run(NamedTuple):
+    """A configuration ready to train."""
+
+    config: Config
+    program: Program
+    hyper: Any
+    local_devices: tuple
+
+
+def split(value: Any) -> tuple[Any, Any]:
+    """-> (structure, numbers): the same tree twice, its floats in the second and everything else in
+    the first."""
+    if isinstance(value, float):
+        return None, value
+    if isinstance(value, dict):
+        halves = {key: split(x) for key, x in value.items()}
+        return {k: s for k, (s, _) in halves.items()}, {
+            k: h for k, (_, h) in halves.items() if h is not None
+        }
+    if isinstance(value, list) and any(isinstance(x, float) for x in value):
+        return None, [float(x) for x in value]
+    return value, None
+
+
+def joined(structure: Any, numbers: Any) -> Any:
+    """The inverse of `split`; the numbers may have become arrays."""
+    if isinstance(structure, dict):
+        numbers = numbers or {}
+        return {key: joined(structure[key], numbers.get(key)) for key in structure}
+    return structure if numbers is None else numbers
+
+
+def build(config: Config) -> Run:
+    """-> the run. Sets JAX up for it. Raises ConfigError for what only the built parts can tell."""
+    devices.start(config.runtime.precision, config.runtime.deterministic)
+    cache.use()
+    models = {kind: getattr(config, kind) for kind in KINDS}
+    chosen = {kind: model.model_dump(exclude=model.run_keys) for kind, model in models.items()}
+    structure, numbers = split(chosen)
+    runtime = config.runtime
+    try:
+        p = chosen["strategy"].get("population_size")
+        local = devices.choose(runtime.devices, p if isinstance(p, int) else devices.cores())
+        hyper = {kind: _arrays(numbers.get(kind, {})) for kind in KINDS}
+        dtype = str(jnp.zeros(()).dtype)
+        for kind, model in models.items():
+            for argument, size in model.tables().items():
+                hyper[kind][argument] = devices.replicated(local, make_table(size, dtype))
+        program = _program(
+            json.dumps(structure, sort_keys=True),
+            local,
+            runtime.population_chunk,
+            runtime.precision,
+            config.eval.episodes,
+            getattr(config.policy, "normalize_input", False),
+            config.strategy.restarting() is not None,
+        )
+        program.parts(hyper)  # complain before anything is compiled
+    except ValueError as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+    return Run(config, program, hyper, local)
+
+
+def _arrays(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _arrays(value) for key, value in tree.items()}
+    return jnp.asarray(tree, float)
+
+
+@functools.cache
+def _program(
+    structure: str,
+    local: tuple,
+    population_chunk: int | str,
+    precision: str,
+    held_out_episodes: int,
+    normalize_input: bool,
+    restarting: bool,
+) -> Program:
+    """One program for all runs of the same structure: a sweep over numbers compiles once.
+
+    `precision` only tells programs apart: they are traced in the one that JAX has.
+    """
+    chosen = json.loads(structure)
+    names = {kind: chosen[kind].pop("name") for kind in KINDS}
+    factories = {kind: registry.factory(kind, name) for kind, name in names.items()}
+    wanted = inspect.signature(factories["strategy"]).parameters
+
+    def parts(hyper) -> Parts:
+        options = {kind: joined(chosen[kind], hyper[kind]) for kind in KINDS}
+        task = factories["task"](**options["task"])
+        policy = factories["policy"](
+            input_shape=task.input_shape, output_size=task.output_size, **options["policy"]
+        )
+        params = jax.eval_shape(lambda: policy.init(jax.random.key(0)))
+        n, unravel = sum(x.size for x in jax.tree.leaves(params)), make_unravel(params)
+        given = {"n": n, "name": names["strategy"], "unravel": unravel}
+        strategy = factories["strategy"](
+            **{key: x for key, x in given.items() if key in wanted}, **options["strategy"]
+        )
+        return Parts(task, policy, strategy, unravel, n)
+
+    return make_program(
+        build=parts,
+        local_devices=local,
+        population_chunk=population_chunk,
+        normalize_input=normalize_input,
+        restarting=restarting,
+        held_out_episodes=held_out_episodes,
+    )

@@ -1,0 +1,32 @@
+"""Scores: the mean policy on held-out episodes."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+
+class Score(NamedTuple):
+    """The mean policy on held-out episodes."""
+
+    generation: int
+    mean: float
+    std: float
+    ci95: float
+    """Half the width of the 95 % interval of the mean, 1.96 std / sqrt(episodes)."""
+    episodes: int
+    measures: dict[str, float]
+
+
+def scored(generation: int, returns: jax.Array, measures: dict) -> Score:
+    """-> the score of held-out returns [episodes] and what else the task measured."""
+    values = np.asarray(returns, np.float64)
+    std = float(np.std(values, ddof=1))
+    return Score(
+        generation=generation,
+        mean=float(np.mean(values)),
+        std=std,
+        ci95=1.96 * std / len(values) ** 0.5,
+        episodes=len(values),
+        measures={name: float(np.mean(np.asarray(x, np.float64))) for name, x in measures.items()},
+    )
