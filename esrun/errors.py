@@ -14,8 +14,13 @@ class ConfigError(ValueError):
 
 def complain(error: Exception | str) -> int:
     """Print one line on standard error -> USAGE."""
-    print(f"esrun: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"esrun: {printable(' '.join(str(error).split()))}", file=sys.stderr)
     return USAGE
+
+
+def printable(text: str) -> str:
+    """-> the text without what could steer a terminal: words from files are shown too."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def nearest(given: str, names: Iterable[object]) -> str:

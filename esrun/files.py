@@ -16,8 +16,17 @@ from io import FileIO
 from pathlib import Path
 from typing import IO, Any
 
+try:
+    STARTED_IN = Path.cwd()
+except FileNotFoundError:
+    STARTED_IN = Path("/")
+"""The working directory that the command was typed in; `hydra.job.chdir` may leave it."""
+
 SMALL = 16 * 2**20
 """Bytes that a file of settings or figures may have."""
+
+DEPTH = 32
+"""Levels that JSON may be nested."""
 
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
@@ -34,10 +43,31 @@ def read(path: Path, limit: int = SMALL) -> bytes:
     """
     with os.fdopen(_opened(path, os.O_RDONLY), "rb") as file:
         size = os.fstat(file.fileno()).st_size
-        content = file.read(limit + 1) if size <= limit else b""
+        # no more than it has, for the room is taken before; it may have grown meanwhile
+        content = (file.read(min(size, limit) + 1) or b"") if size <= limit else b""
     if max(size, len(content)) > limit:
         raise RefusedError(f"{path} has more than the {limit} bytes that it may have")
     return content
+
+
+def read_json(path: Path, limit: int = SMALL) -> Any:
+    """-> the content of a JSON file, at most DEPTH levels deep. Raises as `read`, and ValueError."""
+    try:
+        content = json.loads(read(path, limit))
+        deep = [content]
+        for _ in range(DEPTH):
+            inner = [x.values() if isinstance(x, dict) else x for x in deep if _is_nested(x)]
+            deep = [y for x in inner for y in x]
+        if deep:
+            raise ValueError(f"{path} is nested more than {DEPTH} levels deep")
+        json.dumps(content, ensure_ascii=False).encode()  # half a surrogate is no text
+    except RecursionError as error:
+        raise ValueError(f"{path} is nested too deep") from error
+    return content
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, (dict, list))
 
 
 def write(path: Path, content: bytes) -> None:

@@ -20,7 +20,7 @@ def test_a_run_leaves_its_folder_as_documented(esrun, tmp_path):
     assert set(summary) == {
         "status", "stop_reason", "generations", "evaluations", "env_steps", "wall_seconds", "compile_seconds",
         "best_fitness", "eval", "num_params", "task", "strategy", "policy", "seed", "devices",
-        "peak_memory_bytes", "predicted_memory_bytes",
+        "peak_memory_bytes", "predicted_memory_bytes", "format",
     }  # fmt: skip
     assert set(summary["eval"]) == {"mean", "std", "ci95", "episodes"}
     assert (summary["status"], summary["stop_reason"], summary["task"]) == (

@@ -5,7 +5,8 @@ import pytest
 
 from esrun.config import CONF_DIR
 from esrun.config.check import checked
-from esrun.config.compose import Source, composed, options, sweep
+from esrun.config.compose import composed, options, sweep
+from esrun.config.hydra import Source
 from esrun.errors import ConfigError
 from esrun.runs.folder import make
 from esrun.training.build import joined, split

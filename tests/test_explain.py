@@ -8,6 +8,7 @@ import pytest
 
 from esrun.backend import memory
 from esrun.backend.compilation import Clock
+from esrun.cli import main
 from esrun.commands.explain import explain
 
 PENDULUM = ["task=pendulum", "strategy=openai_es", "runtime.devices=2"]
@@ -153,7 +154,7 @@ def test_a_strategy_linear_in_n_and_a_reachable_target_get_no_warning(explained)
     ],
 )
 def test_a_wrong_configuration_is_one_line(overrides, part, capsys):
-    assert explain(overrides) == 2
+    assert main(["explain", *overrides]) == 2
     said = capsys.readouterr().err
     assert part in said
     assert said.count("\n") == 1

@@ -147,7 +147,9 @@ def test_a_missing_package_is_told_before_anything_is_made(refused, tmp_path):
 
 def test_jobs_of_a_sweep_that_share_a_folder_are_refused(refused, tmp_path):
     words = ["-m", *TINY, "seed=0,1", "hydra.sweep.dir=new", "hydra.sweep.subdir=same"]
-    assert "another folder for each job" in refused(*words, folder=tmp_path, root=tmp_path)
+    assert "another folder of the sweep for each job" in refused(
+        *words, folder=tmp_path, root=tmp_path
+    )
 
 
 def test_a_sweep_goes_on_in_its_own_folder_and_the_users_notes_stay(esrun, tmp_path):
@@ -172,13 +174,16 @@ def test_a_sweep_goes_on_in_its_own_folder_and_the_users_notes_stay(esrun, tmp_p
 def test_a_sweeps_folder_is_known_by_its_record(tmp_path):
     check_sweep(tmp_path / "not there")
     check_sweep(tmp_path)
-    (tmp_path / "multirun.yaml.0123abcd.partial").touch()
+    (tmp_path / "sweep.json.0123abcd.partial").touch()
     check_sweep(tmp_path)
-    for content in ("", "a: 1", "[", "hydra: {}", "- task", "\x00", "&a [*a]"):
-        (tmp_path / "multirun.yaml").write_text(content)
-        with pytest.raises(ConfigError, match="something else than a sweep"):
-            check_sweep(tmp_path)
-    (tmp_path / "multirun.yaml").write_text("hydra: {}\ntask: {}\nstrategy: {}\npolicy: {}\n")
+    hydras = "hydra: {job: {name: my_rl}}\ntask: {}\nstrategy: {}\npolicy: {}\n"
+    for content in ("", "{}", "[]", '{"esrun": 1}', "[" * 50_000, "\x00", hydras):
+        for name in ("sweep.json", "multirun.yaml"):
+            (tmp_path / name).write_text(content)
+            with pytest.raises(ConfigError, match="something else than a sweep"):
+                check_sweep(tmp_path)
+            (tmp_path / name).unlink()
+    (tmp_path / "sweep.json").write_text('{"format": 1, "esrun": "sweep", "jobs": []}')
     check_sweep(tmp_path)
     (tmp_path / "run.json").touch()
     with pytest.raises(ConfigError, match="something else than a sweep"):

@@ -41,7 +41,9 @@ def search(f, n, limit=5000, **changes):
         return tell(strategy, state, x, -jax.vmap(f)(x))
 
     state = jax.jit(lambda: jax.lax.while_loop(go_on, body, fresh(strategy, jnp.ones(n))))()
-    return int(state.generation), {name for name, yes in strategy.ended(state).items() if yes}
+    return int(state.generation), {
+        reason.name for reason, yes in strategy.ended(state).items() if yes
+    }
 
 
 def test_a_flat_function_ends_by_tolfun_once_the_window_is_full():
@@ -74,7 +76,7 @@ def found(mean, C, sigma):
     """-> the tests that hold for N(mean, sigma^2 C) after a fruitful search."""
     C, mean, sigma = jnp.asarray(C), jnp.asarray(mean), jnp.asarray(sigma)
     _, _, spectrum = decompose(C, mean, sigma)
-    names = termination.tests(
+    held = termination.fulfilled(
         mean,
         sigma,
         jnp.sqrt(jnp.diag(C)),
@@ -83,7 +85,7 @@ def found(mean, C, sigma):
         spectrum,
         fresh_history(2, False, mean.dtype),
     )
-    return {name for name, yes in names.items() if yes}
+    return {reason.name for reason, yes in held.items() if yes}
 
 
 def test_an_axis_without_effect_is_found_where_no_coordinate_tells():

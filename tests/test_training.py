@@ -9,7 +9,7 @@ import pytest
 from esrun.backend.compilation import Clock
 from esrun.training.generation import add_wide
 from esrun.training.loop import stop_at
-from esrun.training.program import make_unravel
+from esrun.training.program import ENV_STEPS, FITNESS, make_unravel
 
 OPENAI = ("strategy=openai_es", "strategy.population_size=24")
 CMA = ("strategy=cma_es", "strategy.population_size=24")
@@ -195,7 +195,7 @@ def test_best_fitness_ends_the_chunk_in_the_generation_that_reaches_it(built):
     first = int(np.argmax(best >= target)) + 1
     state, _, done, reached = advanced(built(*CMA, *ROSENBROCK, f"stop.fitness={target!r}"), 30)
     assert int(done) == first == int(state.generation)
-    assert bool(reached["fitness"])
+    assert bool(reached[FITNESS])
 
 
 def test_env_steps_end_the_chunk_in_the_generation_that_reaches_them(built):
@@ -204,7 +204,7 @@ def test_env_steps_end_the_chunk_in_the_generation_that_reaches_them(built):
     )
     assert int(done) == 4
     assert [int(x) for x in state.env_steps] == [0, 24 * 100 * 4]
-    assert bool(reached["env_steps"])
+    assert bool(reached[ENV_STEPS])
 
 
 def test_a_reached_limit_leaves_later_chunks_nothing_to_do(built):

@@ -8,7 +8,8 @@ import pytest
 from conftest import MAIN, tree
 from omegaconf import OmegaConf
 
-from esrun.config.compose import Source, composed, sweep
+from esrun.config.compose import composed, sweep
+from esrun.config.hydra import Source
 from esrun.errors import ConfigError
 
 TINY = ["task=sphere", "generations=1", "eval.episodes=2"]

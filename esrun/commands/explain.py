@@ -10,7 +10,8 @@ from typing import Any
 
 from esrun.backend import devices
 from esrun.config.check import KINDS, checked
-from esrun.config.compose import Source, composed, parser_of_flags
+from esrun.config.compose import composed
+from esrun.config.hydra import Source, parser_of_flags
 from esrun.errors import DONE, ConfigError
 
 USAGE = "usage: esrun explain [--json] [--config-dir DIR] [KEY=VALUE ...]"

@@ -5,50 +5,20 @@ Every complaint is a ConfigError: what must hold, what was given, what to write 
 """
 
 import copy
-import os
 import re
-from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator
+from argparse import Namespace
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from hydra import version
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import (
-    _run_hydra,
-    create_config_search_path,
-    get_args_parser,
-    run_and_report,
-)
-from hydra.core.config_search_path import SearchPathQuery
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.utils import JobReturn
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from esrun.config import CONF_DIR, trust
+from esrun.config import CONF_DIR, hydra
+from esrun.config.hydra import PRIMARY, Source
 from esrun.errors import ConfigError, nearest
-
-BASIC = "hydra._internal.core_plugins.basic_"
-"""How the names of Hydra's own launcher and sweeper begin."""
-
-
-class Source(NamedTuple):
-    """Where a configuration comes from: what Hydra's command line says besides the overrides."""
-
-    name: str = "esrun"
-    directory: str | None = None
-    """An extra directory of options (`--config-dir`)."""
-    tree: str | None = None
-    """A directory in the place of esrun's own options (`--config-path`)."""
-
-
-PRIMARY = Source()
 
 
 class Composed(NamedTuple):
@@ -62,28 +32,6 @@ class Composed(NamedTuple):
     """The configuration unresolved, as Hydra records it."""
 
 
-def composed(overrides: list[str], source: Source = PRIMARY, job: int | None = None) -> Composed:
-    """-> the configuration of one run, of a sweep's `job` if it is one.
-
-    Raises ConfigError for whatever Hydra cannot compose, and for a configuration that names code
-    (see `esrun.config.trust`).
-    """
-    cfg = _whole(overrides, source, RunMode.RUN)
-    with open_dict(cfg.hydra):
-        if job is not None:
-            cfg.hydra.job.num, cfg.hydra.job.id = job, str(job)
-    text = copy.deepcopy(cfg)
-    with open_dict(text):
-        del text["hydra"]
-    try:
-        HydraConfig.instance().set_config(cfg)  # for interpolations such as ${hydra:job.num}
-        OmegaConf.set_readonly(cfg.hydra, False)
-        config: Any = OmegaConf.to_container(text, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError(_explain(error, overrides, source)) from error
-    return Composed(config, cfg.hydra, text)
-
-
 class Sweep(NamedTuple):
     """What a sweep runs, and who runs it."""
 
@@ -95,120 +43,92 @@ class Sweep(NamedTuple):
     """Whether a plug-in launches or chooses the jobs."""
 
 
-def sweep(overrides: list[str], source: Source = PRIMARY) -> Sweep:
-    """-> the sweep. Jobs are expanded as Hydra's basic sweeper does, `hydra.sweeper.params` first.
+def composed(
+    overrides: list[str],
+    source: Source = PRIMARY,
+    *,
+    job: int | None = None,
+    typed: list[str] | None = None,
+) -> Composed:
+    """-> the configuration of one run, of a sweep's `job` if it is one.
 
-    Raises ConfigError for what cannot be composed. What a plug-in's sweeper may choose is composed
-    here, choice by choice, and so checked.
+    `typed` are the words of the command line, if the overrides are others. Raises ConfigError for
+    whatever Hydra cannot compose, and for a configuration that names code (see `trust`).
     """
-    whole = _whole(overrides, source, RunMode.MULTIRUN)
-    hydra = whole.hydra
-    try:
-        with _loaded(source) as loaded:
-            params = [
-                f"{key}={value}" for key, value in (hydra.sweeper.get("params") or {}).items()
-            ]
-            parser = OverridesParser.create(config_loader=loaded.config_loader)
-            words = parser.parse_overrides([*params, *hydra.overrides.task])
-        if any(word.is_hydra_override() for word in words):
-            raise ConfigError(
-                "hydra.sweeper.params must name keys of the run, not Hydra's own: leave those out"
-            )
-        if hydra.sweeper._target_.startswith(BASIC):
-            (jobs,) = BasicSweeper.split_arguments(words, None)
-            jobs = [[*hydra.overrides.hydra, *job] for job in jobs]
-            return Sweep(whole, jobs, plugin=not hydra.launcher._target_.startswith(BASIC))
-        fixed = [str(word.input_line) for word in words if not word.is_sweep_override()]
-        for word in words:
-            if word.is_discrete_sweep():
-                for value in word.sweep_string_iterator():
-                    _whole(
-                        [*hydra.overrides.hydra, *fixed, f"{word.get_key_element()}={value}"],
-                        source,
-                        RunMode.RUN,
-                    )
-        return Sweep(whole, [], plugin=True)
-    except HydraException as error:
-        raise ConfigError(_explain(error, overrides, source)) from error
+    with _one_line(overrides, source):
+        cfg = hydra.whole(overrides, source, RunMode.RUN, typed)
+        if job is not None:
+            with open_dict(cfg.hydra):
+                cfg.hydra.job.num, cfg.hydra.job.id = job, str(job)
+        text = copy.deepcopy(cfg)
+        with open_dict(text):
+            del text["hydra"]
+        return Composed(hydra.resolved(cfg, text), cfg.hydra, text)
+
+
+def sweep(overrides: list[str], source: Source = PRIMARY) -> Sweep:
+    """-> the sweep, its jobs expanded as Hydra's basic sweeper does, `hydra.sweeper.params` first.
+
+    Raises ConfigError for what cannot be composed.
+    """
+    with _one_line(overrides, source):
+        whole = hydra.whole(overrides, source, RunMode.MULTIRUN)
+        section = whole.hydra
+        params = [f"{key}={value}" for key, value in (section.sweeper.get("params") or {}).items()]
+        own_launcher = section.launcher._target_.startswith(hydra.BASIC)
+        if not section.sweeper._target_.startswith(hydra.BASIC):
+            return Sweep(whole, [], plugin=True)
+        task_words = [*params, *hydra.words_of(section, "task")]
+        words = hydra.parsed(task_words, source, overrides)
+        always = hydra.words_of(section, "hydra")
+        jobs = [[*always, *job] for job in hydra.expanded(words)]
+        if not jobs:
+            raise ConfigError(f"a sweep must have a job, got none of {' '.join(task_words)}")
+        return Sweep(whole, jobs, plugin=not own_launcher)
 
 
 def is_sweep(overrides: list[str], source: Source = PRIMARY) -> bool:
     """Whether the configuration itself asks for a sweep (`hydra.mode=MULTIRUN`)."""
     try:
-        return _whole(overrides, source, RunMode.MULTIRUN).hydra.mode == RunMode.MULTIRUN
+        with _one_line(overrides, source):
+            whole = hydra.whole(overrides, source, RunMode.MULTIRUN)
+            return whole.hydra.mode == RunMode.MULTIRUN
     except ConfigError:
         return False
 
 
-def sweep_by_hydra(
-    overrides: list[str], source: Source, job: Callable[[DictConfig], Any]
-) -> list[JobReturn]:
-    """Have Hydra run a sweep by the plug-ins that `sweep` has checked -> what it tells of the jobs,
-    if anything.
-
-    Hydra's own record is left to the job, which masks secrets and follows no links.
-    """
-    with _loaded(source) as hydra:
-        words = [*overrides, "hydra.output_subdir=null"]
-        found = run_and_report(lambda: hydra.multirun(source.name, job, words))
-    return [one for batch in found for one in batch] if isinstance(found, list) else []
+def show(flags: Namespace, source: Source) -> None:
+    """Print what `--help`, `--cfg`, `--info` and tab completion show. Raises ConfigError."""
+    if not flags.shell_completion:
+        composed(flags.overrides, source)
+    hydra.show(flags, source)
 
 
-def parser_of_flags() -> ArgumentParser:
-    """-> the very parser that Hydra's command lines have."""
-    return get_args_parser()
-
-
-def show_by_hydra(parsed: Namespace, source: Source) -> None:
-    """Print what `--help`, `--cfg`, `--info` and tab completion show. What they compose is checked
-    first."""
-    if not parsed.shell_completion:
-        composed(parsed.overrides, source)
-    version.setbase("1.3")
-    parsed.config_path = None  # Hydra would look for it beside this file
-    _run_hydra(
-        args=parsed,
-        args_parser=get_args_parser(),
-        task_function=lambda cfg: None,
-        config_path=os.path.abspath(source.tree or CONF_DIR),
-        config_name=source.name,
-    )
-
-
-def _whole(overrides: list[str], source: Source, mode: RunMode) -> DictConfig:
-    """-> everything composed, Hydra's section checked."""
+def path_of(section: DictConfig, key: str) -> str:
+    """-> a path in Hydra's section, such as "run.dir". Raises ConfigError where it leads nowhere."""
     try:
-        with _loaded(source) as hydra:
-            trust.check_search_path(hydra.config_loader, source.name, overrides)
-            cfg = hydra.compose_config(source.name, list(overrides), mode, from_shell=False)
-        if source != PRIMARY or trust.needs_a_check(overrides):
-            trust.check(cfg, overrides, lambda words: _trusted_hydra(words, mode))
-        return cfg
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_explain(error, overrides, source)) from error
-
-
-def _trusted_hydra(overrides: list[str], mode: RunMode) -> DictConfig:
-    """-> Hydra's section as the packaged tree and the installed plug-ins make it."""
-    with _loaded(PRIMARY) as hydra:
-        return hydra.compose_config(PRIMARY.name, overrides, mode, from_shell=False).hydra
+        value = OmegaConf.select(section, key, throw_on_missing=True)
+        return str(value if value is not None else "")
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"hydra.{key} cannot be resolved: {_first_line(error)}") from error
 
 
 @contextmanager
-def _loaded(source: Source) -> Iterator[Hydra]:
-    """Hydra, ready to compose from a source."""
-    version.setbase("1.3")
-    for flag, given in (("--config-dir", source.directory), ("--config-path", source.tree)):
-        if given and not os.path.isdir(given):
-            raise ConfigError(f"{flag} must be a folder, got {given}")
-    path = create_config_search_path(os.path.abspath(source.tree or CONF_DIR))
-    if source.directory:
-        where = SearchPathQuery(provider="schema", path=None)
-        path.prepend("command-line", f"file://{os.path.abspath(source.directory)}", where)
+def _one_line(overrides: list[str], source: Source) -> Iterator[None]:
+    """Whatever goes wrong in composing is one line: files and words come from anywhere."""
     try:
-        yield Hydra.create_main_hydra2("esrun", path)
-    finally:
-        GlobalHydra.instance().clear()
+        yield
+    except ConfigError:
+        raise
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_explain(error, overrides, source)) from error
+    except Exception as error:  # of the yaml parser, of the resolvers, of Hydra itself
+        raise ConfigError(f"the configuration cannot be read: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
 
 
 def _explain(error: Exception, overrides: list[str], source: Source) -> str:

@@ -6,79 +6,91 @@ looked up by name and need none of it.
 
 A yaml file may therefore set the keys of FREE in Hydra's section, and numbers of a launcher or a
 sweeper. Whatever else stands there must be as the packaged tree and the installed plug-ins have it,
-or typed on this command line; and what names code must be as they have it in any case. Names of
-code are compared before and after interpolation.
+or typed on this command line; and what names code must be as they have it in any case. The checks
+are made by the loader, on the very object that is used, wherever it is composed (`hydra.py`).
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from esrun.errors import ConfigError
 
-FREE = (
-    "run.dir", "sweep.dir", "sweep.subdir", "output_subdir", "mode", "verbose", "job.chdir", "job.config",
-    "sweeper.params",
-)  # fmt: skip
+Key = tuple[str, ...]
+
+FREE: tuple[Key, ...] = (
+    ("run", "dir"),
+    ("sweep", "dir"),
+    ("sweep", "subdir"),
+    ("output_subdir",),
+    ("mode",),
+    ("verbose",),
+    ("job", "chdir"),
+    ("job", "config"),
+    ("sweeper", "params"),
+)
 """Keys of Hydra's section that decide where and what is run, and name no code."""
 
-FILLED_IN = (
-    "overrides",
-    "runtime",
-    "job.override_dirname",
-    "job.num",
-    "job.id",
-    "job.config_name",
-    "searchpath",
+FILLED_IN: tuple[Key, ...] = (
+    ("runtime",),
+    ("job", "override_dirname"),
+    ("job", "num"),
+    ("job", "id"),
+    ("job", "config_name"),
+    ("searchpath",),
 )
-"""What Hydra itself writes there, and the search path, which is checked before anything is
-composed."""
+"""What Hydra itself writes there, and the search path, which is checked by `check_primary`."""
 
-CODE = ("callbacks", "job_logging", "hydra_logging")
+CODE: tuple[Key, ...] = (("callbacks",), ("job_logging",), ("hydra_logging",))
 """Sections that are nothing but names of code and its arguments."""
 
-PLUGINS = ("launcher", "sweeper")
+PLUGINS: tuple[Key, ...] = (("launcher",), ("sweeper",))
+BASIC = "basic"
+"""The name of Hydra's own launcher and sweeper."""
 
 
-def needs_a_check(overrides: list[str]) -> bool:
+def concerns(overrides: list[str]) -> bool:
     """Whether a command line says more of Hydra's section than where to run."""
-    return any(
-        word.lstrip("+~").startswith("hydra") and not _free(_key(word)) for word in overrides
-    )
+    return any(_is_hydras(word) and not _is_under(_key(word), FREE) for word in overrides)
 
 
-def check_search_path(loader: Any, name: str, overrides: list[str]) -> None:
-    """Raise ConfigError unless every place that options are searched in is a folder.
+def check_words(overrides: list[str], typed: list[str]) -> None:
+    """Raise ConfigError for an override of Hydra's section that was not typed but comes from
+    elsewhere, such as `hydra.sweeper.params`."""
+    for word in overrides:
+        if _is_hydras(word) and word not in typed:
+            raise ConfigError(f"{word} must be typed on the command line, not set by a file")
+
+
+def check_primary(load: Callable[[str], Any], name: str | None) -> None:
+    """Raise ConfigError unless the places that a primary configuration has options searched in are
+    folders. (Typed ones are checked as they are used.)
 
     A package (pkg://...) would be imported, by the very composing that a later check would come too
     late for.
     """
-    typed = [word for word in overrides if _key(word) == "searchpath"]
-    for override in OverridesParser.create().parse_overrides(typed):
-        _check_places(override.value())
-    loaded = loader.repository.load_config(name)
-    if loaded is None or not OmegaConf.is_dict(loaded.config):
+    found = load(name) if name else None
+    if found is None or not OmegaConf.is_dict(found.config):
         return
-    raw: Any = OmegaConf.to_container(loaded.config, resolve=False)
+    raw: Any = OmegaConf.to_container(found.config, resolve=False)
     section = raw.get("hydra") or {}
     if not isinstance(section, dict):
         raise ConfigError(f"hydra must be written out in a primary configuration, got {section}")
-    _check_places(section.get("searchpath"))
+    places = section.get("searchpath")
+    for place in places if isinstance(places, list) else [places] if places is not None else []:
+        check_place(place)
 
 
-def _check_places(places: Any) -> None:
-    if places is None:
-        return
-    for place in places if isinstance(places, list) else [places]:
-        if not (isinstance(place, str) and place.startswith("file://")):
-            raise ConfigError(
-                f"hydra.searchpath must name folders, got {place}: write file:// before their paths"
-            )
+def check_place(place: Any) -> None:
+    """Raise ConfigError unless it is a folder that options may be searched in."""
+    if not (isinstance(place, str) and place.startswith("file://")):
+        raise ConfigError(
+            f"hydra.searchpath must name folders, got {place}: write file:// before their paths"
+        )
 
 
 def check(
@@ -89,60 +101,81 @@ def check(
     `trusted` composes the section from the packaged tree and the installed plug-ins alone, for
     given overrides.
     """
-    choices = [f"{group}={name}" for group, name in _choices(cfg) if name is not None]
+    choices = {
+        str(group): str(name)
+        for group, name in cfg.hydra.runtime.choices.items()
+        if str(group).startswith("hydra/") and name is not None
+    }
+    words = [f"{group}={name}" for group, name in choices.items()]
     try:
-        shipped = _leaves(trusted(choices))
-        typed = _leaves(trusted([*choices, *(word for word in overrides if _sets_hydra(word))]))
+        shipped = _leaves(trusted(words))
+        own = [word for word in overrides if _is_hydras(word) and "/" not in _name(word)]
+        typed = _leaves(trusted([*words, *own]))
     except HydraException as error:  # a choice that is not in the packaged tree
         missing = re.search(r"'(hydra/[^']+)/([^'/]+)'", str(error))
-        chosen = f"{missing[1]}={missing[2]}" if missing else " ".join(choices)
+        chosen = f"{missing[1]}={missing[2]}" if missing else " ".join(words)
         raise ConfigError(
             f"{chosen} must be an option of Hydra or of an installed plug-in: type what is to be "
-            "different from one, "
-            "hydra.KEY=..."
+            "different from one, hydra.KEY=..."
         ) from error
+    _check_noted(cfg, overrides)
+    check_words([str(key) for key in cfg.hydra.sweeper.get("params") or {}], overrides)
     given = _leaves(cfg.hydra)
+    plugged = any(choices.get(f"hydra/{part}") != BASIC for (part,) in PLUGINS)
     for key in [*given, *(shipped.keys() - given.keys())]:
-        value = given.get(key)
-        if _is_under(key, FILLED_IN):
+        if _is_under(key, FILLED_IN) or key[:1] == ("overrides",):
             continue
-        if _names_code(key):
-            if value != shipped.get(key):
-                raise ConfigError(
-                    f"hydra.{key} must name a part of Hydra or of an installed plug-in, as that "
-                    "has it, got "
-                    f"{_seen(value)}: leave it out"
-                )
-        elif not _free(key) and value != typed.get(key):
-            is_number = value is not None and not isinstance(value[0], str)
-            if not (is_number and _is_under(key, PLUGINS)):
-                raise ConfigError(
-                    f"hydra.{key} must not be set by a file, got {_seen(value)}: "
-                    f"type it on the command line, hydra.{key}=..., if you want it"
-                )
+        _check_leaf(key, given.get(key), shipped.get(key), typed.get(key), plugged)
 
 
-def _choices(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
-    """-> the options that were chosen in Hydra's own groups."""
-    for group, name in cfg.hydra.runtime.choices.items():
-        if str(group).startswith("hydra/"):
-            yield str(group), name
+def _check_leaf(key: Key, given: Any, shipped: Any, typed: Any, plugged: bool) -> None:
+    name = f"hydra.{'.'.join(key)}"
+    seen = "nothing" if given is None else repr(given[0])
+    if _names_code(key):
+        if given != shipped:
+            raise ConfigError(
+                f"{name} must name a part of Hydra or of an installed plug-in, as that has it, got "
+                f"{seen}: leave it out"
+            )
+        if key[-1] == "filename":
+            raise ConfigError(
+                f"hydra/{key[0]} must be one that writes no file, since esrun.log is esrun's own: "
+                "leave it out"
+            )
+        return
+    if given == typed:
+        return
+    if _is_under(key, FREE) and not (plugged and key == ("sweep", "subdir")):
+        return
+    if _is_under(key, PLUGINS) and given is not None and type(given[0]) in (int, float, bool):
+        return
+    raise ConfigError(
+        f"{name} must not be set by a file, got {seen}: type it on the command line, {name}=..., "
+        "if you want it"
+    )
 
 
-def _leaves(section: DictConfig) -> dict[str, tuple[Any, Any]]:
-    """-> every value by its dotted key, as it is written and, where it names code, as it is
-    resolved as well."""
-    found: dict[str, tuple[Any, Any]] = {}
+def _check_noted(cfg: DictConfig, overrides: list[str]) -> None:
+    """What Hydra notes of the overrides must be the overrides: jobs are made of it."""
+    noted: Any = OmegaConf.to_container(cfg.hydra.overrides, resolve=False)
+    if sorted([*noted["hydra"], *noted["task"]]) != sorted(overrides):
+        raise ConfigError("hydra.overrides must not be set by a file: leave it out")
 
-    def walk(written: Any, node: Any, key: str) -> None:
+
+def _leaves(section: DictConfig) -> dict[Key, tuple[Any, Any]]:
+    """-> every value by its key, as it is written and, where it names code, as it is resolved as
+    well."""
+    found: dict[Key, tuple[Any, Any]] = {}
+
+    def walk(written: Any, node: Any, key: Key) -> None:
         for name, value in written.items() if isinstance(written, dict) else enumerate(written):
-            path = f"{key}.{name}".lstrip(".")
+            path = (*key, str(name))
             if isinstance(value, (dict, list)) and value:
                 walk(value, node[name], path)
             else:
                 found[path] = (value, _resolved(node, name) if _names_code(path) else None)
 
-    walk(OmegaConf.to_container(section, resolve=False), section, "")
+    walk(OmegaConf.to_container(section, resolve=False), section, ())
     return found
 
 
@@ -156,29 +189,27 @@ def _resolved(node: Any, name: Any) -> Any:
         return None
 
 
-def _key(word: str) -> str:
-    """-> the key of an override in Hydra's section, "" for any other."""
-    key = word.lstrip("+~").partition("=")[0].strip()
-    return key.removeprefix("hydra.") if key.startswith("hydra.") else ""
+def _name(word: str) -> str:
+    """-> what an override sets, or chooses an option of."""
+    return word.lstrip("+~").partition("=")[0].strip().partition("@")[0]
 
 
-def _sets_hydra(word: str) -> bool:
-    return bool(_key(word)) and not _is_under(_key(word), FILLED_IN)
+def _is_hydras(word: str) -> bool:
+    """Whether an override is about Hydra's section."""
+    return re.match(r"hydra\b", _name(word)) is not None
 
 
-def _is_under(key: str, prefixes: tuple[str, ...]) -> bool:
-    return any(key == prefix or key.startswith(f"{prefix}.") for prefix in prefixes)
+def _key(word: str) -> Key:
+    """-> the key of an override in Hydra's section; () for all of it and for its options."""
+    parts = _name(word).split(".")
+    return tuple(parts[1:]) if parts[0] == "hydra" else ()
 
 
-def _free(key: str) -> bool:
-    return _is_under(key, FREE)
+def _is_under(key: Key, prefixes: tuple[Key, ...]) -> bool:
+    return any(key[: len(prefix)] == prefix for prefix in prefixes)
 
 
-def _names_code(key: str) -> bool:
+def _names_code(key: Key) -> bool:
     return _is_under(key, CODE) or any(
-        part.startswith("_") or part in ("()", "class") for part in key.split(".")
+        part.startswith("_") or part in ("()", "class") for part in key
     )
-
-
-def _seen(value: Any) -> str:
-    return "nothing" if value is None else repr(value[0])

@@ -9,6 +9,7 @@ checkpoint stays. Nothing in it is code, and no size in it is believed.
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +21,11 @@ from safetensors.numpy import save as serialise
 
 from esrun import files
 
-NAME = re.compile(r"(\d{10})-([0-9a-f]{16})\.safetensors")
+NAME = re.compile(r"([0-9]{10})-([0-9a-f]{16})\.safetensors")
 PARTIAL = re.compile(NAME.pattern + r"\.[0-9a-f]{8}\.partial")
+FORMAT = "esrun checkpoint 1"
+READING = (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError)
+"""What reading a foreign file may raise."""
 HEADER_LIMIT = 2**20
 """Bytes that names and metadata may take."""
 
@@ -51,17 +55,22 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     }
     content = serialise(
         tensors,
-        {"format": "esrun checkpoint 1", "progress": json.dumps(files.plain(checkpoint.progress))},
+        {"format": FORMAT, "progress": json.dumps(files.plain(checkpoint.progress))},
     )
     path = folder / f"{checkpoint.progress['generation']:010d}-{digest(content)}.safetensors"
     files.write(path, content)
     if digest(files.read(path, len(content))) != digest(content):
         path.unlink()
         raise OSError(f"{path} reads back otherwise than it was written")
-    for old in found(folder)[keep:]:
-        old.unlink(missing_ok=True)
+    # the new one stays whatever lies beside it; what is newer by its name is none that was read
+    older = [other for other in found(folder) if other.name[:10] < path.name[:10]]
+    for old in older[keep - 1 :]:
+        if old.is_file():
+            old.unlink(missing_ok=True)
     for partial in folder.glob("*.partial"):
-        if PARTIAL.fullmatch(partial.name):  # left by a process that was killed
+        if (
+            PARTIAL.fullmatch(partial.name) and partial.is_file()
+        ):  # left by a process that was killed
             partial.unlink(missing_ok=True)
     return path
 
@@ -81,11 +90,13 @@ def found(folder: Path) -> list[Path]:
     return sorted(names, reverse=True)
 
 
-def load(path: Path, template: Any) -> Checkpoint:
+def load(
+    path: Path, template: Any, check: Callable[[dict], Any] = lambda progress: None
+) -> Checkpoint:
     """Read a checkpoint of the structure of `template`, a tree of arrays or shapes. Raises
     DamagedError for any other.
 
-    The file's size is held against the template's before it is read, its digest before it is
+    `check` raises ValueError or TypeError for a progress that is none. The file's size is held against the template's before it is read, its digest before it is
     parsed.
     """
     expected = named(template)
@@ -97,8 +108,13 @@ def load(path: Path, template: Any) -> Checkpoint:
             raise DamagedError("its content does not have the digest in its name")
         tensors = parse(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        if header["__metadata__"]["format"] != FORMAT:
+            raise DamagedError(f"it is of the format {header['__metadata__']['format']!r}")
         progress = json.loads(header["__metadata__"]["progress"])
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        if progress["generation"] != int(match[1]):
+            raise DamagedError("it is of another generation than its name says")
+        check(progress)
+    except READING as error:
         raise (
             error
             if isinstance(error, DamagedError)
@@ -117,7 +133,9 @@ def named(tree: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(path, simple=True, separator="/"): x for path, x in leaves}
 
 
-def newest(folder: Path, template: Any, warn) -> Checkpoint | None:
+def newest(
+    folder: Path, template: Any, warn, check: Callable[[dict], Any] = lambda progress: None
+) -> Checkpoint | None:
     """-> the newest valid checkpoint, None where there never was one; `warn` is told of each one
     passed over.
 
@@ -126,7 +144,7 @@ def newest(folder: Path, template: Any, warn) -> Checkpoint | None:
     paths = found(folder)
     for path in paths:
         try:
-            return load(path, template)
+            return load(path, template, check)
         except DamagedError as error:
             warn(f"checkpoint {path.name} is passed over: {error}")
     if paths:

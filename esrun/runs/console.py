@@ -5,7 +5,9 @@ A terminal gets a line that is rewritten after every chunk. Without one (a pipe,
 lines come, one every `log.every` generations, without control characters.
 """
 
+from contextlib import suppress
 from pathlib import Path
+from typing import IO, cast
 
 from rich.console import Console
 from rich.live import Live
@@ -18,15 +20,39 @@ from esrun.training.loop import Progress
 from esrun.training.score import Score
 
 
+class _Patient:
+    """A log that a full disk keeps from being written, which is no reason to end a run."""
+
+    def __init__(self, file: IO[str]):
+        self._file = file
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._file.flush()
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._file.close()
+
+
 class Show:
     """The console and the log of one run; a context manager."""
 
     def __init__(self, log: Path, every: int, generations: int):
         """`every`: generations between plain lines. The log is appended to."""
-        self._file = files.open_log(log)
+        self._file = _Patient(files.open_log(log))
         self._terminal = Console(highlight=False)
         self._log = Console(
-            file=self._file, width=100, color_system=None, highlight=False, legacy_windows=False
+            file=cast(IO[str], self._file),
+            width=100,
+            color_system=None,
+            highlight=False,
+            legacy_windows=False,
         )
         self._live: Live | None = None
         self._every, self._generations = every, generations

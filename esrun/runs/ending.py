@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 def leave(opened: OpenRun, outcome: Outcome, compiling: "Clock") -> dict[str, Any]:
-    """Write the policy and the summary -> the summary."""
+    """Write the policy and the summary -> the summary. Raises OSError."""
+    opened.check_folder()
     if not outcome.reason.failed:
         _write_policy(opened, outcome)
     summary = _summary(opened, outcome, compiling)
@@ -79,6 +80,7 @@ def leave_failed(opened: OpenRun, error: Exception) -> None:
     reason = f"{type(error).__name__}: {error}"
     summary = {"format": record.FORMAT, "status": "failed", "stop_reason": reason}
     try:
+        opened.check_folder()
         files.write_json(opened.folder.summary, summary | opened.names)
     except OSError as refused:
         complain(f"summary.json could not be written: {refused}")

@@ -9,25 +9,32 @@ empty; nothing else, and nothing with what is in it.
 import itertools
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
 from esrun import files
 from esrun.errors import ConfigError
 from esrun.runs.record import Record, read_record
 
-SWEEP = "multirun.yaml"
-"""What makes a folder a sweep's."""
+SWEEP, HYDRAS_SWEEP = "sweep.json", "multirun.yaml"
+"""What makes a folder a sweep's, and Hydra's own record of it."""
 
 
 class RunFolder(NamedTuple):
     """Where everything of a run lies."""
 
     path: Path
+
+    def identity(self) -> tuple[int, int] | None:
+        """-> what the system knows the folder by, None if it is gone. It can be moved away while a
+        run works in it, and another one be put in its place."""
+        with suppress(OSError):
+            about = self.path.stat()
+            return about.st_dev, about.st_ino
+        return None
 
     @property
     def record(self) -> Path:
@@ -72,10 +79,10 @@ class RunFolder(NamedTuple):
 
 IN_PLACE = (".lock", "metrics.jsonl", "esrun.log")
 """Files that are changed where they are, so that a second name of theirs would show the change."""
-PARTIAL = re.compile(r"(run\.json|multirun\.yaml)\.[0-9a-f]{8}\.partial")
+PLAIN = (*IN_PLACE, "run.json", "summary.json", "policy.safetensors")
+"""Files of a run, where no folder may stand."""
+PARTIAL = re.compile(r"(run\.json|sweep\.json|multirun\.yaml)\.[0-9a-f]{8}\.partial")
 """What a start that was killed may leave before it has a record."""
-SWEEP_LIMIT = 2**20
-"""Bytes that a sweep's record may have."""
 
 
 class Made(NamedTuple):
@@ -94,10 +101,19 @@ class Made(NamedTuple):
             except OSError:
                 break
 
+    def absolute(self) -> "Made":
+        """-> the same, wherever the process goes."""
+        return Made(self.folder.absolute(), tuple(path.absolute() for path in self.made))
+
 
 def is_by_the_clock(folder: Path) -> bool:
     """Whether a folder is named by the time of day, as Hydra names them."""
-    return re.fullmatch(r"\d\d-\d\d-\d\d", folder.name) is not None
+    return re.fullmatch(r"[0-9]{2}-[0-9]{2}-[0-9]{2}", folder.name) is not None
+
+
+def is_typed(key: str, overrides: list[str]) -> bool:
+    """Whether a key was set on the command line."""
+    return any(word.lstrip("+").startswith(f"{key}=") for word in overrides)
 
 
 def make(folder: Path, fresh: bool = True) -> Made:
@@ -113,26 +129,29 @@ def make(folder: Path, fresh: bool = True) -> Made:
         for candidate in candidates:
             made = _made(candidate)
             if made:
-                return Made(candidate, made)
+                return Made(candidate, made).absolute()
         if not folder.is_dir():
             raise NotADirectoryError("it is no folder")
     except (OSError, ValueError) as error:  # ValueError: a character that no path may have
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"the folder {shown(folder)} cannot be made: {reason}") from error
-    return Made(folder)
+    return Made(folder.absolute())
 
 
 def _made(folder: Path) -> tuple[Path, ...]:
     """Make a folder and those above it -> what was made, innermost first; nothing if it was
     there."""
-    made = []
-    for one in reversed(
-        list(itertools.takewhile(lambda path: not path.exists(), (folder, *folder.parents)))
-    ):
-        with suppress(FileExistsError):  # by another process, just now
-            one.mkdir()
-            made.append(one)
-    return tuple(reversed(made)) if folder in made else ()
+    missing = itertools.takewhile(lambda path: not path.exists(), (folder, *folder.parents))
+    made: list[Path] = []
+    try:
+        for one in reversed(list(missing)):
+            with suppress(FileExistsError):  # by another process, just now
+                one.mkdir()
+                made.insert(0, one)
+    except OSError:
+        Made(folder, tuple(made)).unmake()
+        raise
+    return tuple(made) if folder in made else ()
 
 
 def earlier_run(folder: Path) -> Record | None:
@@ -144,55 +163,60 @@ def earlier_run(folder: Path) -> Record | None:
         return None
     try:
         if not folder.is_dir():
-            raise ConfigError(
-                f"{shown(folder)} is no folder: write hydra.run.dir=... for another one"
-            )
-        for path, about in _inside(folder):
-            wrong = files.complaint(about)
-            if (
-                wrong is None
-                and about.st_nlink > 1
-                and path.parent == folder
-                and path.name in IN_PLACE
-            ):
-                wrong = "has a second name (a hard link)"
-            if wrong:
-                raise ConfigError(
-                    f"{shown(path)} {wrong}, and esrun writes through none: copy the folder "
-                    "without it (cp -rL)"
-                )
-        record = read_record(folder)
-        if record is None and not all(_is_leftover(path) for path in folder.iterdir()):
+            raise ConfigError(f"{shown(folder)} is no folder: write the folder of a run instead")
+        if not os.path.lexists(RunFolder(folder).record):
+            if all(_is_leftover(path) for path in folder.iterdir()):
+                return None
             raise ConfigError(
                 f"{shown(folder)} holds something else than a run, and esrun leaves that alone: "
                 "write hydra.run.dir=... for another folder"
             )
-        return record
+        for path, about in _inside(folder):
+            if wrong := _complaint(path.relative_to(folder), about):
+                raise ConfigError(
+                    f"{shown(path)} {wrong}, and esrun writes through none: copy the folder "
+                    "without it (cp -rL)"
+                )
+        return read_record(folder)
     except OSError as error:
-        raise ConfigError(
-            f"the folder {shown(folder)} cannot be used: {error.strerror or error}"
-        ) from error
+        reason = error.strerror or error
+        raise ConfigError(f"the folder {shown(folder)} cannot be used: {reason}") from error
+
+
+def _complaint(path: Path, about: os.stat_result) -> str | None:
+    """-> what is wrong with a file in a run folder, None for what may be there."""
+    if wrong := files.complaint(about):
+        return wrong
+    if len(path.parts) == 1 and stat.S_ISDIR(about.st_mode) and path.name in PLAIN:
+        return "is a folder"
+    if len(path.parts) == 1 and stat.S_ISREG(about.st_mode) and about.st_nlink > 1:
+        return "has a second name (a hard link)" if path.name in IN_PLACE else None
+    return None
 
 
 def check_sweep(folder: Path) -> None:
     """Raise ConfigError for a sweep's folder that holds anything else than a sweep of esrun's."""
     try:
-        if not os.path.lexists(folder) or all(
-            PARTIAL.fullmatch(path.name) for path in folder.iterdir()
-        ):
+        if not os.path.lexists(folder) or all(_is_leftover(path) for path in folder.iterdir()):
             return
-        if not os.path.lexists(RunFolder(folder).record):
-            content = files.read(folder / SWEEP, SWEEP_LIMIT)
-            held = yaml.load(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-            if isinstance(held, dict) and {"hydra", "task", "strategy", "policy"} <= held.keys():
+        record = folder / HYDRAS_SWEEP
+        if not os.path.lexists(RunFolder(folder).record) and not record.is_symlink():
+            if os.path.lexists(folder / SWEEP):
+                held = files.read_json(folder / SWEEP)
+                if isinstance(held, dict) and held.get("esrun") == "sweep":
+                    return
+            elif EARLIER.search(files.read(record)):
                 return
-    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+    except (OSError, ValueError):
         pass
     raise ConfigError(
         f"{shown(folder)} holds something else than a sweep, and esrun leaves that alone: write "
-        "hydra.sweep.dir=... "
-        "for another folder"
+        "hydra.sweep.dir=... for another folder"
     )
+
+
+EARLIER = re.compile(rb"^    app_name: esrun$", re.MULTILINE)
+"""In the record of a sweep before there was a sweep.json."""
 
 
 def _inside(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
@@ -214,11 +238,14 @@ def _inside(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def _is_leftover(path: Path) -> bool:
-    return PARTIAL.fullmatch(path.name) is not None or (
-        path.name == ".lock" and path.stat().st_size == 0
-    )
+    """Whether it is what a start that was killed leaves."""
+    about = path.lstat()
+    if not stat.S_ISREG(about.st_mode):
+        return False
+    return PARTIAL.fullmatch(path.name) is not None or (path.name == ".lock" and about.st_size == 0)
 
 
 def shown(path: Path) -> str:
-    """-> a path as a user would type it: relative where that is shorter."""
-    return min(str(path), os.path.relpath(path), key=len)
+    """-> a path as the user would type it: relative where that is shorter."""
+    whole = os.path.join(files.STARTED_IN, path)
+    return min(whole, os.path.relpath(whole, files.STARTED_IN), key=len)

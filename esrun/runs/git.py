@@ -11,7 +11,8 @@ from pathlib import Path
 from esrun import files
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-LIMIT = 64 * 2**20
+REFERENCE = re.compile(r"refs/[^\x00-\x20\x7f~^:?*\[\\]+")
+LIMIT = 16 * 2**20
 """Bytes of the list of packed references that are read at most."""
 
 
@@ -23,30 +24,36 @@ def commit(start: Path) -> str | None:
     names.
     """
     try:
-        found = next(
-            folder / ".git" for folder in (start, *start.parents) if (folder / ".git").exists()
-        )
+        places = (folder / ".git" for folder in (start, *start.parents))
+        found = next(place for place in places if place.exists())
         # a work tree and a submodule have a file there, which names the folder
-        folder = found if found.is_dir() else found.parent / _text(found).removeprefix("gitdir: ")
-        head = _text(folder / "HEAD")
-        return (
-            _resolved(folder, head.removeprefix("ref: "))
-            if head.startswith("ref: ")
-            else _checked(head)
-        )
+        folder = found
+        if not found.is_dir():
+            folder = found.parent / _text(found).removeprefix("gitdir: ")
+        return _resolved(folder, _text(folder / "HEAD"))
     except (OSError, ValueError, StopIteration):
         return None
 
 
-def _resolved(folder: Path, name: str) -> str | None:
-    """-> the commit that a reference names. A work tree's own folder says where those of all work
-    trees are."""
-    common = folder / _text(folder / "commondir") if (folder / "commondir").is_file() else folder
-    for candidate in (folder / name, common / name):
-        if candidate.is_file():
-            return _checked(_text(candidate))
-    packed = _text(common / "packed-refs", LIMIT).splitlines()
-    return next((_checked(line.split()[0]) for line in packed if line.endswith(f" {name}")), None)
+def _resolved(folder: Path, head: str) -> str | None:
+    """-> the commit that HEAD names. A work tree's own folder says where those of all lie."""
+    if not head.startswith("ref: "):
+        return _checked(head)
+    name = head.removeprefix("ref: ")
+    if not REFERENCE.fullmatch(name) or ".." in name:
+        return None
+    common = folder
+    if (folder / "commondir").is_file():
+        common = folder / "../.." if _text(folder / "commondir") == "../.." else folder
+    for place in (folder, common):
+        # a link could make any file with 40 such digits in it a commit
+        inside = (place / name).resolve().is_relative_to(place.resolve())
+        if (place / name).is_file() and inside:
+            return _checked(_text(place / name))
+    packed = _text(common / "packed-refs", LIMIT).split("\n")
+    return next(
+        (_checked(line.split(" ")[0]) for line in packed if line.endswith(f" {name}")), None
+    )
 
 
 def _checked(text: str) -> str | None:
@@ -54,4 +61,4 @@ def _checked(text: str) -> str | None:
 
 
 def _text(path: Path, limit: int = 4096) -> str:
-    return files.read(path, limit).decode().strip()
+    return files.read(path, limit).decode().rstrip("\n")

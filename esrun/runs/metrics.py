@@ -1,6 +1,5 @@
 """`metrics.jsonl`: one line a generation."""
 
-import contextlib
 import io
 import json
 import os
@@ -10,7 +9,7 @@ from pathlib import Path
 from esrun import files
 from esrun.training.loop import Progress
 
-LINE_LIMIT = 2**20
+LINE_LIMIT = 2**16
 """Bytes that a line may have."""
 
 
@@ -122,10 +121,18 @@ def _first_lines(file: io.FileIO, generation: int) -> list[bytes]:
     kept, reader = [], io.BufferedReader(file)
     for _ in range(generation):
         line = reader.readline(LINE_LIMIT)
-        if not line:
+        if not line.endswith(b"\n"):  # the end, torn or not
             break
-        with contextlib.suppress(ValueError):
-            if line.endswith(b"\n") and json.loads(line).get("generation") == len(kept) + 1:
-                kept.append(line)
+        if _is_of(line, len(kept) + 1):
+            kept.append(line)
     reader.detach()  # the file stays open
     return kept
+
+
+def _is_of(line: bytes, generation: int) -> bool:
+    """Whether it is the line of that generation."""
+    try:
+        row = json.loads(line)
+        return row["generation"] == generation and row["wall_seconds"] >= 0
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
+        return False

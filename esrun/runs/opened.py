@@ -8,8 +8,8 @@ from filelock import FileLock, Timeout
 
 from esrun import files
 from esrun.backend import devices
-from esrun.config.check import checked
-from esrun.errors import ConfigError
+from esrun.config.schema.run import Config
+from esrun.errors import ConfigError, complain
 from esrun.runs import record
 from esrun.runs.folder import Made, RunFolder, earlier_run, shown
 from esrun.runs.interrupts import Interrupts
@@ -49,8 +49,15 @@ class OpenRun(NamedTuple):
     """The configuration as it may be written."""
     show: "Show"
     interrupts: Interrupts
+    identity: tuple[int, int] | None
+    """Of the folder when its lock was taken."""
     resuming: bool
     began: float
+
+    def check_folder(self) -> None:
+        """Raise FileNotFoundError unless the folder is still the one that is locked."""
+        if self.folder.identity() != self.identity:
+            raise FileNotFoundError(f"the run folder {self.folder.path} is gone")
 
 
 @contextmanager
@@ -84,22 +91,35 @@ def held(folder: RunFolder, made: Made) -> Iterator[Record | None]:
         lock.release()
 
 
-def is_done(earlier: Record, order: Order, folder: RunFolder) -> bool:
+def is_done(earlier: Record, order: Order, config: Config, folder: RunFolder) -> bool:
     """Whether nothing is left to do. Raises ConfigError where the earlier run cannot be gone on
     with."""
     where = shown(folder.path)
     if not order.going_on:
         raise ConfigError(f"{where} holds a run already: write resume={where} to go on with it")
     refuse_changes(earlier.config, order.config, order.force)
-    done = earlier.done and earlier.generations >= order.config["generations"]
+    done = earlier.done and earlier.generations >= config.generations
     if done:
         print(f"{where} is done already ({earlier.stop_reason})")
     return done
 
 
-def built(order: Order) -> "Run":
-    """-> the run. JAX is set up before anything imports it."""
-    config = checked(order.config)
+def lacks_checkpoints(earlier: Record, order: Order, folder: RunFolder) -> bool:
+    """Whether a run that got somewhere has lost all of its checkpoints, which is said: it would
+    silently begin anew."""
+    kept = folder.checkpoints.is_dir() and any(folder.checkpoints.glob("*.safetensors"))
+    if earlier.generations == 0 or kept or order.force:
+        return False
+    where = shown(folder.path)
+    complain(
+        f"{where} has done {earlier.generations} generations and has no checkpoint of them: put "
+        f"its checkpoints/ back, or begin anew with esrun resume {where} --force"
+    )
+    return True
+
+
+def built(config: Config) -> "Run":
+    """-> the run. JAX is set up before anything imports it. Raises ConfigError."""
     devices.start(config.runtime.precision, config.runtime.deterministic)
     from esrun.training.build import build
 

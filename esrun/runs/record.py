@@ -1,15 +1,17 @@
 """What an earlier process left in a run folder, and what may be different when a run goes on."""
 
-import json
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, Field, ValidationError
 
 from esrun import files
 from esrun.config.compose import flat
-from esrun.errors import ConfigError
+from esrun.errors import ConfigError, printable
+from esrun.files import STARTED_IN
 from esrun.runs import git
 from esrun.runs.secrets import masked_word
 
@@ -22,7 +24,8 @@ PACKAGES = ("jax", "jaxlib", "dm-haiku", "optax", "gymnax", "numpy")
 """Packages whose versions are recorded."""
 
 FORMAT = 1
-"""Of `run.json` and `summary.json`; a reader takes every earlier one, and files without a number."""
+"""Of `run.json`, `summary.json`, `sweep.json` and `metrics.jsonl` beside them. Readers take every
+earlier one, and files without a number, which are older."""
 
 
 class Record(NamedTuple):
@@ -37,31 +40,58 @@ class Record(NamedTuple):
 
 def read_record(folder: Path) -> Record | None:
     """-> what the folder says of its run, None when it holds none. Raises ConfigError for a record
-    that is damaged."""
+    that is damaged or another program's."""
     path = folder / "run.json"
+    if not path.exists():
+        return None
+    record, summary = _read(path), _read(folder / "summary.json") or {}
     try:
-        record = json.loads(files.read(path))
+        return _Read.model_validate(record).with_summary(_Ending.model_validate(summary))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"{path} is no record of a run: {key} {first['msg'].lower()}") from error
+
+
+def _read(path: Path) -> Any:
+    try:
+        return files.read_json(path)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
-    try:
-        summary = json.loads(files.read(folder / "summary.json"))
-    except FileNotFoundError:
-        summary = {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{folder / 'summary.json'} cannot be read: {error}") from error
-    try:
-        record["versions"]["esrun"]  # other programs' folders have a run.json too
+
+
+class _Versions(BaseModel):
+    esrun: str  # other programs' folders have a run.json too
+
+
+class _Read(BaseModel):
+    """What is read of `run.json`."""
+
+    format: Annotated[int, Field(ge=0, le=FORMAT)] = 0
+    config: dict[str, Any]
+    choices: dict[str, str]
+    versions: _Versions
+
+    def with_summary(self, ending: "_Ending") -> Record:
+        """-> both."""
         return Record(
-            config=dict(record["config"]),
-            choices={str(k): str(v) for k, v in record["choices"].items()},
-            done=summary.get("status") == "done",
-            stop_reason=summary.get("stop_reason"),
-            generations=int(summary.get("generations") or 0),
+            config=self.config,
+            choices=self.choices,
+            done=ending.status == "done",
+            stop_reason=ending.stop_reason and printable(ending.stop_reason),
+            generations=ending.generations or 0,
         )
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ConfigError(f"{path} is not a run's record of esrun's: {error!r}") from error
+
+
+class _Ending(BaseModel):
+    """What is read of `summary.json`."""
+
+    format: Annotated[int, Field(ge=0, le=FORMAT)] = 0
+    status: str | None = None
+    stop_reason: str | None = None
+    generations: Annotated[int, Field(ge=0, lt=2**31)] | None = None
 
 
 def refuse_changes(old: dict, new: dict, force: bool) -> None:
@@ -77,8 +107,7 @@ def refuse_changes(old: dict, new: dict, force: bool) -> None:
     if changed and not force:
         raise ConfigError(
             f"a resumed run must compute what it began, got {'; '.join(changed)}: leave that as it "
-            "was, "
-            "start a new run, or write --force"
+            "was, start a new run, or write --force"
         )
 
 
@@ -118,8 +147,8 @@ def describe(
         "devices": [
             f"{device.platform}:{device.id} {device.device_kind}" for device in local_devices
         ],
-        "platform": f"{platform.system()}-{platform.release()}-{platform.machine()}",  # .platform() starts `uname`
-        "git": git.commit(Path.cwd()),
+        "platform": "-".join((platform.system(), platform.release(), platform.machine())),
+        "git": git.commit(STARTED_IN),
     }
 
 

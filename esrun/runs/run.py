@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 from esrun import collector
 from esrun.backend import devices
 from esrun.config import registry
-from esrun.config.check import KINDS
+from esrun.config.check import KINDS, checked
 from esrun.errors import DONE, FAILED, SAVED, complain
 from esrun.runs.folder import RunFolder, shown
 from esrun.runs.interrupts import Interrupts
-from esrun.runs.opened import OpenRun, Order, built, held, is_done, write_record
+from esrun.runs.opened import OpenRun, Order, built, held, is_done, lacks_checkpoints, write_record
 from esrun.runs.secrets import masked
 
 if TYPE_CHECKING:
@@ -27,22 +27,34 @@ def carry_out(order: Order) -> int:
     began = time.monotonic()
     folder = RunFolder(order.made.folder)
     with held(folder, order.made) as earlier:
-        if earlier is not None and is_done(earlier, order, folder):
+        config = checked(order.config)
+        if earlier is not None and is_done(earlier, order, config, folder):
             return DONE
-        run = built(order)
+        if earlier is not None and lacks_checkpoints(earlier, order, folder):
+            return FAILED
+        run = built(config)
         written = masked(order.config, order.secret)
+        from esrun.runs.console import Show
+
         try:
             write_record(folder, run, order, written)
+            show = Show(folder.log, config.log.every, config.generations)
         except OSError as error:
             complain(f"{shown(folder.path)} cannot be written to: {error}")
             return FAILED
-        from esrun.runs.console import Show
-
-        names = {kind: order.choices.get(kind) or getattr(run.config, kind).name for kind in KINDS}
-        every, generations = run.config.log.every, run.config.generations
-        with Interrupts() as interrupts, Show(folder.log, every, generations) as show:
-            resuming = earlier is not None
-            opened = OpenRun(folder, run, names, written, show, interrupts, resuming, began)
+        names = {kind: order.choices.get(kind) or getattr(config, kind).name for kind in KINDS}
+        with Interrupts() as interrupts, show:
+            opened = OpenRun(
+                folder=folder,
+                built=run,
+                names=names,
+                written=written,
+                show=show,
+                interrupts=interrupts,
+                identity=folder.identity(),
+                resuming=earlier is not None,
+                began=began,
+            )
             return _train_and_leave(opened)
 
 
@@ -104,17 +116,14 @@ def _with_less_memory(opened: OpenRun) -> "Run":
 
 def _train(opened: OpenRun, loggers: list) -> "Outcome":
     """Resources and callbacks, nothing else."""
-    import numpy as np
-
     from esrun.runs.health import Health
     from esrun.runs.metrics import Metrics
     from esrun.runs.saver import Saver
-    from esrun.training.loop import stop_at
     from esrun.training.restarts import search_until
 
     folder, built, show = opened.folder, opened.built, opened.show
     health = Health(built.config.runtime.precision)
-    with Saver(folder.checkpoints, built.config.checkpoint, show.say) as saver:
+    with Saver(folder.checkpoints, built.config.checkpoint, show.say, opened.check_folder) as saver:
         start = saver.restore(built) if opened.resuming or saver.any() else None
         generation = start.progress.generation if start else 0
         _announce(opened, generation if start else None)
@@ -128,10 +137,6 @@ def _train(opened: OpenRun, loggers: list) -> "Outcome":
                 for warning in health.look(progress.rows, len(progress.searches)):
                     show.say(warning)
 
-            if not (start and start.progress.searches):  # behind a restart others are needed
-                seed, stop = np.uint32(built.config.seed), stop_at(built.config, 0)
-                built.program.prepare(built.hyper, seed, stop, start and start.state)
-            collector.resume()
             return search_until(
                 built,
                 report,
@@ -140,6 +145,7 @@ def _train(opened: OpenRun, loggers: list) -> "Outcome":
                     state, progress, final, metrics.sync
                 ),
                 interrupted=lambda: opened.interrupts.name is not None,
+                ready=collector.resume,
                 say=show.say,
             )
 

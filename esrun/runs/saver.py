@@ -4,11 +4,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from esrun.backend import devices
 from esrun.config.schema import run as schema
@@ -25,9 +26,16 @@ SHARE = 0.02
 class Saver:
     """Writes the checkpoints of one run in a thread of its own; a context manager."""
 
-    def __init__(self, folder: Path, options: schema.Checkpoint, say: Callable[[str], None]):
-        """`options` says how often; `say` is told of what the disk refuses."""
-        self._folder, self._options, self._say = folder, options, say
+    def __init__(
+        self,
+        folder: Path,
+        options: schema.Checkpoint,
+        say: Callable[[str], None],
+        check: Callable[[], None],
+    ):
+        """`options` says how often; `say` is told of what the disk refuses; `check` raises
+        FileNotFoundError when the run folder is gone."""
+        self._folder, self._options, self._say, self._check = folder, options, say, check
         self._writer = ThreadPoolExecutor(1, "checkpoints")
         self._writing: Future[float] | None = None
         self._generation, self._time, self._pause = 0, time.monotonic(), 0.0
@@ -48,19 +56,13 @@ class Saver:
         """-> where to go on, None where nothing was saved yet. Raises DamagedError when all of it
         is damaged."""
         template = jax.eval_shape(run.program.init, run.hyper, jnp.uint32(run.config.seed))
-        found = checkpoint.newest(self._folder, template, self._say)
+        found = checkpoint.newest(self._folder, template, self._say, restored_progress)
         if found is None:
             return None
         self._generation = found.progress["generation"]
-        score = found.progress.pop("score")
-        best = found.progress.pop("best_fitness")
-        progress = Progress(
-            **found.progress,
-            best_fitness=-np.inf if best is None else best,
-            rows=[],
-            score=score and Score(**score),
+        return Start(
+            devices.replicated(run.local_devices, found.state), restored_progress(found.progress)
         )
-        return Start(devices.replicated(run.local_devices, found.state), progress)
 
     def save(
         self, state: TrainState, progress: Progress, final: bool, before: Callable[[], None]
@@ -76,7 +78,7 @@ class Saver:
         if final:
             if progress.generation != self._generation or not self.any():
                 self._submit(state, progress, before)
-                self._collect(wait=True)
+                self._collect(wait=True, final=True)
         elif due and self._writing is None and now - self._time >= self._pause:
             self._submit(state, progress, before)
 
@@ -88,6 +90,7 @@ class Saver:
 
         def write() -> float:
             began = time.monotonic()
+            self._check()
             before()
             found = checkpoint.Checkpoint(jax.tree.map(np.asarray, state), kept)
             checkpoint.save(self._folder, found, self._options.keep)
@@ -96,15 +99,46 @@ class Saver:
         self._generation, self._time = progress.generation, time.monotonic()
         self._writing = self._writer.submit(write)
 
-    def _collect(self, wait: bool) -> None:
+    def _collect(self, wait: bool, final: bool = False) -> None:
         """Hear how the last one went."""
         if self._writing is None or not (wait or self._writing.done()):
             return
         try:
             self._pause = self._writing.result() / SHARE
         except OSError as error:
-            if not self._folder.parent.is_dir():
-                raise FileNotFoundError(f"the run folder {self._folder.parent} is gone") from error
+            self._check()
+            if final:
+                raise
             self._say(f"no checkpoint was written: {error}; training goes on")
             self._generation = -1
         self._writing = None
+
+
+class _Kept(BaseModel):
+    """What a checkpoint keeps of the progress; a file may say anything."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    generation: Annotated[int, Field(ge=0, lt=2**31)]
+    evaluations: Annotated[int, Field(ge=0, lt=2**63)]
+    env_steps: Annotated[int, Field(ge=0, lt=2**64)]
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    best_fitness: float | None
+    score: dict | None
+    searches: list[dict]
+
+
+def restored_progress(kept: dict) -> Progress:
+    """-> the progress that a checkpoint keeps. Raises ValueError or TypeError for anything else."""
+    checked = _Kept.model_validate(kept)
+    best = checked.best_fitness
+    return Progress(
+        generation=checked.generation,
+        evaluations=checked.evaluations,
+        env_steps=checked.env_steps,
+        seconds=float(checked.seconds),
+        best_fitness=-np.inf if best is None else best,
+        rows=[],
+        score=Score(**checked.score) if checked.score else None,
+        searches=checked.searches,
+    )

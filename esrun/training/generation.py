@@ -15,7 +15,7 @@ from einops import rearrange
 from esrun.backend import devices, keys
 from esrun.strategies.parts.shaping import finite_or_worst
 from esrun.tasks import normalizer
-from esrun.types import Policy, PyTree, Strategy, Sums, Task, TrainState
+from esrun.types import Moments, Policy, PyTree, Strategy, Sums, Task, TrainState
 
 
 class Parts(NamedTuple):
@@ -102,16 +102,14 @@ def told(
     """
     with in_full_precision():
         after = parts.strategy.update(state.strategy, sums, fitness)
-    row = figures(parts.strategy, state.strategy, after, fitness) | {"env_steps": seen.steps}
-    finite = jnp.isfinite(fitness)
-    moments = state.normalizer
-    if moments is not None and seen.inputs is not None:
-        moments = normalizer.merge(moments, seen.inputs)
+    step, finite = jnp.linalg.norm(after.mean - state.strategy.mean), jnp.isfinite(fitness)
+    row = figures(parts.strategy, state.strategy, step, fitness, finite)
+    row |= {"env_steps": seen.steps}
     return (
         TrainState(
             generation=state.generation + 1,
             strategy=after,
-            normalizer=moments,
+            normalizer=merged(state.normalizer, seen.inputs),
             env_steps=add_wide(state.env_steps, seen.steps),
             best_fitness=jnp.maximum(state.best_fitness, row["fitness_best"]),
             held_out=state.held_out,
@@ -120,6 +118,11 @@ def told(
         ),
         row,
     )
+
+
+def merged(moments: Moments | None, inputs: Sums | None) -> Moments | None:
+    """-> the input normaliser after a generation; None where there is none."""
+    return moments if moments is None or inputs is None else normalizer.merge(moments, inputs)
 
 
 def generation(
@@ -171,13 +174,14 @@ def added(recombine: Callable[[jax.Array], PyTree], members: jax.Array) -> PyTre
     return sums
 
 
-def figures(strategy: Strategy, before: Any, after: Any, fitness: jax.Array) -> dict:
-    """-> a row of metrics, of the strategy's states before and after a generation.
+def figures(
+    strategy: Strategy, before: Any, step: jax.Array, fitness: jax.Array, finite: jax.Array
+) -> dict:
+    """-> a row of metrics of a generation, drawn from the state `before`, whose mean then moved by
+    `step` [].
 
-    Best, mean and standard deviation are over the members whose fitness is finite.
+    Best, mean and standard deviation are over the members whose `fitness` [p] is `finite` [p].
     """
-    step = jnp.linalg.norm(after.mean - before.mean)
-    finite = jnp.isfinite(fitness)
     return {
         "fitness_best": jnp.max(finite_or_worst(fitness)),
         "fitness_mean": jnp.mean(fitness, where=finite),

@@ -132,16 +132,19 @@ def advance_until(
     start: Start | None = None,
     save: Callable[[TrainState, Progress, bool], None] = lambda state, progress, final: None,
     interrupted: Callable[[], bool] = lambda: False,
+    ready: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:
     """Train until a limit is reached, from `start` or from scratch.
 
     After every chunk `report` is called, then `save` with the state that belongs to it: a device
     array that may still be in use, not to be donated or changed. `interrupted` is asked between
-    chunks. `stop.seconds` counts from the first chunk's end, so that compiling does not shorten a
+    chunks; `ready` is called once, when everything is compiled. `stop.seconds` counts from the first chunk's end, so that compiling does not shorten a
     run.
     """
     seed, every = np.uint32(config.seed), config.eval.every
+    program.prepare(hyper, seed, stop_at(config, 0), start and start.state)
+    ready()
     state, progress = start or Start(program.init(hyper, seed), NOTHING)
     pace = Pace(progress.seconds, clock)
     reader = Reader(config, program.parts(hyper).strategy.population_size, progress, pace)

@@ -189,12 +189,11 @@ def reached(strategy: Strategy, state: TrainState, stop: Stop) -> dict[Reason, j
     makes sense at all."""
     mean, sigma = state.strategy.mean, state.strategy.sigma
     steps, limit = state.env_steps, stop.env_steps
-    smallest = jnp.finfo(sigma.dtype).eps * jnp.max(jnp.abs(mean)) / UNSEEN
     return {
         FITNESS: state.best_fitness >= stop.fitness,
         EVAL: state.held_out >= stop.held_out,
         ENV_STEPS: (steps[0] > limit[0]) | ((steps[0] == limit[0]) & (steps[1] >= limit[1])),
-        SIGMA_COLLAPSED: sigma < smallest,
+        SIGMA_COLLAPSED: sigma < jnp.finfo(sigma.dtype).eps * jnp.max(jnp.abs(mean)) / UNSEEN,
         SIGMA_EXPLODED: sigma > LARGEST_SIGMA,
         NON_FINITE_FITNESS: state.barren >= BARREN_LIMIT,
         NON_FINITE_STATE: ~(jnp.isfinite(sigma) & jnp.all(jnp.isfinite(mean))),

@@ -75,6 +75,7 @@ def search_until(
     start: Start | None = None,
     save: Callable[[TrainState, Progress, bool], None] = lambda state, progress, final: None,
     interrupted: Callable[[], bool] = lambda: False,
+    ready: Callable[[], None] = lambda: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
     """Train, with the restarts that the strategy asks for; `say` is told of each.
@@ -90,6 +91,7 @@ def search_until(
             start=start,
             save=save,
             interrupted=interrupted,
+            ready=ready,
         )
 
     if kind is None:
@@ -142,7 +144,8 @@ def searching(run: Run, search: Search, past: list[dict]) -> Run:
     built = build(config.model_copy(update={"strategy": strategy, "generations": generations}))
     if built.program is run.program:
         return built
-    shared = {"init": run.program.init, "evaluate": run.program.evaluate}
+    shared: dict[str, Any] = {"init": run.program.init, "evaluate": run.program.evaluate}
+    shared["prepare"] = lambda *arguments: None  # these two are compiled, `advance` alone is not
     return built._replace(program=built.program._replace(**shared))
 
 

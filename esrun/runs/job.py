@@ -1,0 +1,64 @@
+"""From a composed configuration to a run: what Hydra's section says of the process around it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra.core.utils import env_override
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from esrun.config import hydra
+from esrun.config.compose import Composed, flat
+from esrun.runs.folder import Made
+from esrun.runs.opened import Order
+from esrun.runs.run import carry_out
+from esrun.runs.secrets import masked, masked_word
+
+
+def run_composed(one: Composed, made: Made, going_on: bool) -> int:
+    """Run one composed configuration in its folder -> the exit code. Raises ConfigError."""
+    chosen = one.hydra.runtime.choices.items()
+    raw = flat(OmegaConf.to_container(one.text, resolve=False))
+    with read_write(one.hydra), open_dict(one.hydra):
+        one.hydra.runtime.output_dir = str(made.folder.absolute())
+    order = Order(
+        config=one.config,
+        made=made.absolute(),
+        choices={group: str(x) for group, x in chosen if "/" not in group and x},
+        going_on=going_on,
+        secret=frozenset(key for key, x in raw.items() if isinstance(x, str) and "oc.env" in x),
+        hydra=_hydras_record(one),
+    )
+    with _surroundings(one.hydra, order.made.folder):
+        return carry_out(order)
+
+
+@contextmanager
+def _surroundings(section: DictConfig, place: Path) -> Iterator[None]:
+    """The working directory and the environment variables that Hydra's section asks for."""
+    before = Path.cwd()
+    with env_override(section.job.env_set):
+        try:
+            if section.job.chdir:
+                os.chdir(place)
+            yield
+        finally:
+            if section.job.chdir:
+                os.chdir(before)
+
+
+def _hydras_record(one: Composed) -> dict[str, bytes]:
+    """-> the files of `.hydra`, as Hydra writes them but for secrets."""
+    words = [masked_word(word) for word in hydra.words_of(one.hydra, "task")]
+    section = OmegaConf.to_container(one.hydra, enum_to_str=True)
+    return {
+        "config.yaml": yaml_of(OmegaConf.to_container(one.text, enum_to_str=True)),
+        "hydra.yaml": yaml_of({"hydra": section}),
+        "overrides.yaml": yaml_of(words),
+    }
+
+
+def yaml_of(tree) -> bytes:
+    """-> a tree as yaml, its secrets masked."""
+    return OmegaConf.to_yaml(OmegaConf.create(masked(tree))).encode()
