@@ -1,3 +1,46 @@
-"""esrun: train neural networks by evolution, from one command."""
+"""esrun: train neural networks by evolution, from one command.
+
+The public front, for programs: `configure` makes a checked configuration of KEY=VALUE words,
+`build` a run of it, `train` trains that; `esrun.types` holds the interfaces, and every option's
+factory `make_NAME` stands in the file of its name (`esrun.strategies.cma_es.make_cma_es`). Versions
+are semantic for this front, for keys, files and stop reasons. docs/library.md has a program.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from esrun.config.schema.run import Config
+    from esrun.training.build import Run, build
+    from esrun.training.restarts import search_until as train
 
 __version__ = "0.1.0"
+__all__ = ["Config", "Run", "__version__", "build", "configure", "train"]
+
+
+def configure(*words: str) -> "Config":
+    """-> the configuration that `esrun *words` would train.
+
+    Raises `esrun.errors.ConfigError`, a ValueError of one line. JAX is not imported.
+    """
+    from esrun.config.check import checked
+    from esrun.config.compose import composed
+
+    return checked(composed(list(words)).config)
+
+
+_LATER = {
+    "Config": ("esrun.config.schema.run", "Config"),
+    "Run": ("esrun.training.build", "Run"),
+    "build": ("esrun.training.build", "build"),
+    "train": ("esrun.training.restarts", "search_until"),
+}
+"""What is imported when it is first asked for: it brings pydantic or JAX with it."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module esrun has no attribute {name}")
+    from importlib import import_module
+
+    module, attribute = _LATER[name]
+    return getattr(import_module(module), attribute)

@@ -7,7 +7,8 @@ import pytest
 from asktell import fresh, tell
 from cmaes import CMA
 
-from esrun.strategies.cma_es import constants, make_cma_es
+from esrun.strategies.cma_es import make_cma_es
+from esrun.strategies.parts.constants import constants
 
 
 @pytest.fixture(autouse=True)

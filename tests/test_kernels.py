@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from esrun.backend.kernels import hoisted, tuned
+from esrun.backend.rewriting import hoisted, tuned
 
 KEY = jax.random.key(0)
 
@@ -25,7 +25,7 @@ def test_remainder_is_exact():
         y = np.float32(y)
         inside = np.abs(np.asarray(x)) < 2000 * abs(y)
         got = np.asarray(
-            tuned(lambda x: jax.lax.rem(x, jnp.full_like(x, y)))(jnp.where(inside, x, 1.0))
+            tuned(lambda x, y=y: jax.lax.rem(x, jnp.full_like(x, y)))(jnp.where(inside, x, 1.0))
         )
         np.testing.assert_array_equal(got, np.fmod(np.where(inside, x, np.float32(1)), y))
 
@@ -98,3 +98,24 @@ def test_what_a_loop_does_not_change_is_computed_before_it():
     assert {"split", "sin", "transpose", "broadcast_in_dim"} <= set(before)
     assert {"split", "sin", "transpose"}.isdisjoint(after)
     assert "broadcast_in_dim" in after
+
+
+def test_what_is_not_understood_costs_a_warning_and_speed_alone(monkeypatch):
+    def changed(*arguments):
+        raise AttributeError("jaxprs have other fields in this version")
+
+    monkeypatch.setattr("esrun.backend.rewriting._evaluate", changed)
+    monkeypatch.setattr("esrun.backend.rewriting._outputs", changed)
+    x = jax.random.normal(KEY, (300,))
+    with pytest.warns(UserWarning, match="more slowly"):
+        np.testing.assert_array_equal(tuned(jnp.sin)(x), jnp.sin(x))
+    loop = hoisted(lambda fixed, x: fixed[0] * x, x, x)
+    np.testing.assert_array_equal(loop(x), x[0] * x)
+
+
+def test_an_error_of_the_functions_own_stays_its_own():
+    def wrong(x):
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        tuned(wrong)(jnp.ones(3))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from asktell import evolved, fresh, tell
 
-from esrun.strategies.snes import make_snes, utilities
+from esrun.strategies.parts.natural import utilities
+from esrun.strategies.snes import make_snes
 
 
 @pytest.fixture(autouse=True)

@@ -1,12 +1,10 @@
-"""Faster arithmetic for rollouts.
+"""Faster arithmetic for rollouts: what replaces operations that XLA is slow at.
 
 A rollout steps thousands of small environments at once, and XLA spends most of such a step in a few
 places (docs/performance.md has the measurements). On a CPU `sin`, `cos` and `rem` are calls into
 libm, one element at a time, and are copied into every fused kernel that reads them. Everywhere,
-products of tiny matrices go through a kernel made for large ones.
-
-`tuned` traces a function and replaces just these operations by equal ones that vectorise and fuse.
-It looks at operations, types and sizes, never at who asks: no environment or policy is known here.
+products of tiny matrices go through a kernel made for large ones. Rules depend on the operation,
+dtype and size only; `esrun.backend.rewriting` puts them in.
 """
 
 import functools
@@ -15,7 +13,6 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 FEW_INPUTS, FEW_OUTPUTS = 8, 4
 """Matrix products up to these sizes are written out; larger ones are quicker in XLA's own
@@ -23,103 +20,6 @@ kernel."""
 
 MANY = 256
 """Elements from which replacing an operation pays."""
-
-
-def tuned(function: Callable) -> Callable:
-    """-> the same function of arrays, faster. It must be batched already: vmap inside, not outside
-    of it."""
-    rules = RULES["cpu" if jax.default_backend() == "cpu" else "accelerator"]
-
-    def wrapped(*arguments):
-        flat, tree = jax.tree.flatten(arguments)
-        closed, shape = jax.make_jaxpr(
-            lambda *leaves: function(*jax.tree.unflatten(tree, leaves)), return_shape=True
-        )(*flat)
-        return jax.tree.unflatten(
-            jax.tree.structure(shape), _evaluate(rules, closed.jaxpr, closed.consts, flat)
-        )
-
-    return wrapped
-
-
-def hoisted(function: Callable, fixed, *examples) -> Callable:
-    """`function` (fixed, ...) -> a function (...) for the body of a loop in which `fixed` stays
-    what it is.
-
-    What depends on `fixed` alone and takes no more memory than what it is made of is computed here,
-    once: XLA leaves slices and transposes of what does not change inside a loop. `examples` have
-    the shapes of the other arguments.
-    """
-    closed, shape = jax.make_jaxpr(function, return_shape=True)(fixed, *examples)
-    leaves = jax.tree.leaves(fixed)
-    inputs, varying = closed.jaxpr.invars[: len(leaves)], closed.jaxpr.invars[len(leaves) :]
-    known = dict(zip([*closed.jaxpr.constvars, *inputs], [*closed.consts, *leaves], strict=True))
-    later = []
-    for equation in closed.jaxpr.eqns:
-        reads = [variable for variable in equation.invars if not isinstance(variable, Literal)]
-        alone = reads and all(variable in known for variable in reads)
-        if alone and _size(equation.outvars) <= _size(reads):
-            known.update(
-                zip(
-                    equation.outvars, _outputs(equation, _read(known, equation.invars)), strict=True
-                )
-            )
-        else:
-            later.append(equation)
-
-    def body(*arguments):
-        values = known | dict(zip(varying, jax.tree.leaves(arguments), strict=True))
-        for equation in later:
-            values.update(
-                zip(
-                    equation.outvars,
-                    _outputs(equation, _read(values, equation.invars)),
-                    strict=True,
-                )
-            )
-        return jax.tree.unflatten(jax.tree.structure(shape), _read(values, closed.jaxpr.outvars))
-
-    return body
-
-
-def _size(variables) -> int:
-    return sum(variable.aval.size * variable.aval.dtype.itemsize for variable in variables)
-
-
-def _read(values: dict, variables) -> list:
-    return [
-        variable.val if isinstance(variable, Literal) else values[variable]
-        for variable in variables
-    ]
-
-
-def _outputs(equation, inputs: list) -> list:
-    """-> what an operation makes of its inputs, as a list."""
-    outputs = equation.primitive.bind(
-        *inputs, **equation.primitive.get_bind_params(equation.params)
-    )
-    return outputs if equation.primitive.multiple_results else [outputs]
-
-
-def _evaluate(rules: dict[str, Callable], jaxpr: Jaxpr, constants, arguments) -> list:
-    """Run a jaxpr, operation by operation, with the replacements of `rules`; what lies inside loops
-    stays as it is."""
-    values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *arguments], strict=True))
-    for equation in jaxpr.eqns:
-        inputs = _read(values, equation.invars)
-        inner = equation.params.get("jaxpr") or equation.params.get("call_jaxpr")
-        if (
-            equation.primitive.name in ("jit", "pjit", "closed_call", "custom_jvp_call")
-            and inner is not None
-        ):
-            closed = inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
-            outputs = _evaluate(rules, closed.jaxpr, closed.consts, inputs)
-        else:
-            rule = rules.get(equation.primitive.name)
-            replaced = rule(equation.params, *inputs) if rule else None
-            outputs = _outputs(equation, inputs) if replaced is None else [replaced]
-        values.update(zip(equation.outvars, outputs, strict=True))
-    return _read(values, jaxpr.outvars)
 
 
 def _guarded(valid: Callable, vectorised: Callable, original: Callable) -> Callable:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from esrun.backend import memory
+from esrun.backend import devices, memory
 from esrun.backend.memory import shown
 from esrun.config import registry
 from esrun.training.build import Run
@@ -40,7 +40,7 @@ def costs(built: Run, names: dict[str, str]) -> dict[str, Any]:
     shared = memory.sharing(built.local_devices)
     whole, free = memory.of_each(built.local_devices), memory.free_of_each(built.local_devices)
     cost = names | {
-        "devices": [f"{device.platform}:{device.id}" for device in built.local_devices],
+        "devices": devices.names(built.local_devices),
         "device_kind": built.local_devices[0].device_kind,
         "precision": config.runtime.precision,
         "num_params": n,

@@ -239,10 +239,8 @@ def _inside(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 def _is_leftover(path: Path) -> bool:
     """Whether it is what a start that was killed leaves."""
-    about = path.lstat()
-    if not stat.S_ISREG(about.st_mode):
-        return False
-    return PARTIAL.fullmatch(path.name) is not None or (path.name == ".lock" and about.st_size == 0)
+    about, empty_lock = path.lstat(), path.name == ".lock" and path.lstat().st_size == 0
+    return stat.S_ISREG(about.st_mode) and (empty_lock or bool(PARTIAL.fullmatch(path.name)))
 
 
 def shown(path: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, Field, ValidationError
 
 from esrun import files
+from esrun.backend import devices
 from esrun.config.compose import flat
 from esrun.errors import ConfigError, printable
 from esrun.files import STARTED_IN
@@ -145,7 +146,8 @@ def describe(
         "command": [masked_word(word) for word in arguments],
         "versions": {"python": platform.python_version(), "esrun": version("esrun")} | _versions(),
         "devices": [
-            f"{device.platform}:{device.id} {device.device_kind}" for device in local_devices
+            f"{name} {device.device_kind}"
+            for name, device in zip(devices.names(local_devices), local_devices, strict=True)
         ],
         "platform": "-".join((platform.system(), platform.release(), platform.machine())),
         "git": git.commit(STARTED_IN),

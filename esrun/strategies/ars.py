@@ -64,7 +64,16 @@ def make_ars(
         del state
         return {"signal_to_noise": signal_to_noise(fitness)}
 
-    return Strategy(population_size, init, ask, weigh, recombine, update, diagnose=diagnose, unit=2)
+    return Strategy(
+        population_size=population_size,
+        init=init,
+        ask=ask,
+        weigh=weigh,
+        recombine=recombine,
+        update=update,
+        diagnose=diagnose,
+        unit=2,
+    )
 
 
 def difference_weights(fitness: jax.Array, parents: int) -> jax.Array:

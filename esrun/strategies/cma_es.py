@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from esrun.strategies.parts.constants import constants
 from esrun.strategies.parts.defaults import checked_parents, whole_population
 from esrun.strategies.parts.noise import normal, perturbed
+from esrun.strategies.parts.products import multiply_rows
 from esrun.strategies.parts.shaping import by_rank
 from esrun.strategies.parts.termination import (
     History,
@@ -26,9 +27,6 @@ from esrun.strategies.parts.termination import (
     record,
 )
 from esrun.types import Number, Reason, Strategy
-
-ROWS = {"cpu": 64}
-"""Most members that are multiplied by a matrix at a time, elsewhere 1024."""
 
 INDEFINITE_C = Reason("indefinite_C", failed=True)
 """C has a negative eigenvalue beyond rounding: it is no covariance any more."""
@@ -56,54 +54,6 @@ class Sums(NamedTuple):
     y_w: jax.Array  # [n] sum of w y over the parents
     white_w: jax.Array  # [n] D^-1 Bᵀ y_w
     rank_mu: jax.Array  # [n, n] sum of w° y yᵀ over all members
-
-
-class Constants(NamedTuple):
-    """Table 1. `weights` [p] are sorted, the best member's first."""
-
-    weights: np.ndarray
-    mu_eff: float
-    c_sigma: float
-    d_sigma: float
-    c_c: float
-    c_1: float
-    c_mu: float
-    chi_n: float
-
-
-def constants(n: int, population_size: int, parents: float, active: bool) -> Constants:
-    """The default strategy parameters (eqs. 49-58), with the positive weights on the first
-    `parents` members."""
-    w = math.log(parents + 0.5) - np.log(
-        np.arange(1, population_size + 1)
-    )  # 49, parents = p / 2 there
-    positive, negative = np.maximum(w, 0), np.minimum(w, 0)
-    mu_eff = positive.sum() ** 2 / (positive**2).sum()
-    mu_eff_minus = negative.sum() ** 2 / max((negative**2).sum(), 1e-300)
-
-    c_1 = 2 / ((n + 1.3) ** 2 + mu_eff)  # 57
-    c_mu = min(1 - c_1 - 1e-8, 2 * (mu_eff - 2 + 1 / mu_eff) / ((n + 2) ** 2 + mu_eff))  # 58
-    # with one parent and no other c_mu is 0, and no negative weight can unbalance what is never
-    # added
-    alpha = min(
-        1 + c_1 / max(c_mu, 1e-300),  # 50
-        1 + 2 * mu_eff_minus / (mu_eff + 2),  # 51
-        (1 - c_1 - c_mu) / (n * max(c_mu, 1e-300)),  # 52
-    )
-    scale = alpha / max(-negative.sum(), 1e-300) if active else 0.0
-    weights = positive / positive.sum() + scale * negative  # 53
-
-    c_sigma = (mu_eff + 2) / (n + mu_eff + 5)  # 55
-    return Constants(
-        weights=weights,
-        mu_eff=mu_eff,
-        c_sigma=c_sigma,
-        d_sigma=1 + 2 * max(0.0, math.sqrt((mu_eff - 1) / (n + 1)) - 1) + c_sigma,  # 55
-        c_c=(4 + mu_eff / n) / (n + 4 + 2 * mu_eff / n),  # 56
-        c_1=c_1,
-        c_mu=c_mu,
-        chi_n=math.sqrt(n) * (1 - 1 / (4 * n) + 1 / (21 * n**2)),
-    )
 
 
 def interval(n: int, c_1: float, c_mu: float) -> int:
@@ -224,25 +174,16 @@ def make_cma_es(
         condition = largest / jnp.maximum(smallest, jnp.finfo(smallest.dtype).tiny)
         return {"condition": condition, "axis_ratio": jnp.sqrt(condition)}
 
-    return Strategy(p, init, ask, weigh, recombine, update, ended=ended, diagnose=diagnose)
-
-
-def multiply_rows(
-    z: jax.Array, matrix: jax.Array, population_size: int, axis: int = 0
-) -> jax.Array:
-    """z [m, n], matrix [n, n] -> z @ matrix [m, n], or z @ matrixᵀ with axis 1.
-
-    It is done in blocks whose size depends on the population's alone, so that a row's bits do not
-    depend on its company. A plain product does not promise that: XLA picks another kernel for
-    another m.
-    """
-    (m, n), most = z.shape, ROWS.get(jax.default_backend(), 1024)
-    rows = math.ceil(population_size / math.ceil(population_size / most))
-    blocks = jnp.pad(z, ((0, -m % rows), (0, 0))).reshape(-1, rows, n)
-    contracted = (((1,), (axis,)), ((), ()))
-    return jax.lax.map(
-        lambda block: jax.lax.dot_general(block, matrix, contracted), blocks
-    ).reshape(-1, n)[:m]
+    return Strategy(
+        population_size=p,
+        init=init,
+        ask=ask,
+        weigh=weigh,
+        recombine=recombine,
+        update=update,
+        ended=ended,
+        diagnose=diagnose,
+    )
 
 
 def decompose(

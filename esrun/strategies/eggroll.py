@@ -19,7 +19,7 @@ from einops import einsum, rearrange
 from jax.flatten_util import ravel_pytree
 
 from esrun.policies.layers import LowRank
-from esrun.strategies.openai_es import make_openai_es
+from esrun.strategies.parts.gradient import make_gradient_search
 from esrun.strategies.parts.noise import make_noise
 from esrun.types import Number, Strategy
 
@@ -64,8 +64,7 @@ def make_eggroll(
     )
     ends = np.cumsum([k for leaf in sizes for k in leaf])
     draw = make_noise(noise, noise_table_size, len(signs), mirrored=False)
-    search = make_openai_es(
-        n=n,
+    search = make_gradient_search(
         population_size=population_size,
         sigma=sigma,
         sigma_decay=sigma_decay,
@@ -75,8 +74,6 @@ def make_eggroll(
         learning_rate_limit=learning_rate_limit,
         weight_decay=weight_decay,
         antithetic=antithetic,
-        noise="threefry",
-        noise_table_size=0,
         shaping=shaping,
         optimizer=optimizer,
         optimizer_options=optimizer_options,
@@ -127,4 +124,14 @@ def make_eggroll(
         ]
         return ravel_pytree(sums)[0]  # sum of w E, as OpenAI-ES's update takes it
 
-    return search._replace(ask=ask, recombine=recombine, express=express)
+    return Strategy(
+        population_size=population_size,
+        init=search.init,
+        ask=ask,
+        weigh=search.weigh,
+        recombine=recombine,
+        update=search.update,
+        express=express,
+        diagnose=search.diagnose,
+        unit=2 if antithetic else 1,
+    )

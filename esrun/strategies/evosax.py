@@ -26,7 +26,7 @@ import optax
 from evosax.algorithms import algorithms
 from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 
-from esrun.config.compose import nearest
+from esrun.errors import nearest
 from esrun.strategies.parts.shaping import raw
 from esrun.types import Number, Strategy
 
@@ -161,7 +161,14 @@ def make_evosax(
             state.generation + 1,
         )
 
-    return Strategy(population_size, init, ask, weigh, recombine, update)
+    return Strategy(
+        population_size=population_size,
+        init=init,
+        ask=ask,
+        weigh=weigh,
+        recombine=recombine,
+        update=update,
+    )
 
 
 def _constructed(name, n, population_size, sigma, optimizer, learning_rate, options):

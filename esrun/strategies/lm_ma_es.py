@@ -131,4 +131,11 @@ def make_lm_ma_es(
         sigma = sigma * jnp.exp(c_sigma / 2 * (p_sigma @ p_sigma / n - 1))  # 19
         return State(mean, sigma, p_sigma, m, generation + 1)
 
-    return Strategy(p, init, ask, weigh, recombine, update)
+    return Strategy(
+        population_size=p,
+        init=init,
+        ask=ask,
+        weigh=weigh,
+        recombine=recombine,
+        update=update,
+    )

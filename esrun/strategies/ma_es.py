@@ -16,9 +16,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from esrun.strategies.cma_es import constants, multiply_rows
+from esrun.strategies.parts.constants import constants
 from esrun.strategies.parts.defaults import checked_parents, whole_population
 from esrun.strategies.parts.noise import normal, perturbed
+from esrun.strategies.parts.products import multiply_rows
 from esrun.strategies.parts.shaping import by_rank
 from esrun.types import Number, Strategy
 
@@ -88,4 +89,11 @@ def make_ma_es(
         sigma = sigma * jnp.exp(c_sigma / d_sigma * (jnp.linalg.norm(p_sigma) / chi_n - 1))  # M12
         return State(mean, sigma, M, p_sigma)
 
-    return Strategy(p, init, ask, weigh, recombine, update)
+    return Strategy(
+        population_size=p,
+        init=init,
+        ask=ask,
+        weigh=weigh,
+        recombine=recombine,
+        update=update,
+    )

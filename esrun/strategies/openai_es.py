@@ -5,24 +5,11 @@ Reinforcement Learning, 2017, https://arxiv.org/abs/1703.03864, algorithm 1 with
 (mirrored sampling, rank shaping, weight decay).
 """
 
-from typing import Any, NamedTuple
-
 import jax
-import jax.numpy as jnp
-import optax
 
+from esrun.strategies.parts.gradient import make_gradient_search
 from esrun.strategies.parts.noise import make_noise, perturbed, weighted_noise
-from esrun.strategies.parts.shaping import SHAPING, signal_to_noise
 from esrun.types import Number, Strategy
-
-
-class State(NamedTuple):
-    """The search distribution N(mean, sigma^2 I) and the optimiser that moves its mean."""
-
-    mean: jax.Array  # [n]
-    sigma: jax.Array  # []
-    optimizer: Any  # optax state
-    generation: jax.Array  # [] int32
 
 
 def make_openai_es(
@@ -51,63 +38,35 @@ def make_openai_es(
     `esrun.strategies.parts.noise`). `optimizer` names a factory of optax. Raises ValueError when
     optax refuses `optimizer_options`.
     """
-    shape_fitness = SHAPING[shaping]
     draw = make_noise(noise, noise_table_size, n, mirrored=antithetic)
-
-    def scheduled_learning_rate(generation):
-        return jnp.maximum(learning_rate * learning_rate_decay**generation, learning_rate_limit)
-
-    try:
-        descent = getattr(optax, optimizer)(scheduled_learning_rate, **optimizer_options)
-    except TypeError as error:
-        raise ValueError(
-            f"strategy.optimizer_options do not fit optax.{optimizer}: {error}"
-        ) from error
-
-    def init(key, mean):
-        del key
-        return State(
-            mean,
-            jnp.maximum(sigma, sigma_limit).astype(mean.dtype),
-            descent.init(mean),
-            jnp.int32(0),
-        )
+    search = make_gradient_search(
+        population_size=population_size,
+        sigma=sigma,
+        sigma_decay=sigma_decay,
+        sigma_limit=sigma_limit,
+        learning_rate=learning_rate,
+        learning_rate_decay=learning_rate_decay,
+        learning_rate_limit=learning_rate_limit,
+        weight_decay=weight_decay,
+        antithetic=antithetic,
+        shaping=shaping,
+        optimizer=optimizer,
+        optimizer_options=optimizer_options,
+    )
 
     def ask(key, state, members):
         return perturbed(state.mean, state.sigma, draw(key, members, state.mean.dtype))
 
-    def weigh(state, fitness):
-        return shape_fitness(fitness)
-
     def recombine(state, solutions, weights):
         return weighted_noise(state.mean, state.sigma, solutions, weights)
 
-    def update(state, weighted_z, fitness):
-        del fitness
-        gradient = weighted_z / (population_size * state.sigma) - weight_decay * state.mean
-        # optax descends and fitness is maximised: the one change of sign
-        step, optimizer_state = descent.update(-gradient, state.optimizer, state.mean)
-        generation = state.generation + 1
-        return State(
-            mean=state.mean + step,
-            sigma=jnp.maximum(sigma * sigma_decay**generation, sigma_limit).astype(
-                state.sigma.dtype
-            ),
-            optimizer=optimizer_state,
-            generation=generation,
-        )
-
-    def diagnose(state, fitness):
-        del state
-        return {"signal_to_noise": signal_to_noise(fitness)} if antithetic else {}
-
     return Strategy(
-        population_size,
-        init,
-        ask,
-        weigh,
-        recombine,
-        update,
-        diagnose=diagnose,
+        population_size=population_size,
+        init=search.init,
+        ask=ask,
+        weigh=search.weigh,
+        recombine=recombine,
+        update=search.update,
+        diagnose=search.diagnose,
         unit=2 if antithetic else 1,
     )

@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 
 from esrun.strategies.parts.clipup import clipup
+from esrun.strategies.parts.natural import natural_gradients
 from esrun.strategies.parts.noise import make_noise, perturbed
 from esrun.strategies.parts.shaping import SHAPING, signal_to_noise
-from esrun.strategies.snes import natural_gradients
 from esrun.types import Number, Strategy
 
 
@@ -101,4 +101,13 @@ def make_pgpe(
         del state
         return {"signal_to_noise": signal_to_noise(fitness)}
 
-    return Strategy(p, init, ask, weigh, natural_gradients, update, diagnose=diagnose, unit=2)
+    return Strategy(
+        population_size=p,
+        init=init,
+        ask=ask,
+        weigh=weigh,
+        recombine=natural_gradients,
+        update=update,
+        diagnose=diagnose,
+        unit=2,
+    )

@@ -102,6 +102,8 @@ def make_sep_cma_es(
         )
 
     def ask(key, state, members):
+        # the barrier keeps XLA from regrouping z's own products with sqrt(C): a row's bits must not
+        # depend on its company
         z = jax.lax.optimization_barrier(normal(key, members, n, state.mean.dtype))
         y = jnp.sqrt(state.C) * z  # 39
         return perturbed(state.mean, state.sigma, y)  # 40
@@ -132,4 +134,11 @@ def make_sep_cma_es(
         C = (1 + c_1 * delta - c_1 - c_mu) * C + c_1 * p_c**2 + c_mu * sums.rank_mu  # 47
         return State(mean, sigma, C, p_sigma, p_c, generation + 1)
 
-    return Strategy(p, init, ask, weigh, recombine, update)
+    return Strategy(
+        population_size=p,
+        init=init,
+        ask=ask,
+        weigh=weigh,
+        recombine=recombine,
+        update=update,
+    )

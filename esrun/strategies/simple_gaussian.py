@@ -73,4 +73,11 @@ def make_simple_gaussian(
             sigmas=sigmas,
         )
 
-    return Strategy(population_size, init, ask, weigh, recombine, update)
+    return Strategy(
+        population_size=population_size,
+        init=init,
+        ask=ask,
+        weigh=weigh,
+        recombine=recombine,
+        update=update,
+    )

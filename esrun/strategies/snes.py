@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from esrun.strategies.parts.defaults import whole_population
+from esrun.strategies.parts.natural import natural_gradients, utilities
 from esrun.strategies.parts.noise import normal, perturbed
 from esrun.strategies.parts.shaping import by_rank
 from esrun.types import Number, Strategy
@@ -25,25 +25,6 @@ class State(NamedTuple):
     mean: jax.Array  # [n]
     sigma: jax.Array  # [] geometric mean of the sigmas
     sigmas: jax.Array  # [n] step size of every parameter
-
-
-class Sums(NamedTuple):
-    """What the update needs of a slice of the population: the natural gradients."""
-
-    mean: jax.Array  # [n] sum of u z
-    sigmas: jax.Array  # [n] sum of u (z^2 - 1)
-
-
-def utilities(population_size: int) -> np.ndarray:
-    """-> utilities [p] by rank, the best member's first, with sum 0 (table 1)."""
-    u = np.maximum(0, math.log(population_size / 2 + 1) - np.log(np.arange(1, population_size + 1)))
-    return u / u.sum() - 1 / population_size
-
-
-def natural_gradients(state, solutions: jax.Array, weights: jax.Array) -> Sums:
-    """`recombine` of any state with a mean [n] and sigmas [n]: gradients in units of the sigmas."""
-    z = (solutions - state.mean) / state.sigmas
-    return Sums(weights @ z, weights @ (z**2 - 1))
 
 
 def make_snes(
@@ -86,4 +67,11 @@ def make_snes(
             sigmas=sigmas,
         )
 
-    return Strategy(p, init, ask, weigh, natural_gradients, update)
+    return Strategy(
+        population_size=p,
+        init=init,
+        ask=ask,
+        weigh=weigh,
+        recombine=natural_gradients,
+        update=update,
+    )

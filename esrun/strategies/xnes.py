@@ -17,11 +17,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from esrun.strategies.cma_es import multiply_rows
 from esrun.strategies.parts.defaults import whole_population
+from esrun.strategies.parts.natural import utilities
 from esrun.strategies.parts.noise import normal, perturbed
+from esrun.strategies.parts.products import multiply_rows
 from esrun.strategies.parts.shaping import by_rank
-from esrun.strategies.snes import utilities
 from esrun.types import Number, Strategy
 
 
@@ -93,4 +93,11 @@ def make_xnes(
         B = B @ jax.scipy.linalg.expm(eta_B / 2 * gradient_B)
         return State(mean, sigma, B)
 
-    return Strategy(p, init, ask, weigh, recombine, update)
+    return Strategy(
+        population_size=p,
+        init=init,
+        ask=ask,
+        weigh=weigh,
+        recombine=recombine,
+        update=update,
+    )

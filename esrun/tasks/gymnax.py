@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from einops import reduce, repeat
 
+from esrun.backend import devices
 from esrun.backend.deferred import deferred
-from esrun.backend.kernels import hoisted, tuned
 from esrun.backend.keys import fold_in
+from esrun.backend.rewriting import hoisted, tuned
 from esrun.tasks.normalizer import normalize, observe
 from esrun.types import Evaluation, PyTree, Sums, Task
 
@@ -45,17 +46,14 @@ def make_gymnax(
 
     The environment itself computes in 32 bits whatever the precision of the run.
     """
-    with (
-        jax.ensure_compile_time_eval(),
-        jax.enable_x64(False),
-    ):  # some branch on their own arrays as they are made
+    # some branch on their own arrays as they are made
+    with jax.ensure_compile_time_eval(), jax.enable_x64(False):
         environment, defaults = gymnax.make(env)
     arrays = {
         key: jnp.asarray(value) for key, value in env_params.items() if isinstance(value, list)
     }
-    limit = type(defaults.max_steps_in_episode)(
-        episode_length
-    )  # a float in BernoulliBandit-misc, which relies on it
+    # a float in BernoulliBandit-misc, which relies on it
+    limit = type(defaults.max_steps_in_episode)(episode_length)
     params = defaults.replace(**env_params | arrays, max_steps_in_episode=limit)
     reset_env, step_env = in_32_bits(environment.reset_env), in_32_bits(environment.step_env)
     encode, input_shape = make_encoder(environment.observation_space(params))
@@ -86,8 +84,7 @@ def make_gymnax(
                 observation,
                 state,
                 carry,
-                # where, not a product: what a finished environment returns may be NaN; the last
-                # reward counts
+                # where, not a product: it may be NaN after the end. The last reward counts
                 total=episode.total + jnp.where(episode.alive, reward, 0.0),
                 steps=episode.steps + episode.alive,
                 alive=episode.alive & ~terminated,
@@ -108,9 +105,9 @@ def make_gymnax(
             return t + 1, all_steps(fold_in(step_keys, t), running)
 
         def body(loop):
-            return (
-                one_step(0, loop) if stride == 1 else jax.lax.fori_loop(0, stride, one_step, loop)
-            )
+            if stride == 1:
+                return one_step(0, loop)
+            return jax.lax.fori_loop(0, stride, one_step, loop)
 
         def unfinished(loop):
             t, running = loop
@@ -132,7 +129,7 @@ def stride_of(episode_length: int) -> int:
 
     On a CPU a look costs nothing; an accelerator stands still until the host has seen the answer.
     """
-    most = 1 if jax.default_backend() == "cpu" else 10
+    most = 1 if devices.on_cpu() else 10
     return max(k for k in range(1, most + 1) if episode_length % k == 0)
 
 

@@ -8,7 +8,8 @@ from measure import Options, Table, in_turn, ratio
 from worker import open_all
 
 from esrun.config.compose import composed
-from esrun.strategies.cma_es import constants, interval
+from esrun.strategies.cma_es import interval
+from esrun.strategies.parts.constants import constants
 
 SIGMA = 0.3
 SIZES = {

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
 
+from esrun.backend import devices
 from esrun.backend.kernels import sine_of_quarters
 from esrun.backend.keys import threefry
 
@@ -47,9 +48,7 @@ def make_noise(source: str | jax.Array, table_size: int, n: int, *, mirrored: bo
         offsets, _ = threefry(key, members.astype(jnp.uint32), jnp.zeros_like(members, jnp.uint32))
         starts = (offsets % np.uint32(table_size - n + 1)).astype(jnp.int32)
         # on a CPU one copy after another: side by side they become a gather, number by number
-        over_members = (
-            jax.lax.map if jax.default_backend() == "cpu" else lambda f, x: jax.vmap(f)(x)
-        )
+        over_members = jax.lax.map if devices.on_cpu() else lambda f, x: jax.vmap(f)(x)
         return over_members(lambda start: jax.lax.dynamic_slice(table, (start,), (n,)), starts)
 
     def draw_pairs(key, members, dtype):
@@ -61,10 +60,10 @@ def make_noise(source: str | jax.Array, table_size: int, n: int, *, mirrored: bo
 
 def perturbed(mean: jax.Array, sigma: jax.Array, z: jax.Array) -> jax.Array:
     """Mean [n], sigma [] or [n], z [m, n] -> mean + sigma z [m, n]."""
-    # twice is exact: the same bits whether or not the compiler fuses this product with the sum. The
-    # barrier keeps it from regrouping products; on an accelerator, where it does not, the barrier
-    # would write z to memory
-    if jax.default_backend() == "cpu":
+    # 2 * t is exact, so mean + 2 * t rounds once, fused or not: the same bits in every program. On a
+    # CPU the barrier stops XLA from regrouping sigma / 2 * z; on an accelerator, which does not, it
+    # would write z to memory.
+    if devices.on_cpu():
         z = jax.lax.optimization_barrier(z)
     return mean + 2 * (sigma / 2 * z)
 
