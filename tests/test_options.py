@@ -32,9 +32,8 @@ def test_yaml_has_the_arguments_of_its_factory(kind, option):
     parameters = inspect.signature(registry.factory(kind, content["name"])).parameters.values()
     assert {p.kind for p in parameters} <= {inspect.Parameter.KEYWORD_ONLY}
     assert {p.default for p in parameters} <= {inspect.Parameter.empty}
-    given = registry.GIVEN | ({"folder"} if kind == "logger" else set())
     read_by_the_run = registry.find(kind, content["name"]).schema.run_keys | {"name"}
-    assert set(content) - read_by_the_run == {p.name for p in parameters} - given
+    assert set(content) - read_by_the_run == {p.name for p in parameters} - registry.GIVEN[kind]
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "logger"])

@@ -7,6 +7,11 @@ import subprocess
 import sys
 
 import pytest
+from conftest import ROOT
+
+from esrun.config import registry
+from esrun.errors import ConfigError
+from esrun.types import Number
 
 MODULE = '''
 """A task that fails where it is told to."""
@@ -46,7 +51,10 @@ def esrun(tmp_path):
         return subprocess.run(
             [sys.executable, "-m", "esrun", *arguments],
             cwd=work,
-            env=os.environ | {"PYTHONPATH": str(site), "JAX_PLATFORMS": "cpu"} | environment,
+            # this checkout, whichever one is installed
+            env=os.environ
+            | {"PYTHONPATH": f"{site}{os.pathsep}{ROOT}", "JAX_PLATFORMS": "cpu"}
+            | environment,
             capture_output=True,
             text=True,
             timeout=300,
@@ -64,6 +72,90 @@ def test_an_installed_task_trains_and_its_schema_is_its_signature(esrun):
     assert wrong.returncode == 2
     assert "task.dimension must be an integer" in wrong.stderr
     assert "+task.depth" in esrun(*COMMON, "task.depth=1").stderr
+
+
+def test_list_names_plugins_and_imports_none(esrun):
+    (esrun.folder.parent / "site" / "faulty.py").write_text("raise SystemExit(3)")
+    listed = esrun("list")
+    assert listed.returncode == 0, listed.stderr
+    tasks, _ = listed.stdout.split("strategies (strategy=...)")
+    assert "faulty" in tasks
+    assert "From faulty 1.0; its yaml is found by --config-dir." in tasks
+    assert "wandb" in esrun("list", "loggers").stdout
+
+
+def test_a_plugin_without_its_yaml_is_told_where_yamls_are_looked_for(esrun):
+    done = esrun("task=faulty")
+    assert done.returncode == 2
+    assert "write --config-dir=DIR with the folder that holds task/faulty.yaml" in done.stderr
+
+
+LOGGER = """
+from pathlib import Path
+
+def make_heard(*, folder: Path, word: str):
+    with (folder / "heard.txt").open("a") as file:
+        print(word, file=file)
+    def log(line):
+        with (folder / "heard.txt").open("a") as file:
+            print(line["generation"], file=file)
+    return log
+"""
+POLICY = """
+import jax.numpy as jnp
+from esrun.types import Policy
+
+def make_line(*, input_shape: tuple[int, ...], output_size: int) -> Policy:
+    def init(key):
+        return {"linear": {"b": jnp.ones(output_size)}}
+    return Policy(init, lambda: (), lambda params, carry, x: (params["linear"]["b"], carry))
+"""
+
+
+def test_a_logger_is_given_the_run_folder_and_no_key_sets_it(esrun):
+    add(esrun, "logger", "heard", LOGGER, "# @package logger.heard\nname: heard\nword: hello\n")
+    chosen = [*COMMON, "logger=[heard]"]
+    done = esrun(*chosen, "hydra.run.dir=run")
+    assert done.returncode == 0, done.stderr
+    heard = (esrun.folder / "run" / "heard.txt").read_text().split()
+    assert heard[0] == "hello"
+    assert list(dict.fromkeys(heard[1:])) == ["1", "2", "3"]  # a held-out mean may come later
+    wrong = esrun(*chosen, "+logger.heard.folder=/tmp")
+    assert wrong.returncode == 2
+    assert "logger.heard.folder is not a key" in wrong.stderr
+
+
+def test_a_policys_inputs_can_be_normalized_though_its_factory_does_not_know(esrun):
+    add(esrun, "policy", "line", POLICY, "name: line\nnormalize_input: true\n")
+    done = esrun(*(x for x in COMMON if x != "policy.hidden=[]"), "policy=line")
+    assert done.returncode == 0, done.stderr
+    wrong = esrun(*COMMON[2:], "task=faulty", "policy=line", "policy.normalize_input=3")
+    assert "policy.normalize_input must be a boolean" in wrong.stderr
+
+
+def add(esrun, kind, name, module, yaml):
+    """Add an option to the plug-in."""
+    site, folder = esrun.folder.parent / "site", esrun.folder / "conf" / kind
+    (site / f"{name}.py").write_text(module)
+    with (site / "faulty-1.0.dist-info" / "entry_points.txt").open("a") as points:
+        points.write(f"[esrun.{registry.PLURAL[kind]}]\n{name} = {name}:make_{name}\n")
+    folder.mkdir()
+    (folder / f"{name}.yaml").write_text(yaml)
+
+
+def test_a_number_that_may_be_traced_is_a_float_to_a_yaml():
+    def make(*, rate: Number, limit: Number | None, n: int): ...
+
+    schema = registry.schema_of("strategy", "mine", make)
+    assert schema.model_validate({"name": "mine", "rate": 1, "limit": None}).rate == 1.0
+    assert "n" in registry.schema_of("task", "mine", make).model_fields  # a strategy's alone
+
+
+def test_an_argument_without_a_type_is_one_line():
+    def make(*, rate): ...
+
+    with pytest.raises(ConfigError, match=r"the task mine must have a factory whose every .*rate"):
+        registry.schema_of("task", "mine", make)
 
 
 def test_a_failed_job_does_not_sink_the_others(esrun):

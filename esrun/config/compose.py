@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from esrun.config import CONF_DIR, hydra
+from esrun.config import CONF_DIR, hydra, registry
 from esrun.config.hydra import PRIMARY, Source
 from esrun.errors import ConfigError, nearest
 
@@ -141,6 +141,11 @@ def _explain(error: Exception, overrides: list[str], source: Source) -> str:
     ):
         group, _, given = error.missing_cfg_file.rpartition("/")
         choices = options(group)
+        if group in registry.PLURAL and any(x.name == given for x in registry.plugins(group)):
+            return (
+                f"{group}={given} is installed and its yaml was not found: write --config-dir=DIR "
+                f"with the folder that holds {group}/{given}.yaml"
+            )
         return f"{group}={given} is not a choice{nearest(given, choices)}: write one of {', '.join(sorted(choices))}"
     if isinstance(error, ConfigCompositionException) and (
         found := re.search(r"Could not (?:override|append to|delete) '([^']+)'", text)

@@ -4,20 +4,23 @@ The package's own options follow one convention: an option has one name for its 
 `name`, for its file, for its factory `make_NAME` and for its yaml. An installed package adds
 options through the entry-point groups `esrun.tasks`, `esrun.strategies`, `esrun.policies` and
 `esrun.loggers`: the entry point's name is the option's `name`, its value a factory with
-keyword-only arguments, whose annotations are the schema. A yaml file or a run folder can only name
-what is registered.
+keyword-only arguments, whose annotations are the schema (docs/extending.md). A yaml file or a run
+folder can only name what is registered.
 """
 
 import inspect
+import sys
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pkgutil import resolve_name
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Union, get_args
 
 from pydantic import create_model
+from pydantic.errors import PydanticSchemaGenerationError
 
 from esrun.config.schema import base, loggers, policies, strategies, tasks
 from esrun.config.schema.base import Model, names_of
+from esrun.errors import ConfigError
 
 
 class Option(NamedTuple):
@@ -37,8 +40,14 @@ BASES: dict[str, type[Model]] = {
     "logger": base.LoggerModel,
 }
 
-GIVEN = {"n", "name", "unravel", "input_shape", "output_size"}
-"""Arguments of factories that no configuration sets: they follow from the other parts."""
+GIVEN: dict[str, set[str]] = {
+    "task": set(),
+    "strategy": {"n", "name", "unravel"},
+    "policy": {"input_shape", "output_size"},
+    "logger": {"folder"},
+}
+"""Arguments of factories that no configuration sets: they follow from the other parts. A policy and
+a logger are given all of theirs, a strategy those that it asks for."""
 
 
 def _own(kind: str, module: Any) -> dict[str, Option]:
@@ -64,30 +73,59 @@ OPTIONS: dict[str, dict[str, Option]] = {
 }
 
 
+def plugins(kind: str) -> list[EntryPoint]:
+    """-> the options of a kind that installed packages add; none of them is imported."""
+    return list(entry_points(group=f"esrun.{PLURAL[kind]}"))
+
+
 def names(kind: str) -> list[str]:
     """-> every registered name of a kind, the package's first."""
-    points = entry_points(group=f"esrun.{PLURAL[kind]}")
-    return [*OPTIONS[kind], *(point.name for point in points)]
+    return [*OPTIONS[kind], *(point.name for point in plugins(kind))]
 
 
 def find(kind: str, name: str) -> Option:
     """-> the option; KeyError when there is none of that name. A plug-in is imported here."""
     if name in OPTIONS[kind]:
         return OPTIONS[kind][name]
-    for point in entry_points(group=f"esrun.{PLURAL[kind]}"):
+    for point in plugins(kind):
         if point.name == name:
             return Option(schema_of(kind, name, point.load()), point.value)
     raise KeyError(name)
 
 
 def schema_of(kind: str, name: str, factory: Callable) -> type[Model]:
-    """The model of a plug-in's options: its factory's keyword-only arguments, as annotated."""
-    fields: Any = {"name": (Literal[name], ...)} | {
-        argument: (parameter.annotation, ...)
+    """The model of a plug-in's options: its factory's keyword-only arguments, as annotated.
+
+    Raises ConfigError where an annotation is missing or no type that a yaml can hold.
+    """
+    fields: Any = {
+        argument: (_typed(parameter.annotation), ...)
         for argument, parameter in inspect.signature(factory, eval_str=True).parameters.items()
-        if argument not in GIVEN
-    }
-    return create_model(name, __base__=BASES[kind], **fields)
+        if argument not in GIVEN[kind]
+    } | {"name": (Literal[name], ...)}
+    model = base.PluginPolicy if kind == "policy" else BASES[kind]
+    try:
+        return create_model(name, __base__=model, **fields)
+    except PydanticSchemaGenerationError as error:
+        got = ", ".join(f"{key}: {_shown(x)}" for key, (x, _) in fields.items() if key != "name")
+        raise ConfigError(
+            f"the {kind} {name} must have a factory whose every argument is annotated with a type "
+            f"that a yaml can hold, such as float, int, str or list[int], got {got}"
+        ) from error
+
+
+def _typed(annotation: Any) -> Any:
+    """-> what a configuration may hold for an argument: of `esrun.types.Number` the float alone."""
+    traced = getattr(sys.modules.get("jax"), "Array", None)  # who names it has imported JAX
+    union = get_args(annotation)
+    plain = [x for x in union if x is not traced]
+    return annotation if len(plain) == len(union) else Union[tuple(plain)]  # noqa: UP007
+
+
+def _shown(annotation: Any) -> str:
+    return (
+        "nothing" if annotation is inspect.Parameter.empty else inspect.formatannotation(annotation)
+    )
 
 
 def factory(kind: str, name: str) -> Callable:

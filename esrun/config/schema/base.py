@@ -76,6 +76,12 @@ class PolicyModel(Model):
     """What it can be shown, of `Shape`."""
 
 
+class PluginPolicy(PolicyModel):
+    """What every policy of a plug-in says besides the arguments of its factory."""
+
+    normalize_input: bool = False  # the run's own: its yaml need not say it
+
+
 class StrategyModel(Model):
     """What every strategy's option says."""
 
