@@ -2,9 +2,12 @@
 
 import os
 import shutil
+import subprocess
+import sys
+import time
 
 import pytest
-from conftest import tree
+from conftest import MAIN, tree
 
 from esrun.errors import ConfigError
 from esrun.runs.checkpoint import Checkpoint, save
@@ -226,3 +229,100 @@ def test_outputs_may_lie_behind_a_link(esrun, tmp_path):
     assert esrun(*TINY).returncode == 0
     assert len(list((tmp_path / "scratch").glob("*/*/summary.json"))) == 1
     assert not os.path.lexists(tmp_path / "multirun")
+
+
+# ---- found by hostile hands -------------------------------------------------------------------
+
+
+def test_a_folder_that_was_moved_away_ends_the_run_and_what_stands_there_is_left(tmp_path):
+    words = ["task=sine", "strategy=openai_es", "strategy.population_size=32", "policy.hidden=[8]",
+             "generations=1000000", "eval.episodes=2", "checkpoint.every=50", "checkpoint.seconds=1",
+             "hydra.run.dir=run"]  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-c", MAIN, *words],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        for _ in range(6000):
+            if any((tmp_path / "run" / "checkpoints").glob("*.safetensors")):
+                break
+            time.sleep(0.02)
+        (tmp_path / "run").rename(tmp_path / "moved")
+        for name in ("summary.json", "policy.safetensors", "metrics.jsonl"):
+            (tmp_path / "run").mkdir(exist_ok=True)
+            (tmp_path / "run" / name).write_text("mine")
+        (tmp_path / "run" / "checkpoints").mkdir()
+        for i in range(5):
+            name = f"000000000{i}-0123456789abcdef.safetensors"
+            (tmp_path / "run" / "checkpoints" / name).write_text("mine")
+        before = tree(tmp_path / "run")
+        said, _ = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert "is gone" in said
+    assert tree(tmp_path / "run") == before
+
+
+def test_a_change_of_directory_does_not_change_what_is_unmade(refused, tmp_path):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    chdir = [*TINY, *WRONG_WHEN_BUILT, "hydra.job.chdir=true"]
+    refused(*chdir, "hydra.run.dir=../../../x", folder=tmp_path / "a" / "b" / "c", root=tmp_path)
+    refused(*chdir, "hydra.run.dir=new/er", folder=tmp_path, root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["hydra.run.dir=new/" + "x" * 300],
+        ["hydra.run.dir=new/../thesis.txt/y"],
+        ["-m", "seed=0,1", "hydra.sweep.dir=new/" + "x" * 300],
+        ["-m", "seed=0,1", "hydra.sweep.dir=new", *WRONG_WHEN_BUILT],
+    ],
+    ids=lambda words: words[-1][:20],
+)
+def test_what_is_refused_leaves_nothing(esrun, tmp_path, words):
+    (tmp_path / "thesis.txt").write_text("all of it")
+    done = esrun(*TINY, *words)
+    assert done.returncode == 2, done.stdout
+    assert tree(tmp_path) == {"thesis.txt": b"all of it"}
+
+
+def test_a_newer_name_does_not_cost_the_newest_valid_checkpoint(esrun, tmp_path):
+    assert esrun(*TINY, "hydra.run.dir=run").returncode == 0
+    kept = tmp_path / "run" / "checkpoints"
+    for name in ("9999999999-0123456789abcdef", "٠٠٠٠٠٠٠٠٠١-0123456789abcdef"):
+        (kept / f"{name}.safetensors").write_text("mine")
+    assert esrun("resume", "run", "generations=4", "checkpoint.keep=1").returncode == 0
+    done = esrun("resume", "run", "generations=6", "checkpoint.keep=1")
+    assert "resumed   after generation 4" in done.stdout, done.stdout + done.stderr
+    assert len(list(kept.iterdir())) == 3
+
+
+@pytest.mark.parametrize("name", ["checkpoints gone", "a file in their place"])
+def test_a_run_without_its_checkpoints_does_not_begin_anew(esrun, tmp_path, name):
+    assert esrun(*TINY, "hydra.run.dir=run").returncode == 0
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    if name == "a file in their place":
+        (tmp_path / "run" / "checkpoints").touch()
+    before = tree(tmp_path)
+    done = esrun("resume", "run", "generations=4")
+    assert done.returncode == 1
+    assert "--force" in done.stderr
+    assert tree(tmp_path) == before
+
+
+def test_leftovers_are_plain_files(tmp_path):
+    (tmp_path / "run.json.0123abcd.partial").mkdir()
+    (tmp_path / "run.json.0123abcd.partial" / "thesis.txt").touch()
+    with pytest.raises(ConfigError, match="something else than a run"):
+        earlier_run(tmp_path)
+
+
+def test_resume_auto_goes_where_it_is_told(esrun, tmp_path):
+    assert esrun(*TINY, "hydra.run.dir=outputs/old/one").returncode == 0
+    done = esrun(*TINY, "hydra.run.dir=outputs/new/one", "resume=auto")
+    assert done.returncode == 0
+    assert (tmp_path / "outputs" / "new" / "one" / "summary.json").exists()
+    assert "is done already" in esrun(*TINY, "resume=auto").stdout

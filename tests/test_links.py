@@ -1,10 +1,13 @@
 """Links, pipes, devices and sizes in a run folder that came from somebody else."""
 
+import hashlib
+import json
 import os
 import shutil
 
 import pytest
 from conftest import tree
+from safetensors.numpy import load_file, save
 
 from esrun import files
 
@@ -168,3 +171,108 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         files.write(tmp_path / "x", b"after")
     assert tree(tmp_path) == {"x": b"before"}
+
+
+# ---- found by hostile hands -------------------------------------------------------------------
+
+
+def hostile(folder, progress, generation=2):
+    """A checkpoint with a right digest and any progress."""
+    name = next(folder.glob("*.safetensors"))
+    tensors = load_file(name)
+    content = save(tensors, {"format": "esrun checkpoint 1", "progress": json.dumps(progress)})
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    (folder / f"{generation:010d}-{digest}.safetensors").write_bytes(content)
+
+
+PROGRESS = {"generation": 3, "evaluations": 1, "env_steps": 1, "seconds": 1.0, "best_fitness": 1.0,
+            "score": None, "searches": []}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"generation": 10**12}, {"generation": -5}, {"generation": "3"}, {"seconds": "x"}, {"more": 1},
+     {"score": {"a": 1}}, {"searches": [1]}, {"env_steps": 10**30}, {"best_fitness": []}],
+    ids=str,
+)  # fmt: skip
+def test_a_checkpoint_that_says_anything_is_passed_over(esrun, run, change):
+    hostile(run / "checkpoints", PROGRESS | change, generation=3)
+    done = esrun(*COMMANDS["resume"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "is passed over" in done.stdout
+    assert "resumed   after generation 2" in done.stdout
+
+
+LINES = [
+    "[1]",
+    "null",
+    "[" * 900_000,
+    '{"generation": 2}',
+    '{"generation": 2, "wall_seconds": "x"}',
+    "",
+]
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: line[:20])
+def test_a_line_of_metrics_that_is_none_is_named(esrun, run, line):
+    first, _ = (run / "metrics.jsonl").read_text().splitlines()
+    (run / "metrics.jsonl").write_text(f"{first}\n{line}\n")
+    done = esrun(*COMMANDS["resume"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "lacks 1 of the first 2" in done.stdout
+
+
+RECORDS = [
+    "[" * 100_000,
+    '{"a":' * 400 + "1" + "}" * 400,
+    '{"status": [3]}',
+    "\ud800",
+    "x",
+]
+
+
+@pytest.mark.parametrize("text", RECORDS, ids=lambda text: text[:20])
+@pytest.mark.parametrize("name", ["run.json", "summary.json"])
+def test_a_record_that_says_anything_is_one_line(refused, run, tmp_path, name, text):
+    (run / name).write_bytes(text.encode("utf-8", "surrogatepass"))
+    refused(*COMMANDS["resume"], folder=tmp_path, root=tmp_path)
+
+
+def test_what_is_shown_of_a_record_does_not_steer_the_terminal(esrun, run):
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps(summary | {"stop_reason": "\x1b]0;x\x07[/bold"}))
+    done = esrun("resume", "run")
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout
+
+
+def test_a_jobs_summary_does_not_end_the_table(esrun, tmp_path):
+    words = ["-m", *TINY[:-1], "seed=0,1", "hydra.sweep.dir=sweep"]
+    assert esrun(*words).returncode == 0
+    for content in ('{"eval": {"mean": "x"}, "status": "[/x]"}', '{"status": "\\u001b[1mdone"}'):
+        (tmp_path / "sweep" / "0" / "summary.json").write_text(content)
+        done = esrun(*words)
+        assert (done.stderr, "\x1b" in done.stdout) == ("", False)
+        assert "sweep folder: sweep" in done.stdout
+    (tmp_path / "sweep" / "0" / "summary.json").write_text("[]")
+    assert "summary.json" in esrun(*words).stderr  # before the sweep starts
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "esrun.log", ".lock", "summary.json"])
+def test_a_folder_in_the_place_of_a_file_is_named_as_one(refused, run, tmp_path, name):
+    put(run / name, lambda path: path.mkdir())
+    assert "is a folder" in refused(*COMMANDS["resume"], folder=tmp_path, root=tmp_path)
+
+
+def test_a_checkpoint_that_cannot_be_written_at_the_end_is_a_failure(esrun, tmp_path):
+    code = """
+import sys, esrun.runs.checkpoint as checkpoint
+def refuse(*arguments):
+    raise OSError(28, "No space left on device")
+checkpoint.save = refuse
+from esrun.cli import main
+sys.exit(main())
+"""
+    done = esrun(*TINY, code=code)
+    assert done.returncode == 1
+    assert "No space left" in done.stderr

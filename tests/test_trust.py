@@ -1,15 +1,18 @@
 """A yaml from a stranger runs nothing and changes nothing, whichever way it comes."""
 
+import json
 import os
+import pickle
 import subprocess
 import sys
 
 import pytest
 from conftest import MAIN, tree
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from esrun.config.compose import composed, sweep
-from esrun.config.hydra import Source
+from esrun.config.hydra import Source, loaded
 from esrun.errors import ConfigError
 
 TINY = ["task=sphere", "generations=1", "eval.episodes=2"]
@@ -236,3 +239,178 @@ def test_what_is_typed_of_hydras_own_section_is_taken():
         ]
     )
     assert OmegaConf.to_container(one.hydra.job.env_set) == {"A": "b"}
+
+
+# ---- found by hostile hands -------------------------------------------------------------------
+
+PAYLOAD = (
+    "{version: 1, handlers: {x: {class: logging.FileHandler, filename: thesis.txt, mode: w}}, "
+)
+PAYLOAD += "root: {level: INFO, handlers: [x]}}"
+
+
+@pytest.fixture
+def files(tmp_path):
+    """-> (name, text) -> writes a file below `D`; a thesis lies beside it."""
+    (tmp_path / "thesis.txt").write_text("all of it")
+
+    def write(name, text):
+        (tmp_path / "D" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "D" / name).write_text(text)
+
+    write("pay.yaml", f"{HEADER}hydra: {{hydra_logging: {PAYLOAD}}}\n")
+    return write
+
+
+UP = "../" * 12 + "proc/self/cwd/D"
+
+
+@pytest.mark.parametrize("flag", [[], ["--help"], ["-m", "seed=0,1"]], ids=" ".join)
+def test_an_option_lies_below_its_groups_folder(files, refused, tmp_path, flag):
+    files("experiment/up.yaml", f"{HEADER}defaults: [{{override /hydra/launcher: {UP}/pay}}]\n")
+    files("my.yaml", f"defaults: [esrun, _self_, {{override hydra/hydra_logging: {UP}/pay}}]\n")
+    for words in (
+        ["experiment=up", "--config-dir=D"],
+        ["--config-dir=D", "--config-name=my"],
+        [f"experiment={UP}/pay"],
+        [f"+task@_global_={UP}/pay"],
+        [f"experiment={tmp_path}/D/pay"],
+        ["--config-dir=D", f"--config-name={UP}/pay"],
+    ):
+        refused(*flag, *words, folder=tmp_path, root=tmp_path)
+
+
+def test_hydras_help_is_about_hydra_alone(files, esrun, tmp_path):
+    files("_dummy_empty_config_.yaml", "defaults: [pay]\n")
+    before = tree(tmp_path)
+    done = esrun("--hydra-help", "--config-dir=D")
+    assert (done.returncode, "== Flags ==" in done.stdout) == (0, True)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "{overrides: {hydra: ['+hydra.job.env_set.XLA_FLAGS=--xla_dump_to=dumped']}}",
+        "{mode: MULTIRUN, overrides: {task: ['generations=7']}}",
+        "{mode: MULTIRUN, sweeper: {params: {'+hydra': '{job_logging:{version:1}}', seed: '0,1'}}}",
+        "{mode: MULTIRUN, sweeper: {params: {hydra/launcher: evil}}}",
+        "{job_logging: {handlers: {console: {class: x.y}}, handlers.console.class: logging.Filter}}",
+        "{launcher: {storage: !!python/object/apply:pathlib.PosixPath [x]}}",
+    ],
+)
+@pytest.mark.parametrize("flag", [[], ["-m", "seed=0,1"], ["--cfg", "job"]], ids=" ".join)
+def test_no_file_puts_words_in_the_users_mouth(files, refused, tmp_path, section, flag):
+    files("experiment/evil.yaml", f"{HEADER}hydra: {section}\n")
+    refused(*flag, *TINY, "experiment=evil", "--config-dir=D", folder=tmp_path, root=tmp_path)
+
+
+def test_what_is_composed_again_is_checked_again(files, tmp_path, monkeypatch):
+    files(
+        "experiment/two.yaml", f"{HEADER}defaults: [{{/extra@_global_: 'x_${{oc.env:WHICH}}'}}]\n"
+    )
+    files("extra/x_good.yaml", "{}\n")
+    files("extra/x_evil.yaml", f"hydra: {{job_logging: {PAYLOAD}}}\n")
+    source = Source(directory=str(tmp_path / "D"))
+    monkeypatch.setenv("WHICH", "good")
+    with loaded(source, ["experiment=two"]) as hydra:
+        cfg = hydra.compose_config("esrun", ["experiment=two"], RunMode.MULTIRUN)
+        # as a launcher does, perhaps in another process
+        loader = pickle.loads(pickle.dumps(hydra.config_loader))
+        assert loader.load_sweep_config(cfg, ["experiment=two", "seed=1"]).seed == 1
+        monkeypatch.setenv("WHICH", "evil")
+        with pytest.raises(ConfigError, match="job_logging"):
+            loader.load_sweep_config(cfg, ["experiment=two", "seed=1"])
+
+
+def test_completion_imports_no_package(esrun, files, tmp_path):
+    (tmp_path / "evilpkg").mkdir()
+    (tmp_path / "evilpkg" / "__init__.py").write_text("open('hacked', 'w')")
+    files("my.yaml", "defaults: [esrun]\nhydra: {searchpath: ['pkg://evilpkg']}\n")
+    code = f"import sys; sys.path.append({str(tmp_path)!r}); {MAIN}"
+    words = ["-sc", "query=bash", "--config-dir=D", "--config-name=my"]
+    esrun(*words, code=code, COMP_LINE="esrun task=pend", COMP_POINT="15")
+    assert not (tmp_path / "hacked").exists()
+
+
+def test_no_logging_option_writes_a_file(refused, tmp_path):
+    said = refused(*TINY, "hydra/job_logging=default", folder=tmp_path, root=tmp_path)
+    assert "writes no file" in said
+
+
+def test_no_file_names_a_run_to_go_on_with(files, esrun, refused, tmp_path):
+    assert (
+        esrun("task=sphere", "eval.episodes=2", "generations=2", "hydra.run.dir=mine").returncode
+        == 0
+    )
+    files("experiment/r.yaml", f"{HEADER}generations: 4\nresume: mine\ncheckpoint: {{keep: 1}}\n")
+    words = ["task=sphere", "eval.episodes=2", "experiment=r", "--config-dir=D"]
+    assert "must be typed" in refused(*words, folder=tmp_path, root=tmp_path)
+    assert esrun(*words, "resume=mine").returncode == 0
+
+
+BROKEN = ["a: [", "a: 1\na: 2", "a: !!nothing x", "\t- x", "3", "defaults: 3", "defaults: [{a: 1, b: 2}]",
+          "defaults: [evil]", "hydra: null", "hydra: {job: {env_copy: [NOPE]}}",
+          "hydra: {run: {dir: '${nope}'}}", "hydra: {sweeper: {params: '${nope}'}}", "\x00",
+          "# @package a b c\nx: 1", "hydra: {run: {dir: '???'}}"]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", BROKEN, ids=repr)
+def test_a_file_that_cannot_be_read_is_one_line(files, refused, tmp_path, text):
+    files("evil.yaml", text)
+    refused("--config-dir=D", "--config-name=evil", folder=tmp_path, root=tmp_path)
+
+
+WORDS = ["experiment=null", "task=null", "task=3", "hydra/launcher=null", "hydra.run.dir=${nope}",
+         "hydra.run.dir=???", "hydra.run.dir=${task.nam}/x"]  # fmt: skip
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_word_that_leads_nowhere_is_one_line(refused, tmp_path, word):
+    for flag in ([], ["-m", "seed=0,1"]):
+        if "run.dir" in word and flag:
+            word = word.replace("run.dir", "sweep.dir")
+        if word == "experiment=null":
+            continue
+        refused(*flag, *TINY[1:], word, folder=tmp_path, root=tmp_path)
+
+
+def test_a_sweeps_words_are_used_as_they_were_typed(esrun, tmp_path):
+    words = ["-m", "task=sphere", "eval.episodes=2", "generations=3,4", "eval.every=${generations}",
+             "hydra.sweep.dir=sw", "hydra.sweep.subdir=${hydra.job.override_dirname}"]  # fmt: skip
+    done = esrun(*words)
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("sw/*/run.json"))]
+    assert [record["config"]["eval"]["every"] for record in records] == [3, 4]
+
+
+def test_a_secret_that_a_word_names_is_not_written(esrun, tmp_path):
+    done = esrun(
+        *TINY, "policy.activation=${oc.env:NAME}", "task=cartpole", NAME="relu-tell-nobody"
+    )
+    assert done.returncode == 2  # it is said to who typed it, and written nowhere
+    words = ["-m", "task=cartpole", "policy.activation=${oc.env:NAME}", "generations=1", "seed=0",
+             "eval.episodes=2", "task.episode_length=10", "strategy.population_size=8",
+             "strategy.parents=2"]  # fmt: skip
+    done = esrun(*words, NAME="softplus")
+    assert done.returncode == 0, done.stderr
+    for path in (tmp_path / "multirun").rglob("*"):
+        assert not path.is_file() or b"softplus" not in path.read_bytes(), path
+
+
+def test_a_job_has_a_folder_of_its_own_below_the_sweeps(refused, esrun, tmp_path):
+    for subdir in (".", "''", "..", "../x", "/tmp/x", "sweep.json", "multirun.yaml", "same"):
+        words = ["-m", *TINY, "seed=0,1", "hydra.sweep.dir=new", f"hydra.sweep.subdir={subdir}"]
+        said = refused(*words, folder=tmp_path, root=tmp_path)
+        assert "hydra.sweep.subdir must be another folder" in said
+    remedy = said.partition("write '")[2].rstrip("'\n")
+    words = ["-m", *TINY, "seed=0,1", "hydra.sweep.dir=new", remedy]
+    assert esrun(*words).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["a b", "it's", "back\\slash", "end\\", "q\\'uote", "ünï", "$x"])
+def test_a_sweep_runs_wherever_its_folder_lies(esrun, tmp_path, name):
+    (tmp_path / name).mkdir()
+    done = esrun("-m", *TINY, "seed=0", folder=tmp_path / name)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / name).glob("multirun/*/*/0/summary.json"))) == 1

@@ -118,7 +118,7 @@ def load(
         raise (
             error
             if isinstance(error, DamagedError)
-            else DamagedError(f"it cannot be read: {error}")
+            else DamagedError(f"it cannot be read: {' '.join(str(error).split())[:200]}")
         ) from error
     shapes = {name: (x.shape, np.dtype(x.dtype)) for name, x in tensors.items()}
     if shapes != {name: (x.shape, np.dtype(x.dtype)) for name, x in expected.items()}:
