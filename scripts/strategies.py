@@ -22,7 +22,7 @@ from esrun.training.loop import advance_until
 
 STRATEGIES = (
     "openai_es", "eggroll", "pgpe", "ars", "snes", "xnes", "cma_es", "sep_cma_es", "ma_es", "lm_ma_es",
-    "simple_gaussian", "simple_ga",
+    "cr_fm_nes", "simple_gaussian", "simple_ga",
 )  # fmt: skip
 CONTROL = ("cartpole", "pendulum")
 FUNCTIONS = (("ellipsoid", 20), ("rosenbrock", 20), ("sphere", 100))

@@ -26,6 +26,7 @@ STRATEGIES = [
     pytest.param("lm_ma_es", {}, id="lm_ma_es"),
     pytest.param("snes", {}, id="snes"),
     pytest.param("xnes", {}, id="xnes"),
+    pytest.param("cr_fm_nes", {}, id="cr_fm_nes"),
     pytest.param("simple_gaussian", {}, id="simple_gaussian"),
     pytest.param("simple_ga", {"elites": 5}, id="simple_ga"),
     pytest.param("simple_ga", {"elites": 5, "crossover": True}, id="simple_ga-crossover"),

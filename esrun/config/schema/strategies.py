@@ -193,6 +193,21 @@ class XNES(StrategyModel):
     learning_rate_shape: Positive | None
 
 
+class CRFMNES(StrategyModel):
+    name: Literal["cr_fm_nes"]
+    population_size: Literal["auto"] | Annotated[int, Field(ge=2)]
+    sigma: Positive
+
+    @model_validator(mode="after")
+    def _pairs(self):
+        if self.population_size != "auto" and self.population_size % 2:
+            raise ValueError(
+                "strategy.population_size must be even, since members come in pairs, got "
+                f"{self.population_size}: write strategy.population_size={self.population_size + 1}"
+            )
+        return self
+
+
 class SimpleGaussian(Selection):
     name: Literal["simple_gaussian"]
     population_size: Annotated[int, Field(ge=2)]
