@@ -51,7 +51,7 @@ def read(path: Path, limit: int = SMALL) -> bytes:
 
 
 def read_json(path: Path, limit: int = SMALL) -> Any:
-    """-> the content of a JSON file, at most DEPTH levels deep. Raises as `read`, and ValueError."""
+    """-> what a JSON file says, at most DEPTH levels deep. Raises as `read`, and ValueError."""
     try:
         content = json.loads(read(path, limit))
         deep = [content]

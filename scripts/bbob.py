@@ -70,7 +70,8 @@ class Counts(NamedTuple):
     def row(self) -> str:
         needed = self.evaluations[self.solved]
         extremes = f"{needed.min():.0f} to {needed.max():.0f}" if len(needed) else "–"
-        return f"{self.median():.0f} | {extremes} | {len(needed)} of {len(self.solved)} | {self.expected():.0f}"
+        solved = f"{len(needed)} of {len(self.solved)}"
+        return f"{self.median():.0f} | {extremes} | {solved} | {self.expected():.0f}"
 
 
 def measured(table: Table, function: int, dimension: int, trials: int) -> Counts:

@@ -21,17 +21,17 @@ from esrun.training.build import build
 from esrun.training.loop import advance_until
 
 STRATEGIES = (
-    "openai_es", "eggroll", "pgpe", "ars", "snes", "xnes", "cma_es", "sep_cma_es", "ma_es", "lm_ma_es",
-    "cr_fm_nes", "simple_gaussian", "simple_ga",
+    "openai_es", "eggroll", "pgpe", "ars", "snes", "xnes", "cma_es", "sep_cma_es", "ma_es",
+    "lm_ma_es", "cr_fm_nes", "simple_gaussian", "simple_ga",
 )  # fmt: skip
 CONTROL = ("cartpole", "pendulum")
 FUNCTIONS = (("ellipsoid", 20), ("rosenbrock", 20), ("sphere", 100))
 BUDGET = 100_000
 """Evaluations."""
 SETTINGS = (
-    "policy.low=-4", "policy.high=4", "strategy.sigma=1.0", "runtime.precision=float64", "runtime.devices=1",
-    "stop.fitness=-1e-8", f"stop.env_steps={BUDGET}", f"generations={2**31 - 1}", f"eval.every={2**31 - 1}",
-    "eval.episodes=2",
+    "policy.low=-4", "policy.high=4", "strategy.sigma=1.0", "runtime.precision=float64",
+    "runtime.devices=1", "stop.fitness=-1e-8", f"stop.env_steps={BUDGET}",
+    f"generations={2**31 - 1}", f"eval.every={2**31 - 1}", "eval.episodes=2",
 )  # fmt: skip
 
 

@@ -21,7 +21,8 @@ cache.use()
 events = []
 jax.monitoring.register_event_listener(lambda event, **_: events.append(event.rpartition("/")[2]))
 total = esrun.backend.devices.total
-program = esrun.backend.devices.OnEvery(tuple(jax.local_devices()), lambda x: total(jax.numpy.cos(x) / 3))
+devices = tuple(jax.local_devices())
+program = esrun.backend.devices.OnEvery(devices, lambda x: total(jax.numpy.cos(x) / 3))
 result = np.asarray(program(np.arange(9, dtype=np.float32))).tobytes().hex()
 folder = jax.config.values["jax_compilation_cache_dir"]
 print(json.dumps(dict(folder=folder, hits=events.count("cache_hits"), result=result)))

@@ -5,8 +5,10 @@ import json
 import pytest
 from safetensors.numpy import load_file
 
-TINY = ["task=pendulum", "task.episodes=1", "task.episode_length=20", "strategy.population_size=8", "policy.hidden=[4]",
-        "eval.episodes=4"]  # fmt: skip
+TINY = [
+    "task=pendulum", "task.episodes=1", "task.episode_length=20", "strategy.population_size=8",
+    "policy.hidden=[4]", "eval.episodes=4",
+]  # fmt: skip
 
 
 def test_a_run_leaves_its_folder_as_documented(esrun, tmp_path):
@@ -14,11 +16,13 @@ def test_a_run_leaves_its_folder_as_documented(esrun, tmp_path):
     assert done.returncode == 0, done.stderr
     (folder,) = (tmp_path / "outputs").glob("*/*")
     assert {path.name for path in folder.iterdir()} == {
-        ".hydra", ".lock", "checkpoints", "run.json", "metrics.jsonl", "policy.safetensors", "summary.json", "esrun.log"
+        ".hydra", ".lock", "checkpoints", "run.json", "metrics.jsonl", "policy.safetensors",
+        "summary.json", "esrun.log",
     }  # fmt: skip
     summary = json.loads((folder / "summary.json").read_text())
     assert set(summary) == {
-        "status", "stop_reason", "generations", "evaluations", "env_steps", "wall_seconds", "compile_seconds",
+        "status", "stop_reason", "generations", "evaluations", "env_steps", "wall_seconds",
+        "compile_seconds",
         "best_fitness", "eval", "num_params", "task", "strategy", "policy", "seed", "devices",
         "peak_memory_bytes", "predicted_memory_bytes", "format",
     }  # fmt: skip
@@ -116,7 +120,8 @@ def test_a_second_run_finds_what_the_first_one_compiled_and_computes_the_same(es
     ids=" ".join,
 )
 def test_bad_usage_answers_in_one_line_without_jax_or_a_folder(esrun, tmp_path, arguments):
-    code = "import sys; from esrun.cli import main; code = main(); assert 'jax' not in sys.modules; sys.exit(code)"
+    code = "import sys; from esrun.cli import main; code = main(); "
+    code += "assert 'jax' not in sys.modules; sys.exit(code)"
     done = esrun(*arguments, code=code)
     assert done.returncode == 2
     assert done.stderr.startswith("esrun: ")
@@ -144,7 +149,8 @@ def test_what_only_the_built_run_can_tell_leaves_no_folder_either(esrun, tmp_pat
 
 
 def test_help_and_list_show_the_choices_without_jax(esrun):
-    code = "import sys; from esrun.cli import main; code = main(); assert 'jax' not in sys.modules; sys.exit(code)"
+    code = "import sys; from esrun.cli import main; code = main(); "
+    code += "assert 'jax' not in sys.modules; sys.exit(code)"
     shown = esrun("--help", code=code)
     assert shown.returncode == 0, shown.stderr
     for part in ("Examples", "strategy: ars, cma_es", "task: ackley", "population_size: 100"):

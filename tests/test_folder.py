@@ -194,8 +194,10 @@ def test_a_sweeps_folder_is_known_by_its_record(tmp_path):
 
 
 def test_a_checkpoint_replaces_older_ones_of_its_own_kind_alone(tmp_path):
-    mine = ["0000000001-x.safetensors", "1-0123456789abcdef.safetensors", "thesis.partial", "a.safetensors.partial",
-            "0000000001-0123456789abcdef.safetensors.partial"]  # fmt: skip
+    mine = [
+        "0000000001-x.safetensors", "1-0123456789abcdef.safetensors", "thesis.partial",
+        "a.safetensors.partial", "0000000001-0123456789abcdef.safetensors.partial",
+    ]  # fmt: skip
     for name in mine:
         (tmp_path / name).write_text("mine")
     (tmp_path / "0000000001-0123456789abcdef.safetensors.89abcdef.partial").touch()
@@ -231,13 +233,15 @@ def test_outputs_may_lie_behind_a_link(esrun, tmp_path):
     assert not os.path.lexists(tmp_path / "multirun")
 
 
-# ---- found by hostile hands -------------------------------------------------------------------
+# ---- found by hostile hands ----------------------------------------------------------------------
 
 
 def test_a_folder_that_was_moved_away_ends_the_run_and_what_stands_there_is_left(tmp_path):
-    words = ["task=sine", "strategy=openai_es", "strategy.population_size=32", "policy.hidden=[8]",
-             "generations=1000000", "eval.episodes=2", "checkpoint.every=50", "checkpoint.seconds=1",
-             "hydra.run.dir=run"]  # fmt: skip
+    words = [
+        "task=sine", "strategy=openai_es", "strategy.population_size=32", "policy.hidden=[8]",
+        "generations=1000000", "eval.episodes=2", "checkpoint.every=50", "checkpoint.seconds=1",
+        "hydra.run.dir=run",
+    ]  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-c", MAIN, *words],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

@@ -95,9 +95,12 @@ def hostile(folder, witness):
     for name in ("post-index-change", "pre-commit", "post-checkout"):
         (folder / ".git" / "hooks" / name).write_text(program.read_text())
         (folder / ".git" / "hooks" / name).chmod(0o755)
-    keys = ("core.fsmonitor", "core.pager", "core.sshCommand", "core.editor", "core.askPass", "credential.helper",
-            "diff.external", "filter.x.clean", "filter.x.smudge", "filter.x.process", "alias.describe", "gpg.program",
-            "pager.describe", "uploadpack.packObjectsHook", "interactive.diffFilter")  # fmt: skip
+    keys = (
+        "core.fsmonitor", "core.pager", "core.sshCommand", "core.editor", "core.askPass",
+        "credential.helper", "diff.external", "filter.x.clean", "filter.x.smudge",
+        "filter.x.process", "alias.describe", "gpg.program", "pager.describe",
+        "uploadpack.packObjectsHook", "interactive.diffFilter",
+    )  # fmt: skip
     for key in keys:
         subprocess.run(["git", "config", key, str(program)], cwd=folder, check=True)
     (folder / ".gitattributes").write_text("* filter=x diff=x\n")
@@ -121,7 +124,8 @@ def test_a_repository_that_names_programs_runs_none(git, esrun, tmp_path):
 def test_a_run_starts_no_program_at_all(esrun, tmp_path):
     code = """
 import sys
-STARTS = ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.spawn", "os.system", "os.fork", "os.forkpty")
+STARTS = ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.spawn", "os.system", "os.fork",
+          "os.forkpty")
 sys.addaudithook(lambda event, given: event in STARTS and print("started", event, given[:2]))
 from esrun.cli import main
 sys.exit(main())

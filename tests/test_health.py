@@ -42,9 +42,10 @@ def faulty(built):
             policy = make_vector(input_shape=(0,), output_size=8, low=-1.0, high=1.0)
             _, unravel = jax.flatten_util.ravel_pytree({"~": {"x": jnp.zeros(8)}})
             strategy = make_openai_es(
-                n=8, population_size=20, sigma_decay=1.0, learning_rate_decay=1.0, learning_rate_limit=0.0,
-                weight_decay=0.0, antithetic=True, noise="threefry", noise_table_size=0, shaping="centered_ranks",
-                optimizer="adam", optimizer_options={}, **numbers,
+                n=8, population_size=20, sigma_decay=1.0, learning_rate_decay=1.0,
+                learning_rate_limit=0.0, weight_decay=0.0, antithetic=True, noise="threefry",
+                noise_table_size=0, shaping="centered_ranks", optimizer="adam",
+                optimizer_options={}, **numbers,
             )  # fmt: skip
             return Parts(task, policy, strategy, unravel, 8)
 

@@ -11,7 +11,8 @@ PAGE = Path(__file__).parent.parent / "docs" / "library.md"
 
 
 def test_importing_it_imports_nothing_heavy():
-    code = "import sys, esrun; heavy = {'jax', 'pydantic', 'hydra', 'numpy', 'rich'} & {*sys.modules}; "
+    code = "import sys, esrun; "
+    code += "heavy = {'jax', 'pydantic', 'hydra', 'numpy', 'rich'} & {*sys.modules}; "
     code += "assert not heavy, heavy"
     subprocess.run([sys.executable, "-c", code], check=True)
 

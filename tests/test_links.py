@@ -12,8 +12,11 @@ from safetensors.numpy import load_file, save
 from esrun import files
 
 TINY = ["task=sphere", "generations=2", "eval.episodes=2", "hydra.run.dir=run"]
-FILES = ["run.json", "summary.json", "metrics.jsonl", "esrun.log", "policy.safetensors", ".lock", ".hydra/config.yaml",
-         ".hydra/hydra.yaml", "checkpoints/0000000002-0123456789abcdef.safetensors"]  # fmt: skip
+FILES = [
+    "run.json", "summary.json", "metrics.jsonl", "esrun.log", "policy.safetensors", ".lock",
+    ".hydra/config.yaml", ".hydra/hydra.yaml",
+    "checkpoints/0000000002-0123456789abcdef.safetensors",
+]  # fmt: skip
 NEW = ["run.json.partial", "checkpoints/x.partial", "tensorboard", "notes", ".hydra/more.yaml"]
 FOLDERS = ["checkpoints", ".hydra"]
 
@@ -173,7 +176,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
     assert tree(tmp_path) == {"x": b"before"}
 
 
-# ---- found by hostile hands -------------------------------------------------------------------
+# ---- found by hostile hands ----------------------------------------------------------------------
 
 
 def hostile(folder, progress, generation=2):

@@ -30,8 +30,10 @@ def make_faulty(*, dimension: int, episodes: int, explode: bool, room: int) -> T
     return Task((dimension,), dimension, episodes, evaluate)
 '''
 YAML = "name: faulty\ndimension: 3\nepisodes: 1\nexplode: false\nroom: 1000\n"
-COMMON = ["task=faulty", "policy.hidden=[]", "strategy.population_size=6", "generations=3", "eval.episodes=2",
-          "--config-dir=conf"]  # fmt: skip
+COMMON = [
+    "task=faulty", "policy.hidden=[]", "strategy.population_size=6", "generations=3",
+    "eval.episodes=2", "--config-dir=conf",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -209,7 +211,8 @@ def test_secrets_are_written_nowhere(esrun):
 
 HOSTILE = {
     "callbacks": "callbacks:\n    x:\n      _target_: os.system\n      command: touch hacked\n",
-    "logging": "job_logging:\n    version: 1\n    handlers:\n      x:\n        (): os.mkdir\n        path: hacked\n",
+    "logging": "job_logging:\n    version: 1\n    handlers:\n      x:\n        (): os.mkdir\n"
+    "        path: hacked\n",
     "launcher": "launcher:\n    _target_: subprocess.Popen\n",
 }
 

@@ -54,9 +54,10 @@ def test_small_searches_are_drawn_between_the_default_and_half_the_large_populat
 
 
 WORK = [
-    "task=rastrigin", "task.dimension=4", "policy.low=-5", "policy.high=5", "strategy=cma_es", "strategy.sigma=1.0",
-    "strategy.population_size=8", "strategy.restarts=ipop", "generations=4000", "eval.every=5000", "eval.episodes=2",
-    "seed=1", "stop.fitness=-0.001", "runtime.devices=1", "runtime.precision=float64",
+    "task=rastrigin", "task.dimension=4", "policy.low=-5", "policy.high=5", "strategy=cma_es",
+    "strategy.sigma=1.0", "strategy.population_size=8", "strategy.restarts=ipop",
+    "generations=4000", "eval.every=5000", "eval.episodes=2", "seed=1", "stop.fitness=-0.001",
+    "runtime.devices=1", "runtime.precision=float64",
 ]  # fmt: skip
 
 

@@ -1,11 +1,17 @@
 """The run folder's files."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
+import pytest
 from safetensors import safe_open
+from safetensors.numpy import load_file
 
+from esrun.errors import ConfigError
 from esrun.files import plain, write_json
+from esrun.runs.folder import earlier_run
 from esrun.runs.policy import save_policy
 from esrun.runs.secrets import masked, masked_word
 from esrun.training.loop import advance_until
@@ -42,8 +48,8 @@ def test_plain_leaves_plain_things_alone():
 
 
 def test_numpy_alone_can_act_with_a_saved_policy(built, keys, tmp_path):
-    run = built("task=pendulum", "task.episodes=2", "task.episode_length=20", "policy.normalize_input=true",
-                "strategy.population_size=8", "generations=3")  # fmt: skip
+    run = built("task=pendulum", "task.episodes=2", "task.episode_length=20", "generations=3",
+                "policy.normalize_input=true", "strategy.population_size=8")  # fmt: skip
     outcome = advance_until(run.program, run.hyper, run.config, lambda progress: None)
     parts = run.program.parts(run.hyper)
     params = parts.unravel(outcome.state.strategy.mean)
@@ -69,3 +75,35 @@ def test_numpy_alone_can_act_with_a_saved_policy(built, keys, tmp_path):
         params, (), normalize(outcome.state.normalizer, x.astype(np.float32))
     )
     np.testing.assert_allclose(by_esrun, by_hand, rtol=1e-5)
+
+
+OLD = Path(__file__).parent / "data" / "run_of_031d504"
+"""A run folder of the time before files had a format number."""
+
+
+def test_a_run_folder_of_an_earlier_format_goes_on(esrun, tmp_path):
+    shutil.copytree(OLD, tmp_path / "run")
+    config = json.loads((OLD / "run.json").read_text())["config"]
+    words = ["task=sphere", "task.dimension=3", "strategy.population_size=6", "strategy.parents=3",
+             "eval.episodes=2", "checkpoint.keep=1", "runtime.devices=1"]  # fmt: skip
+    for done in (
+        esrun("resume", "run", "generations=6"),
+        esrun(*words, "generations=6", "hydra.run.dir=new"),
+    ):
+        assert done.returncode == 0, done.stdout + done.stderr
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert lines[:4] == (OLD / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["generation"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    one, other = (load_file(tmp_path / name / "policy.safetensors") for name in ("run", "new"))
+    np.testing.assert_allclose(one["params/~/x"], other["params/~/x"], rtol=1e-4, atol=1e-5)
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (record["format"], record["config"]["strategy"]) == (1, config["strategy"])
+
+
+@pytest.mark.parametrize("name", ["run.json", "summary.json"])
+def test_a_newer_format_is_refused(tmp_path, name):
+    shutil.copytree(OLD, tmp_path / "run")
+    path = tmp_path / "run" / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
+    with pytest.raises(ConfigError, match="format"):
+        earlier_run(tmp_path / "run")

@@ -19,7 +19,8 @@ SCRIPTS = Path(__file__).parent.parent / "scripts"
 
 def test_the_queue_runs_one_command_a_gpu_and_returns_the_worst_code(tmp_path):
     commands = tmp_path / "commands.txt"
-    line = "('on ' + os.environ['CUDA_VISIBLE_DEVICES'] + os.linesep).encode()"  # in one write, as others write too
+    # in one write, as others write too
+    line = "('on ' + os.environ['CUDA_VISIBLE_DEVICES'] + os.linesep).encode()"
     show = f"import os, sys; os.write(1, {line}); sys.exit({{}})"
     commands.write_text(
         "# a comment\n\n"

@@ -31,7 +31,8 @@ STRATEGIES = [
     pytest.param("simple_ga", {"elites": 5}, id="simple_ga"),
     pytest.param("simple_ga", {"elites": 5, "crossover": True}, id="simple_ga-crossover"),
 ]
-EGGROLL = [  # its solutions are factors of low rank, no points that a function could be evaluated at
+# its solutions are factors of low rank, no points that a function could be evaluated at
+EGGROLL = [
     pytest.param("eggroll", {}, id="eggroll"),
     pytest.param("eggroll", {"antithetic": False, "rank": 2}, id="eggroll-plain"),
 ]

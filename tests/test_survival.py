@@ -39,7 +39,8 @@ SMALL_DISK = (
     """
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))  # no file may grow beyond 20 kB
+# no file may grow beyond 20 kB
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
 """
     + MAIN
 )
@@ -52,8 +53,10 @@ OPENAI = [
 ]
 CMA = ["task=rosenbrock", "task.dimension=20", "strategy=cma_es", "generations=600"]
 NOISY_CMA = ["task=sine", "strategy=cma_es", "strategy.population_size=24", "policy.hidden=[6]"]
-RECURRENT = ["task=sine", "policy=rnn", "policy.hidden=[4]", "policy.normalize_input=true", "strategy=openai_es",
-             "strategy.population_size=16"]  # fmt: skip
+RECURRENT = [
+    "task=sine", "policy=rnn", "policy.hidden=[4]", "policy.normalize_input=true",
+    "strategy=openai_es", "strategy.population_size=16",
+]  # fmt: skip
 COMMON = [
     "checkpoint.every=7",
     "eval.every=20",

@@ -21,13 +21,19 @@ HEADER = "# @package _global_\n"
 EVIL = {
     # code by name, wherever Hydra or the standard library looks for some
     "callback": "hydra: {callbacks: {x: {_target_: os.mkdir, path: hacked}}}",
-    "callback of Hydra's": "hydra: {callbacks: {x: {_target_: hydra.experimental.callbacks.PickleJobInfoCallback}}}",
+    "callback of Hydra's": "hydra: {callbacks: {x: {_target_: "
+    "hydra.experimental.callbacks.PickleJobInfoCallback}}}",
     "callback with _args_": "hydra: {callbacks: {x: {_target_: os.mkdir, _args_: [hacked]}}}",
-    "callback nested": "hydra: {callbacks: {x: {_target_: logging.Filter, name: {_target_: os.mkdir, path: x}}}}",
-    "callback in a list": "hydra: {callbacks: {x: {_target_: logging.Filter, name: [{_target_: os.mkdir, path: x}]}}}",
-    "callback interpolated": "evil: os.mkdir\nhydra: {callbacks: {x: {_target_: '${evil}', path: hacked}}}",
-    "callbacks interpolated": "evil: {x: {_target_: os.mkdir, path: hacked}}\nhydra: {callbacks: '${evil}'}",
-    "callback made up": "hydra: {callbacks: {x: {_target_: '${oc.decode:os.mkdir}', path: hacked}}}",
+    "callback nested": "hydra: {callbacks: {x: {_target_: logging.Filter, name: "
+    "{_target_: os.mkdir, path: x}}}}",
+    "callback in a list": "hydra: {callbacks: {x: {_target_: logging.Filter, name: "
+    "[{_target_: os.mkdir, path: x}]}}}",
+    "callback interpolated": "evil: os.mkdir\nhydra: {callbacks: {x: {_target_: '${evil}', path: "
+    "hacked}}}",
+    "callbacks interpolated": "evil: {x: {_target_: os.mkdir, path: hacked}}\nhydra: {callbacks: "
+    "'${evil}'}",
+    "callback made up": "hydra: {callbacks: {x: {_target_: '${oc.decode:os.mkdir}', path: "
+    "hacked}}}",
     "launcher": "hydra: {launcher: {_target_: os.mkdir, path: hacked}}",
     "launcher of a kind": "hydra: {launcher: {_target_: hydra_plugins.evil.Launcher}}",
     "launcher argument": "hydra: {launcher: {extra: {_target_: os.mkdir, path: hacked}}}",
@@ -36,15 +42,22 @@ EVIL = {
     "sweeper argument": "hydra: {sweeper: {max_batch_size: {_target_: os.mkdir, path: hacked}}}",
     "sweeper interpolated": "evil: os.mkdir\nhydra: {sweeper: {_target_: '${evil}', path: hacked}}",
     "sweeper's keys": "hydra: {sweeper: {params: {hydra.callbacks.x._target_: os.mkdir}}}",
-    "handler": "hydra: {job_logging: {version: 1, root: {}, handlers: {x: {(): os.mkdir, path: hacked}}}}",
-    "handler class": "hydra: {hydra_logging: {version: 1, root: {}, handlers: {x: {class: os.mkdir, path: x}}}}",
-    "handler that empties a file": "hydra: {job_logging: {version: 1, root: {handlers: [x]}, handlers: "
+    "handler": "hydra: {job_logging: {version: 1, root: {}, handlers: {x: {(): os.mkdir, path: "
+    "hacked}}}}",
+    "handler class": "hydra: {hydra_logging: {version: 1, root: {}, handlers: {x: "
+    "{class: os.mkdir, path: x}}}}",
+    "handler that empties a file": "hydra: {job_logging: {version: 1, root: {handlers: [x]}, "
+    "handlers: "
     "{x: {class: logging.FileHandler, filename: thesis.txt, mode: w}}}}",
-    "formatter": "hydra: {job_logging: {version: 1, root: {}, formatters: {x: {(): os.mkdir, path: hacked}}}}",
-    "filter": "hydra: {hydra_logging: {version: 1, root: {}, filters: {x: {(): os.mkdir, path: hacked}}}}",
-    "ext://": "hydra: {job_logging: {version: 1, root: {}, handlers: {x: {class: logging.StreamHandler, "
+    "formatter": "hydra: {job_logging: {version: 1, root: {}, formatters: {x: {(): os.mkdir, path: "
+    "hacked}}}}",
+    "filter": "hydra: {hydra_logging: {version: 1, root: {}, filters: {x: {(): os.mkdir, path: "
+    "hacked}}}}",
+    "ext://": "hydra: {job_logging: {version: 1, root: {}, "
+    "handlers: {x: {class: logging.StreamHandler, "
     "stream: 'ext://antigravity.webbrowser'}}}}",
-    "logging interpolated": "evil: {version: 1, root: {}, filters: {x: {(): os.mkdir, path: hacked}}}\n"
+    "logging interpolated": "evil: {version: 1, root: {}, "
+    "filters: {x: {(): os.mkdir, path: hacked}}}\n"
     "hydra: {job_logging: '${evil}'}",
     # what makes code run by another way
     "environment": "hydra: {job: {env_set: {PATH: evil, XLA_FLAGS: --xla_dump_to=hacked}}}",
@@ -241,7 +254,7 @@ def test_what_is_typed_of_hydras_own_section_is_taken():
     assert OmegaConf.to_container(one.hydra.job.env_set) == {"A": "b"}
 
 
-# ---- found by hostile hands -------------------------------------------------------------------
+# ---- found by hostile hands ----------------------------------------------------------------------
 
 PAYLOAD = (
     "{version: 1, handlers: {x: {class: logging.FileHandler, filename: thesis.txt, mode: w}}, "
@@ -295,7 +308,7 @@ def test_hydras_help_is_about_hydra_alone(files, esrun, tmp_path):
         "{mode: MULTIRUN, overrides: {task: ['generations=7']}}",
         "{mode: MULTIRUN, sweeper: {params: {'+hydra': '{job_logging:{version:1}}', seed: '0,1'}}}",
         "{mode: MULTIRUN, sweeper: {params: {hydra/launcher: evil}}}",
-        "{job_logging: {handlers: {console: {class: x.y}}, handlers.console.class: logging.Filter}}",
+        "{job_logging: {handlers: {c: {class: x.y}}, handlers.c.class: logging.Filter}}",
         "{launcher: {storage: !!python/object/apply:pathlib.PosixPath [x]}}",
     ],
 )
@@ -349,10 +362,12 @@ def test_no_file_names_a_run_to_go_on_with(files, esrun, refused, tmp_path):
     assert esrun(*words, "resume=mine").returncode == 0
 
 
-BROKEN = ["a: [", "a: 1\na: 2", "a: !!nothing x", "\t- x", "3", "defaults: 3", "defaults: [{a: 1, b: 2}]",
-          "defaults: [evil]", "hydra: null", "hydra: {job: {env_copy: [NOPE]}}",
-          "hydra: {run: {dir: '${nope}'}}", "hydra: {sweeper: {params: '${nope}'}}", "\x00",
-          "# @package a b c\nx: 1", "hydra: {run: {dir: '???'}}"]  # fmt: skip
+BROKEN = [
+    "a: [", "a: 1\na: 2", "a: !!nothing x", "\t- x", "3", "defaults: 3", "defaults: [{a: 1, b: 2}]",
+    "defaults: [evil]", "hydra: null", "hydra: {job: {env_copy: [NOPE]}}",
+    "hydra: {run: {dir: '${nope}'}}", "hydra: {sweeper: {params: '${nope}'}}", "\x00",
+    "# @package a b c\nx: 1", "hydra: {run: {dir: '???'}}",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", BROKEN, ids=repr)

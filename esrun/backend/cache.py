@@ -67,7 +67,8 @@ def machine() -> str:
         ]
     device = jax.local_devices()[0]
     kind += [device.platform, device.device_kind, version("jaxlib")]
-    return f"jax-{jax.__version__}-{device.platform}-{hashlib.sha256(repr(kind).encode()).hexdigest()[:12]}"
+    digest = hashlib.sha256(repr(kind).encode()).hexdigest()[:12]
+    return f"jax-{jax.__version__}-{device.platform}-{digest}"
 
 
 def _is_private(folder: Path) -> bool:

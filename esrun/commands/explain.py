@@ -70,13 +70,21 @@ def show(cost: dict[str, Any]) -> None:
         rows[f"  {layer['name']}"] = f"{layer['num_params']:,}: {shapes}"
     kept = f"{cost['checkpoints']} checkpoints of {shown(cost['checkpoint_bytes'])}"
     pieces = "at once" if slices == 1 else f"in {slices} slices of {cost['members_per_slice']}"
+    p = cost["population_size"]
+    whole, part = shown(cost["population_bytes_per_device"]), shown(cost["slice_bytes"])
     rows |= {
         "strategy": f"{cost['strategy']}, {cost['population_size']:,} members",
         "state": f"{shown(cost['state_bytes'])}; {kept}",
-        "population": f"{shown(cost['population_bytes_per_device'])} a device, {shown(cost['slice_bytes'])} {pieces}",
-        "a generation": f"{cost['population_size']:,} evaluations, {steps(cost['env_steps_per_generation'])}",
-        "all": f"{cost['generations']:,} generations, {cost['evaluations']:,} evaluations, {steps(cost['env_steps'])}",
-        "held-out": f"{held_out['evaluations']:,} x {held_out['episodes']:,} episodes, {steps(held_out['env_steps'])}",
+        "population": f"{whole} a device, {part} {pieces}",
+        "a generation": f"{p:,} evaluations, {steps(cost['env_steps_per_generation'])}",
+        "all": (
+            f"{cost['generations']:,} generations, {cost['evaluations']:,} evaluations, "
+            f"{steps(cost['env_steps'])}"
+        ),
+        "held-out": (
+            f"{held_out['evaluations']:,} x {held_out['episodes']:,} episodes, "
+            f"{steps(held_out['env_steps'])}"
+        ),
         "devices": f"{devices} ({cost['device_kind']}), {cost['precision']}",
         "memory": f"at least {shown(cost['least_memory_bytes'])}, "
         f"{shown(cost['free_memory_bytes']) if cost['free_memory_bytes'] else '?'} free",

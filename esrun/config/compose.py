@@ -105,7 +105,7 @@ def show(flags: Namespace, source: Source) -> None:
 
 
 def path_of(section: DictConfig, key: str) -> str:
-    """-> a path in Hydra's section, such as "run.dir". Raises ConfigError where it leads nowhere."""
+    """-> a path in Hydra's section, such as "run.dir". Raises ConfigError if it leads nowhere."""
     try:
         value = OmegaConf.select(section, key, throw_on_missing=True)
         return str(value if value is not None else "")
@@ -146,7 +146,8 @@ def _explain(error: Exception, overrides: list[str], source: Source) -> str:
                 f"{group}={given} is installed and its yaml was not found: write --config-dir=DIR "
                 f"with the folder that holds {group}/{given}.yaml"
             )
-        return f"{group}={given} is not a choice{nearest(given, choices)}: write one of {', '.join(sorted(choices))}"
+        near, known = nearest(given, choices), ", ".join(sorted(choices))
+        return f"{group}={given} is not a choice{near}: write one of {known}"
     if isinstance(error, ConfigCompositionException) and (
         found := re.search(r"Could not (?:override|append to|delete) '([^']+)'", text)
     ):
@@ -154,11 +155,13 @@ def _explain(error: Exception, overrides: list[str], source: Source) -> str:
         rest = [override for override in overrides if key not in override]
         known = keys(composed(rest, source).config) if len(rest) < len(overrides) else []
         near = nearest(key, [*known, *groups()])
-        return f"{key} is not a key of this configuration{near}: `esrun --cfg job` shows them all, +{key}=... adds one"
+        return (
+            f"{key} is not a key of this configuration{near}: `esrun --cfg job` shows them all, "
+            f"+{key}=... adds one"
+        )
     if "missing" in text.lower() and (found := re.search(r"(?:full_key: |value: )(\S+)", text)):
         return f"{found[1]} must be given: write {found[1]}=..."
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return f"cannot read the command line: {lines[0] if lines else type(error).__name__} (in {' '.join(overrides)})"
+    return f"cannot read the command line: {_first_line(error)} (in {' '.join(overrides)})"
 
 
 def groups() -> list[str]:

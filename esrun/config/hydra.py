@@ -48,7 +48,7 @@ PRIMARY = Source()
 
 
 class GuardedRepository(ConfigRepository):
-    """Where Hydra finds files of options: below the folders that were named for it, nowhere else."""
+    """Where Hydra finds files of options: below the folders that were named for it alone."""
 
     def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
         """Look in these places."""

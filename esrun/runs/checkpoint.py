@@ -96,8 +96,8 @@ def load(
     """Read a checkpoint of the structure of `template`, a tree of arrays or shapes. Raises
     DamagedError for any other.
 
-    `check` raises ValueError or TypeError for a progress that is none. The file's size is held against the template's before it is read, its digest before it is
-    parsed.
+    `check` raises ValueError or TypeError for a progress that is none. The file's size is held
+    against the template's before it is read, its digest before it is parsed.
     """
     expected = named(template)
     limit = sum(x.size * x.dtype.itemsize for x in expected.values()) + HEADER_LIMIT

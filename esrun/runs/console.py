@@ -137,7 +137,8 @@ class Show:
 
 def held_out(score: Score) -> str:
     """-> a score in words."""
-    text = f"{score.mean:.4g} ± {score.ci95:.2g} (95 %, {score.episodes} episodes, std {score.std:.3g})"
+    interval = f"{score.mean:.4g} ± {score.ci95:.2g}"
+    text = f"{interval} (95 %, {score.episodes} episodes, std {score.std:.3g})"
     return text + "".join(
         f", {name.replace('_', ' ')} {x:.4g}" for name, x in score.measures.items()
     )

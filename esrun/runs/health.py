@@ -161,7 +161,8 @@ class Health:
         ]
         if not seen or _mean(seen) > NOISE:
             return ""
-        return f", and the signal to noise of the pairs is {_mean(seen):.2f}, where noise alone gives 1"
+        ratio = f"{_mean(seen):.2f}"
+        return f", and the signal to noise of the pairs is {ratio}, where noise alone gives 1"
 
 
 def _level(row: dict) -> bool:

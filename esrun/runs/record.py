@@ -45,9 +45,11 @@ def read_record(folder: Path) -> Record | None:
     path = folder / "run.json"
     if not path.exists():
         return None
-    record, summary = _read(path), _read(folder / "summary.json") or {}
+    record, summary = _read(path), _read(folder / "summary.json")
     try:
-        return _Read.model_validate(record).with_summary(_Ending.model_validate(summary))
+        return _Read.model_validate(record).with_summary(
+            _Ending.model_validate({} if summary is None else summary)
+        )
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))

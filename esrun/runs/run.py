@@ -155,11 +155,12 @@ def _announce(opened: OpenRun, resumed: int | None) -> None:
     built, names = opened.built, opened.names
     parts = built.program.parts(built.hyper)
     episodes = parts.task.episodes
+    where = " ".join(devices.names(built.local_devices))
     rows = {
         "task": f"{names['task']}, {episodes} episode{'s' * (episodes > 1)} a member",
         "policy": f"{names['policy']}, {parts.n} parameters",
         "strategy": f"{names['strategy']}, {parts.strategy.population_size} members",
-        "devices": f"{' '.join(devices.names(built.local_devices))} ({built.local_devices[0].device_kind})",
+        "devices": f"{where} ({built.local_devices[0].device_kind})",
     }
     if resumed is not None:
         rows["resumed"] = f"after generation {resumed}"

@@ -110,7 +110,7 @@ def job_of_plugin(cfg: DictConfig) -> int:
 
 
 def _places(found: list[Composed], sweep: Path) -> list[Path]:
-    """-> the folder of each job. Raises ConfigError unless each has one of its own in the sweep's."""
+    """-> the folder of each job. Raises ConfigError unless each has its own in the sweep's."""
     places = []
     for one in found:
         subdir = compose.path_of(one.hydra, "sweep.subdir")
@@ -125,7 +125,7 @@ def _places(found: list[Composed], sweep: Path) -> list[Path]:
     return places
 
 
-# ---- what is written and shown ----------------------------------------------------------------
+# ---- what is written and shown -------------------------------------------------------------------
 
 
 def _record(made: Made, whole: DictConfig, jobs: list[dict]) -> None:

@@ -139,8 +139,8 @@ def advance_until(
 
     After every chunk `report` is called, then `save` with the state that belongs to it: a device
     array that may still be in use, not to be donated or changed. `interrupted` is asked between
-    chunks; `ready` is called once, when everything is compiled. `stop.seconds` counts from the first chunk's end, so that compiling does not shorten a
-    run.
+    chunks; `ready` is called once, when everything is compiled. `stop.seconds` counts from the
+    first chunk's end, so that compiling does not shorten a run.
     """
     seed, every = np.uint32(config.seed), config.eval.every
     program.prepare(hyper, seed, stop_at(config, 0), start and start.state)

@@ -44,8 +44,8 @@ class Search(NamedTuple):
 def next_search(kind: str, default: Search, past: list[dict], seed: int) -> Search:
     """-> the search after those of `past`, each a dict of population_size, evaluations and large.
 
-    The first is the `default`, and in neither budget: it belongs to no regime yet. A pure function of its arguments: a resumed run goes on with the
-    same one.
+    The first is the `default`, and in neither budget: it belongs to no regime yet. A pure function
+    of its arguments: a resumed run goes on with the same one.
     """
     if not past:
         return default

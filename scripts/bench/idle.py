@@ -78,8 +78,10 @@ def profiled(name: str, overrides: list[str], options: Options) -> dict:
 def busy(events: list[dict]) -> dict[str, list[tuple[float, float]]]:
     """-> for every device the spans in which it worked, in microseconds, merged and in order."""
     names = {
-        kind: {(e["pid"], e.get("tid") if kind == "thread_name" else None): e["args"].get("name", "")
-               for e in events if e.get("ph") == "M" and e["name"] == kind}
+        kind: {
+            (e["pid"], e.get("tid") if kind == "thread_name" else None): e["args"].get("name", "")
+            for e in events if e.get("ph") == "M" and e["name"] == kind
+        }
         for kind in ("process_name", "thread_name")
     }  # fmt: skip
     spans = defaultdict(list)

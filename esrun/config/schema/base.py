@@ -91,7 +91,7 @@ class StrategyModel(Model):
     """Whether it is to be recommended where a matrix of n x n is too much."""
 
     def restarting(self) -> str | None:
-        """-> how searches follow one another (see `esrun.training.restarts`), None for one alone."""
+        """-> how searches follow one another (see `esrun.training.restarts`), None if none does."""
         return None
 
 

@@ -60,9 +60,9 @@ def make_noise(source: str | jax.Array, table_size: int, n: int, *, mirrored: bo
 
 def perturbed(mean: jax.Array, sigma: jax.Array, z: jax.Array) -> jax.Array:
     """Mean [n], sigma [] or [n], z [m, n] -> mean + sigma z [m, n]."""
-    # 2 * t is exact, so mean + 2 * t rounds once, fused or not: the same bits in every program. On a
-    # CPU the barrier stops XLA from regrouping sigma / 2 * z; on an accelerator, which does not, it
-    # would write z to memory.
+    # 2 * t is exact, so mean + 2 * t rounds once, fused or not: the same bits in every program. On
+    # a CPU the barrier stops XLA from regrouping sigma / 2 * z; on an accelerator, which does not,
+    # it would write z to memory.
     if devices.on_cpu():
         z = jax.lax.optimization_barrier(z)
     return mean + 2 * (sigma / 2 * z)
