@@ -12,10 +12,11 @@ import optax
 import pytest
 from asktell import fresh, tell
 
-from esrun.cli import list_options, main
+from esrun.cli import main
+from esrun.commands.list import list_options
 from esrun.config.check import checked
 from esrun.config.compose import composed
-from esrun.config.schema.strategies import EvosaxName
+from esrun.config.schema.names import EvosaxName
 from esrun.errors import ConfigError
 from esrun.runs.checkpoint import Checkpoint, load, save
 from esrun.strategies.evosax import make_evosax
