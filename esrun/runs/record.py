@@ -4,7 +4,7 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -29,6 +29,9 @@ FORMAT = 1
 earlier one, and files without a number, which are older."""
 
 
+Model = TypeVar("Model", bound=BaseModel)
+
+
 class Record(NamedTuple):
     """What an earlier process left in a run folder."""
 
@@ -46,14 +49,20 @@ def read_record(folder: Path) -> Record | None:
     if not path.exists():
         return None
     record, summary = _read(path), _read(folder / "summary.json")
+    read = _validated(_Read, record, path)
+    if summary is None:
+        return read.with_summary(_Ending())
+    return read.with_summary(_validated(_Ending, summary, folder / "summary.json"))
+
+
+def _validated(model: type[Model], content: Any, path: Path) -> Model:
     try:
-        return _Read.model_validate(record).with_summary(
-            _Ending.model_validate({} if summary is None else summary)
-        )
+        return model.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{path} is no record of a run: {key} {first['msg'].lower()}") from error
+        wrong = f"{key} {first['msg']}".strip().lower()
+        raise ConfigError(f"{path} is no record of a run: {wrong}") from error
 
 
 def _read(path: Path) -> Any:
