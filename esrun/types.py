@@ -43,7 +43,7 @@ class Moments(NamedTuple):
     """Count, mean and sum of squared deviations of a stream of inputs (see
     `esrun.tasks.normalizer`)."""
 
-    count: jax.Array  # []
+    count: jax.Array  # [] # pyright: ignore[reportIncompatibleMethodOverride]
     mean: jax.Array  # [*input_shape]
     m2: jax.Array  # [*input_shape]
 
@@ -52,7 +52,7 @@ class Sums(NamedTuple):
     """What one slice saw, as plain sums about a fixed origin: sums of members, chunks and devices
     simply add."""
 
-    count: jax.Array  # [...]
+    count: jax.Array  # [...] # pyright: ignore[reportIncompatibleMethodOverride]
     first: jax.Array  # [..., *input_shape], sum of (input - origin)
     second: jax.Array  # [..., *input_shape], sum of (input - origin)^2
 

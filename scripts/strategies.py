@@ -16,14 +16,11 @@ import sys
 from pathlib import Path
 
 from esrun.config.check import checked
-from esrun.config.compose import composed
+from esrun.config.compose import composed, options
 from esrun.training.build import build
 from esrun.training.loop import advance_until
 
-STRATEGIES = (
-    "openai_es", "eggroll", "pgpe", "ars", "snes", "xnes", "cma_es", "sep_cma_es", "ma_es",
-    "lm_ma_es", "cr_fm_nes", "simple_gaussian", "simple_ga",
-)  # fmt: skip
+STRATEGIES = [name for name in options("strategy") if name != "evosax"]
 CONTROL = ("cartpole", "pendulum")
 FUNCTIONS = (("ellipsoid", 20), ("rosenbrock", 20), ("sphere", 100))
 BUDGET = 100_000

@@ -10,26 +10,22 @@ from asktell import fresh, tell
 from omegaconf import OmegaConf
 
 from esrun.config import CONF_DIR, registry
+from esrun.config.compose import options
 
+CHANGES = {
+    "openai_es": {"plain": {"antithetic": False},
+                  "table": {"noise": "table", "noise_table_size": 100_000}},
+    "ars": {"": {"parents": None}, "top": {"parents": 4}},
+    "simple_ga": {"": {"elites": 5}, "crossover": {"elites": 5, "crossover": True}},
+}  # fmt: skip
+"""Numbers for the small populations of these tests, and variants that are to be tested too."""
+OTHERS = {"eggroll", "evosax"}
+"""eggroll is below; evosax's algorithms make whole populations (tests/test_evosax.py)."""
 STRATEGIES = [
-    pytest.param("openai_es", {}, id="openai_es"),
-    pytest.param("openai_es", {"antithetic": False}, id="openai_es-plain"),
-    pytest.param(
-        "openai_es", {"noise": "table", "noise_table_size": 100_000}, id="openai_es-table"
-    ),
-    pytest.param("pgpe", {}, id="pgpe"),
-    pytest.param("ars", {"parents": None}, id="ars"),
-    pytest.param("ars", {"parents": 4}, id="ars-top"),
-    pytest.param("cma_es", {}, id="cma_es"),
-    pytest.param("sep_cma_es", {}, id="sep_cma_es"),
-    pytest.param("ma_es", {}, id="ma_es"),
-    pytest.param("lm_ma_es", {}, id="lm_ma_es"),
-    pytest.param("snes", {}, id="snes"),
-    pytest.param("xnes", {}, id="xnes"),
-    pytest.param("cr_fm_nes", {}, id="cr_fm_nes"),
-    pytest.param("simple_gaussian", {}, id="simple_gaussian"),
-    pytest.param("simple_ga", {"elites": 5}, id="simple_ga"),
-    pytest.param("simple_ga", {"elites": 5, "crossover": True}, id="simple_ga-crossover"),
+    pytest.param(name, changes, id=f"{name}-{variant}".rstrip("-"))
+    for name in options("strategy")
+    if name not in OTHERS
+    for variant, changes in ({"": {}} | CHANGES.get(name, {})).items()
 ]
 # its solutions are factors of low rank, no points that a function could be evaluated at
 EGGROLL = [

@@ -4,6 +4,7 @@ run."""
 import numpy as np
 import pytest
 
+from esrun.config.check import checked
 from esrun.config.compose import composed
 from esrun.runs.folder import Made
 from esrun.runs.health import BEGINNING, FAULTY, FLAT, WINDOW, Health
@@ -163,7 +164,7 @@ def test_a_real_run_says_it_on_the_console_and_in_its_log(part, tmp_path, capsys
     cfg = composed(
         ["task=sphere", "strategy=snes", *REAL[part], "generations=100", "eval.episodes=2"]
     ).config
-    assert carry_out(Order(cfg, Made(tmp_path), {})) == 0
+    assert carry_out(Order(checked(cfg), cfg, Made(tmp_path), {})) == 0
     warnings = [
         line
         for line in (tmp_path / "esrun.log").read_text().splitlines()

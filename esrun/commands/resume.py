@@ -6,6 +6,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from esrun.config.check import checked
 from esrun.config.compose import flat
 from esrun.errors import ConfigError
 from esrun.runs.folder import Made, earlier_run
@@ -27,9 +28,10 @@ def resume(arguments: list[str]) -> int:
     record = earlier_run(folder)
     if record is None:
         raise ConfigError(f"{folder} is not a run folder: it has no run.json")
-    config = with_overrides(record.config, words[1:])
+    given = with_overrides(record.config, words[1:])
     made = Made(folder.resolve())
-    return carry_out(Order(config, made, record.choices, going_on=True, force=force))
+    order = Order(checked(given), given, made, record.choices, going_on=True, force=force)
+    return carry_out(order)
 
 
 def with_overrides(config: dict, overrides: list[str]) -> dict:

@@ -45,9 +45,9 @@ def train(arguments: list[str]) -> int:
 
 
 def _single(one: Composed, typed: list[str]) -> int:
-    checked(one.config)
+    config = checked(one.config)
     made = _run_folder(one, typed)
-    return run_composed(one, made, going_on=one.config["resume"] is not None)
+    return run_composed(one, config, made, going_on=one.config["resume"] is not None)
 
 
 def _run_folder(one: Composed, typed: list[str]) -> Made:

@@ -10,20 +10,25 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from esrun.config import hydra
 from esrun.config.compose import Composed, flat
+from esrun.config.schema.run import Config
 from esrun.runs.folder import Made
 from esrun.runs.opened import Order
 from esrun.runs.run import carry_out
 from esrun.runs.secrets import masked, masked_word
 
 
-def run_composed(one: Composed, made: Made, going_on: bool) -> int:
-    """Run one composed configuration in its folder -> the exit code. Raises ConfigError."""
+def run_composed(one: Composed, config: Config, made: Made, going_on: bool) -> int:
+    """Run one composed and checked configuration in its folder -> the exit code.
+
+    Raises ConfigError.
+    """
     chosen = one.hydra.runtime.choices.items()
     raw = flat(OmegaConf.to_container(one.text, resolve=False))
     with read_write(one.hydra), open_dict(one.hydra):
         one.hydra.runtime.output_dir = str(made.folder.absolute())
     order = Order(
-        config=one.config,
+        config=config,
+        given=one.config,
         made=made.absolute(),
         choices={group: str(x) for group, x in chosen if "/" not in group and x},
         going_on=going_on,

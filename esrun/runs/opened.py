@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 class Order(NamedTuple):
     """What a command asks for."""
 
-    config: dict
+    config: Config
+    """Checked."""
+    given: dict
+    """The same as it was composed, to be recorded and compared."""
     made: Made
     choices: dict[str, str]
     """The option that was chosen in each group."""
@@ -91,14 +94,14 @@ def held(folder: RunFolder, made: Made) -> Iterator[Record | None]:
         lock.release()
 
 
-def is_done(earlier: Record, order: Order, config: Config, folder: RunFolder) -> bool:
+def is_done(earlier: Record, order: Order, folder: RunFolder) -> bool:
     """Whether nothing is left to do. Raises ConfigError where the earlier run cannot be gone on
     with."""
     where = shown(folder.path)
     if not order.going_on:
         raise ConfigError(f"{where} holds a run already: write resume={where} to go on with it")
-    refuse_changes(earlier.config, order.config, order.force)
-    done = earlier.done and earlier.generations >= config.generations
+    refuse_changes(earlier.config, order.given, order.force)
+    done = earlier.done and earlier.generations >= order.config.generations
     if done:
         print(f"{where} is done already ({earlier.stop_reason})")
     return done

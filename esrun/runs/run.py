@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from esrun import collector
 from esrun.backend import devices
 from esrun.config import registry
-from esrun.config.check import KINDS, checked
+from esrun.config.check import KINDS
 from esrun.errors import DONE, FAILED, SAVED, complain
 from esrun.runs.folder import RunFolder, shown
 from esrun.runs.interrupts import Interrupts
@@ -27,13 +27,12 @@ def carry_out(order: Order) -> int:
     began = time.monotonic()
     folder = RunFolder(order.made.folder)
     with held(folder, order.made) as earlier:
-        config = checked(order.config)
-        if earlier is not None and is_done(earlier, order, config, folder):
+        if earlier is not None and is_done(earlier, order, folder):
             return DONE
         if earlier is not None and lacks_checkpoints(earlier, order, folder):
             return FAILED
-        run = built(config)
-        written = masked(order.config, order.secret)
+        config, run = order.config, built(order.config)
+        written = masked(order.given, order.secret)
         from esrun.runs.console import Show
 
         try:

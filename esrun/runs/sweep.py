@@ -13,6 +13,7 @@ from esrun.config import compose, hydra
 from esrun.config.check import checked
 from esrun.config.compose import Composed, composed
 from esrun.config.hydra import Source
+from esrun.config.schema.run import Config
 from esrun.errors import SAVED, USAGE, ConfigError, complain, printable
 from esrun.runs import folder
 from esrun.runs.folder import HYDRAS_SWEEP, SWEEP, Made, shown
@@ -47,8 +48,8 @@ def run_sweep(overrides: list[str], source: Source) -> int:
             composed([*job, there], source, job=i, typed=words) for i, job in enumerate(asked.jobs)
         ]
         places = _places(found, made.folder)
-        for one, place in zip(found, places, strict=True):
-            checked(one.config)
+        configs = [checked(one.config) for one in found]
+        for place in places:
             folder.earlier_run(place)
     except ConfigError:
         made.unmake()
@@ -61,7 +62,7 @@ def run_sweep(overrides: list[str], source: Source) -> int:
     if asked.plugin:
         done = _run_by_plugin(words, source, overrides, made, asked.whole)
     else:
-        done = _run_in_turn(found, places)
+        done = _run_in_turn(found, configs, places)
     if made.made and done and all(job.code == USAGE for job in done):
         _forget(made)
     elif done:
@@ -69,20 +70,20 @@ def run_sweep(overrides: list[str], source: Source) -> int:
     return max((job.code for job in done), default=0)
 
 
-def _run_in_turn(found: list[Composed], places: list[Path]) -> list[Job]:
+def _run_in_turn(found: list[Composed], configs: list[Config], places: list[Path]) -> list[Job]:
     done = []
-    for one, place in zip(found, places, strict=True):
-        code = _run_job(one, place)
+    for one, config, place in zip(found, configs, places, strict=True):
+        code = _run_job(one, config, place)
         done.append(Job(place, hydra.words_of(one.hydra, "task"), code))
         if code == SAVED:  # a signal ends a sweep; the same command goes on with it
             break
     return done
 
 
-def _run_job(one: Composed, place: Path) -> int:
+def _run_job(one: Composed, config: Config, place: Path) -> int:
     """-> the exit code; what is wrong with one job does not end the others."""
     try:
-        return run_composed(one, folder.make(place), going_on=True)
+        return run_composed(one, config, folder.make(place), going_on=True)
     except ConfigError as error:
         return complain(error)
 
@@ -106,7 +107,11 @@ def job_of_plugin(cfg: DictConfig) -> int:
     """One job of a sweep that a plug-in launches or chooses, in whatever process it runs."""
     section: Any = HydraConfig.get()
     config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    return _run_job(Composed(config, section, cfg), Path(section.runtime.output_dir))
+    one, place = Composed(config, section, cfg), Path(section.runtime.output_dir)
+    try:
+        return _run_job(one, checked(config), place)
+    except ConfigError as error:
+        return complain(error)
 
 
 def _places(found: list[Composed], sweep: Path) -> list[Path]:

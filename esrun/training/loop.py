@@ -67,7 +67,7 @@ class Chunk(NamedTuple):
 
     state: TrainState
     rows: dict
-    count: jax.Array
+    done: jax.Array
     reached: dict
     score: tuple | None = None
 
@@ -103,7 +103,7 @@ class Reader:
 
     def read(self, chunk: Chunk) -> bool:
         """Take in a chunk; waits for the devices -> whether it told anything new."""
-        done = int(chunk.count)
+        done = int(chunk.done)
         self._pace.note(done)
         generation = self.progress.generation + done
         ended = _ended(self._config, generation, self._pace.seconds, chunk.reached)

@@ -6,7 +6,7 @@ and seed share one program. Declare a number `float` to let it be swept without 
 where it shapes an array or a loop.
 """
 
-from typing import Annotated, ClassVar, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -54,7 +54,7 @@ class Model(BaseModel):
 class TaskModel(Model):
     """What every task's option says."""
 
-    name: str
+    name: Any  # each option says which: Literal["my_option"]
 
     run_keys = frozenset({"generations"})
 
@@ -68,7 +68,7 @@ class TaskModel(Model):
 class PolicyModel(Model):
     """What every policy's option says."""
 
-    name: str
+    name: Any  # each option says which: Literal["my_option"]
 
     run_keys = frozenset({"normalize_input"})
 
@@ -85,7 +85,7 @@ class PluginPolicy(PolicyModel):
 class StrategyModel(Model):
     """What every strategy's option says."""
 
-    name: str
+    name: Any  # each option says which: Literal["my_option"]
 
     linear: ClassVar[bool] = False
     """Whether it is to be recommended where a matrix of n x n is too much."""
@@ -98,7 +98,7 @@ class StrategyModel(Model):
 class LoggerModel(Model):
     """What every logger's option says."""
 
-    name: str
+    name: Any  # each option says which: Literal["my_option"]
 
 
 def names_of(model: type[Model]) -> tuple[str, ...]:
