@@ -193,7 +193,7 @@ class CRFMNES(StrategyModel):
 
 class SimpleGaussian(Selection):
     name: Literal["simple_gaussian"]
-    population_size: Annotated[int, Field(ge=2)]
+    population_size: Annotated[int, Field(ge=2)]  # pyright: ignore[reportIncompatibleVariableOverride]
     sigma_limit: Positive
     parents: Annotated[int, Field(ge=2)] | None
 
