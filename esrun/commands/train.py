@@ -5,19 +5,19 @@ JAX's import nor a run folder.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.types import RunMode
 
 from esrun.config import compose, hydra
-from esrun.config.check import checked
 from esrun.config.compose import Composed, composed
 from esrun.config.hydra import Source
 from esrun.errors import DONE, ConfigError
-from esrun.runs import folder
-from esrun.runs.folder import Made
-from esrun.runs.job import run_composed
-from esrun.runs.record import unfinished
-from esrun.runs.sweep import run_sweep
+
+if TYPE_CHECKING:
+    from esrun.runs.folder import Made
+
+# what checks and runs is imported where it is needed: help and mistakes need not wait for it
 
 
 def train(arguments: list[str]) -> int:
@@ -32,26 +32,40 @@ def train(arguments: list[str]) -> int:
         compose.show(flags, source)
         return DONE
     if flags.multirun:
-        return run_sweep(flags.overrides, source)
+        return _sweep(flags.overrides, source)
     try:
         one = composed(flags.overrides, source)
     except ConfigError:
         if not compose.is_sweep(flags.overrides, source):
             raise
-        return run_sweep(flags.overrides, source)
+        return _sweep(flags.overrides, source)
     if one.hydra.mode == RunMode.MULTIRUN:
-        return run_sweep(flags.overrides, source)
+        return _sweep(flags.overrides, source)
     return _single(one, flags.overrides)
 
 
+def _sweep(overrides: list[str], source: Source) -> int:
+    from esrun.runs.sweep import run_sweep
+
+    return run_sweep(overrides, source)
+
+
 def _single(one: Composed, typed: list[str]) -> int:
+    from esrun.config.check import checked
+
     config = checked(one.config)
+    from esrun.runs.job import run_composed
+
     made = _run_folder(one, typed)
     return run_composed(one, config, made, going_on=one.config["resume"] is not None)
 
 
-def _run_folder(one: Composed, typed: list[str]) -> Made:
+def _run_folder(one: Composed, typed: list[str]) -> "Made":
     """-> the run folder: a new one, or with `resume` the one to go on in."""
+    from esrun.runs import folder
+    from esrun.runs.folder import Made
+    from esrun.runs.record import unfinished
+
     target = Path(compose.path_of(one.hydra, "run.dir"))
     resume = one.config["resume"]
     named = folder.is_typed("hydra.run.dir", typed)

@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from esrun.config import CONF_DIR, hydra, registry
+from esrun.config import CONF_DIR, hydra
 from esrun.config.hydra import PRIMARY, Source
 from esrun.errors import ConfigError, nearest
 
@@ -99,9 +99,10 @@ def is_sweep(overrides: list[str], source: Source = PRIMARY) -> bool:
 
 def show(flags: Namespace, source: Source) -> None:
     """Print what `--help`, `--cfg`, `--info` and tab completion show. Raises ConfigError."""
-    if not flags.shell_completion:
-        composed(flags.overrides, source)
-    hydra.show(flags, source)
+    with _one_line(flags.overrides, source):
+        if flags.info or flags.hydra_help:  # these print before they compose, or without it
+            composed(flags.overrides, source)
+        hydra.show(flags, source)
 
 
 def path_of(section: DictConfig, key: str) -> str:
@@ -118,7 +119,7 @@ def _one_line(overrides: list[str], source: Source) -> Iterator[None]:
     """Whatever goes wrong in composing is one line: files and words come from anywhere."""
     try:
         yield
-    except ConfigError:
+    except (ConfigError, BrokenPipeError):
         raise
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_explain(error, overrides, source)) from error
@@ -141,6 +142,8 @@ def _explain(error: Exception, overrides: list[str], source: Source) -> str:
     ):
         group, _, given = error.missing_cfg_file.rpartition("/")
         choices = options(group)
+        from esrun.config import registry  # pydantic, which help need not wait for
+
         if group in registry.PLURAL and any(x.name == given for x in registry.plugins(group)):
             return (
                 f"{group}={given} is installed and its yaml was not found: write --config-dir=DIR "

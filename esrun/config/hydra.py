@@ -86,7 +86,8 @@ class CheckedLoader(ConfigLoaderImpl):
     ) -> DictConfig:
         """Compose and check. Raises ConfigError."""
         if self._typed is not None:
-            trust.check_primary(self.repository.load_config, config_name)
+            if self._source != PRIMARY:
+                trust.check_primary(self.repository.load_config, config_name)
             trust.check_words(overrides, self._typed)
         cfg = super().load_configuration(
             config_name, overrides, run_mode, from_shell, validate_sweep_overrides
