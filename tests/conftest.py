@@ -83,8 +83,18 @@ def wheel(tmp_path_factory):
     return target
 
 
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory):
+    """-> the environment in which commands share what they compiled, which is most of their time."""
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_ENABLE_COMPILATION_CACHE": "true",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+
+
 @pytest.fixture
-def esrun(wheel, tmp_path):
+def esrun(wheel, compiled, tmp_path):
     """-> (arguments) -> the finished command, run in an empty folder with the wheel before the
     checkout.
 
@@ -92,6 +102,8 @@ def esrun(wheel, tmp_path):
     """
 
     def run(*arguments, code=MAIN, folder=tmp_path, **environment):
+        # whoever says where or whether means it
+        shared = {} if any(name.endswith("COMPILATION_CACHE") for name in environment) else compiled
         return subprocess.run(
             [
                 sys.executable,
@@ -101,7 +113,10 @@ def esrun(wheel, tmp_path):
                 *arguments,
             ],  # -P: like the script, without the working directory
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(wheel), "JAX_PLATFORMS": "cpu"} | environment,
+            env=os.environ
+            | {"PYTHONPATH": str(wheel), "JAX_PLATFORMS": "cpu"}
+            | shared
+            | environment,
             capture_output=True,
             text=True,
             timeout=300,
