@@ -85,7 +85,7 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory):
-    """-> the environment in which commands share what they compiled, which is most of their time."""
+    """-> the environment in which commands share what they compiled, most of their time."""
     return {
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
         "JAX_ENABLE_COMPILATION_CACHE": "true",
