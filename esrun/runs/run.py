@@ -27,6 +27,7 @@ def carry_out(order: Order) -> int:
     began = time.monotonic()
     folder = RunFolder(order.made.folder)
     with held(folder, order.made) as earlier:
+        identity = folder.identity()
         if earlier is not None and is_done(earlier, order, folder):
             return DONE
         if earlier is not None and lacks_checkpoints(earlier, order, folder):
@@ -50,7 +51,7 @@ def carry_out(order: Order) -> int:
                 written=written,
                 show=show,
                 interrupts=interrupts,
-                identity=folder.identity(),
+                identity=identity,
                 resuming=earlier is not None,
                 began=began,
             )
