@@ -304,12 +304,17 @@ def test_a_newer_name_does_not_cost_the_newest_valid_checkpoint(esrun, tmp_path)
     assert len(list(kept.iterdir())) == 3
 
 
-@pytest.mark.parametrize("name", ["checkpoints gone", "a file in their place"])
+@pytest.mark.parametrize(
+    "name", ["checkpoints gone", "a file in their place", "another file among them"]
+)
 def test_a_run_without_its_checkpoints_does_not_begin_anew(esrun, tmp_path, name):
     assert esrun(*TINY, "hydra.run.dir=run").returncode == 0
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     if name == "a file in their place":
         (tmp_path / "run" / "checkpoints").touch()
+    if name == "another file among them":
+        (tmp_path / "run" / "checkpoints").mkdir()
+        (tmp_path / "run" / "checkpoints" / "best.safetensors").write_text("mine")
     before = tree(tmp_path)
     done = esrun("resume", "run", "generations=4")
     assert done.returncode == 1

@@ -241,6 +241,14 @@ def test_a_record_that_says_anything_is_one_line(refused, run, tmp_path, name, t
     refused(*COMMANDS["resume"], folder=tmp_path, root=tmp_path)
 
 
+@pytest.mark.parametrize("value", ["${", "${oc.env:HOME}", "${nope}", "???", "${task.dimension}"])
+def test_a_record_whose_configuration_interpolates_is_one_line(refused, run, tmp_path, value):
+    record = json.loads((run / "run.json").read_text())
+    record["config"]["task"]["function"] = value
+    (run / "run.json").write_text(json.dumps(record))
+    refused(*COMMANDS["resume"], folder=tmp_path, root=tmp_path)
+
+
 def test_what_is_shown_of_a_record_does_not_steer_the_terminal(esrun, run):
     summary = json.loads((run / "summary.json").read_text())
     (run / "summary.json").write_text(json.dumps(summary | {"stop_reason": "\x1b]0;x\x07[/bold"}))

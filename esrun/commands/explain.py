@@ -8,11 +8,11 @@ and plug-in.
 import json
 from typing import Any
 
-from esrun.backend import devices
-from esrun.config.check import KINDS, checked
+from esrun.config.check import checked
 from esrun.config.compose import composed
 from esrun.config.hydra import Source, parser_of_flags
 from esrun.errors import DONE, ConfigError
+from esrun.runs.opened import built, names_in
 
 USAGE = "usage: esrun explain [--json] [--config-dir DIR] [KEY=VALUE ...]"
 
@@ -31,13 +31,10 @@ def explain(arguments: list[str]) -> int:
     source = Source(parsed.config_name or "esrun", parsed.config_dir, parsed.config_path)
     one = composed(parsed.overrides, source)
     config = checked(one.config)
-    devices.start(config.runtime.precision, config.runtime.deterministic)
+    run, names = built(config), names_in(config, one.hydra.runtime.choices)
     from esrun.runs.costs import costs
-    from esrun.training.build import build
 
-    chosen = one.hydra.runtime.choices
-    names = {kind: chosen.get(kind) or getattr(config, kind).name for kind in KINDS}
-    cost = costs(build(config), names)
+    cost = costs(run, names)
     if as_json:
         print(json.dumps(cost, indent=2))
     else:

@@ -1,13 +1,15 @@
 """`esrun resume RUN [KEY=VALUE ...]`: going on from the newest valid checkpoint."""
 
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from esrun.config.check import checked
-from esrun.config.compose import flat
+from esrun.config.compose import first_line, flat
 from esrun.errors import ConfigError
 from esrun.runs.folder import Made, earlier_run
 from esrun.runs.opened import Order
@@ -37,9 +39,9 @@ def resume(arguments: list[str]) -> int:
 def with_overrides(config: dict, overrides: list[str]) -> dict:
     """-> the configuration with KEY=VALUE set. Raises ConfigError for a key that it does not
     have."""
-    cfg = OmegaConf.create(config)
     known = flat(config)
     try:
+        cfg = OmegaConf.create(config)
         for override in OverridesParser.create().parse_overrides(overrides):
             key = override.key_or_group
             if override.is_sweep_override() or override.is_delete():
@@ -47,9 +49,11 @@ def with_overrides(config: dict, overrides: list[str]) -> dict:
             if key not in known and not override.is_add():
                 raise ConfigError(f"{key} is not a key of this run: see config in its run.json")
             OmegaConf.update(cfg, key, override.value(), force_add=True)
+        changed: Any = OmegaConf.to_container(cfg)
     except HydraException as error:
-        raise ConfigError(f"cannot read the command line: {str(error).splitlines()[0]}") from error
-    changed: dict = OmegaConf.to_container(cfg)  # type: ignore[assignment]
+        raise ConfigError(f"cannot read the command line: {first_line(error)}") from error
+    except OmegaConfBaseException as error:  # run.json may say anything
+        raise ConfigError(f"config in run.json cannot be read: {first_line(error)}") from error
     hidden = [key for key, value in flat(changed).items() if value == HIDDEN]
     if hidden:
         raise ConfigError(

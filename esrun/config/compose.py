@@ -111,7 +111,7 @@ def path_of(section: DictConfig, key: str) -> str:
         value = OmegaConf.select(section, key, throw_on_missing=True)
         return str(value if value is not None else "")
     except OmegaConfBaseException as error:
-        raise ConfigError(f"hydra.{key} cannot be resolved: {_first_line(error)}") from error
+        raise ConfigError(f"hydra.{key} cannot be resolved: {first_line(error)}") from error
 
 
 @contextmanager
@@ -124,10 +124,11 @@ def _one_line(overrides: list[str], source: Source) -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_explain(error, overrides, source)) from error
     except Exception as error:  # of the yaml parser, of the resolvers, of Hydra itself
-        raise ConfigError(f"the configuration cannot be read: {_first_line(error)}") from error
+        raise ConfigError(f"the configuration cannot be read: {first_line(error)}") from error
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """-> the first line of an error that says something, or its name."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
 
@@ -164,7 +165,7 @@ def _explain(error: Exception, overrides: list[str], source: Source) -> str:
         )
     if "missing" in text.lower() and (found := re.search(r"(?:full_key: |value: )(\S+)", text)):
         return f"{found[1]} must be given: write {found[1]}=..."
-    return f"cannot read the command line: {_first_line(error)} (in {' '.join(overrides)})"
+    return f"cannot read the command line: {first_line(error)} (in {' '.join(overrides)})"
 
 
 def groups() -> list[str]:

@@ -5,6 +5,7 @@ in another process, comes from `CheckedLoader`, so that what is used has been ch
 """
 
 import copy
+import functools
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
@@ -93,14 +94,16 @@ class CheckedLoader(ConfigLoaderImpl):
             config_name, overrides, run_mode, from_shell, validate_sweep_overrides
         )
         if self._typed is not None and (self._source != PRIMARY or trust.concerns(overrides)):
-            trust.check(cfg, overrides, lambda words: _shipped(words, run_mode))
+            trust.check(cfg, overrides, lambda words: _shipped(tuple(words), run_mode))
         return cfg
 
 
-def _shipped(overrides: list[str], mode: RunMode) -> DictConfig:
-    """-> Hydra's section as the packaged tree and the installed plug-ins make it."""
+@functools.cache
+def _shipped(overrides: tuple[str, ...], mode: RunMode) -> DictConfig:
+    """-> Hydra's section as the packaged tree and the installed plug-ins make it: the same for all
+    jobs of a sweep. To be read, not changed."""
     loader = CheckedLoader(_search_path(PRIMARY), PRIMARY, typed=None)
-    return loader.load_configuration(PRIMARY.name, overrides, mode).hydra
+    return loader.load_configuration(PRIMARY.name, [*overrides], mode).hydra
 
 
 def _search_path(source: Source) -> ConfigSearchPath:

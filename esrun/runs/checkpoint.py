@@ -68,9 +68,8 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         if old.is_file():
             old.unlink(missing_ok=True)
     for partial in folder.glob("*.partial"):
-        if (
-            PARTIAL.fullmatch(partial.name) and partial.is_file()
-        ):  # left by a process that was killed
+        # left by a process that was killed
+        if PARTIAL.fullmatch(partial.name) and partial.is_file():
             partial.unlink(missing_ok=True)
     return path
 

@@ -22,20 +22,21 @@ def run_composed(one: Composed, config: Config, made: Made, going_on: bool) -> i
 
     Raises ConfigError.
     """
+    made = made.absolute()
     chosen = one.hydra.runtime.choices.items()
     raw = flat(OmegaConf.to_container(one.text, resolve=False))
     with read_write(one.hydra), open_dict(one.hydra):
-        one.hydra.runtime.output_dir = str(made.folder.absolute())
+        one.hydra.runtime.output_dir = str(made.folder)
     order = Order(
         config=config,
         given=one.config,
-        made=made.absolute(),
+        made=made,
         choices={group: str(x) for group, x in chosen if "/" not in group and x},
         going_on=going_on,
         secret=frozenset(key for key, x in raw.items() if isinstance(x, str) and "oc.env" in x),
         hydra=_hydras_record(one),
     )
-    with _surroundings(one.hydra, order.made.folder):
+    with _surroundings(one.hydra, made.folder):
         return carry_out(order)
 
 

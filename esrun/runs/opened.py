@@ -8,11 +8,13 @@ from filelock import FileLock, Timeout
 
 from esrun import files
 from esrun.backend import devices
+from esrun.config.check import KINDS
 from esrun.config.schema.run import Config
 from esrun.errors import ConfigError, complain
 from esrun.runs import record
-from esrun.runs.folder import Made, RunFolder, earlier_run, shown
+from esrun.runs.folder import Made, earlier_run, shown
 from esrun.runs.interrupts import Interrupts
+from esrun.runs.paths import RunFolder
 from esrun.runs.record import Record, refuse_changes
 
 if TYPE_CHECKING:
@@ -110,8 +112,9 @@ def is_done(earlier: Record, order: Order, folder: RunFolder) -> bool:
 def lacks_checkpoints(earlier: Record, order: Order, folder: RunFolder) -> bool:
     """Whether a run that got somewhere has lost all of its checkpoints, which is said: it would
     silently begin anew."""
-    kept = folder.checkpoints.is_dir() and any(folder.checkpoints.glob("*.safetensors"))
-    if earlier.generations == 0 or kept or order.force:
+    from esrun.runs import checkpoint  # JAX comes with it
+
+    if earlier.generations == 0 or order.force or checkpoint.found(folder.checkpoints):
         return False
     where = shown(folder.path)
     complain(
@@ -119,6 +122,11 @@ def lacks_checkpoints(earlier: Record, order: Order, folder: RunFolder) -> bool:
         f"its checkpoints/ back, or begin anew with esrun resume {where} --force"
     )
     return True
+
+
+def names_in(config: Config, choices: Mapping) -> dict[str, str]:
+    """-> what the user calls task, strategy and policy, by the options that were chosen."""
+    return {kind: choices.get(kind) or getattr(config, kind).name for kind in KINDS}
 
 
 def built(config: Config) -> "Run":

@@ -14,6 +14,7 @@ from esrun.config.compose import flat
 from esrun.errors import ConfigError, printable
 from esrun.files import STARTED_IN
 from esrun.runs import git
+from esrun.runs.paths import RunFolder
 from esrun.runs.secrets import masked_word
 
 FREE = ("generations", "task.generations", "stop", "log", "logger", "checkpoint", "resume")
@@ -45,14 +46,14 @@ class Record(NamedTuple):
 def read_record(folder: Path) -> Record | None:
     """-> what the folder says of its run, None when it holds none. Raises ConfigError for a record
     that is damaged or another program's."""
-    path = folder / "run.json"
-    if not path.exists():
+    paths = RunFolder(folder)
+    if not paths.record.exists():
         return None
-    record, summary = _read(path), _read(folder / "summary.json")
-    read = _validated(_Read, record, path)
+    record, summary = _read(paths.record), _read(paths.summary)
+    read = _validated(_Read, record, paths.record)
     if summary is None:
         return read.with_summary(_Ending())
-    return read.with_summary(_validated(_Ending, summary, folder / "summary.json"))
+    return read.with_summary(_validated(_Ending, summary, paths.summary))
 
 
 def _validated(model: type[Model], content: Any, path: Path) -> Model:

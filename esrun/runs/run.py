@@ -6,11 +6,20 @@ from typing import TYPE_CHECKING
 from esrun import collector
 from esrun.backend import devices
 from esrun.config import registry
-from esrun.config.check import KINDS
 from esrun.errors import DONE, FAILED, SAVED, complain
-from esrun.runs.folder import RunFolder, shown
+from esrun.runs.folder import shown
 from esrun.runs.interrupts import Interrupts
-from esrun.runs.opened import OpenRun, Order, built, held, is_done, lacks_checkpoints, write_record
+from esrun.runs.opened import (
+    OpenRun,
+    Order,
+    built,
+    held,
+    is_done,
+    lacks_checkpoints,
+    names_in,
+    write_record,
+)
+from esrun.runs.paths import RunFolder
 from esrun.runs.secrets import masked
 
 if TYPE_CHECKING:
@@ -30,9 +39,9 @@ def carry_out(order: Order) -> int:
         identity = folder.identity()
         if earlier is not None and is_done(earlier, order, folder):
             return DONE
+        config, run = order.config, built(order.config)
         if earlier is not None and lacks_checkpoints(earlier, order, folder):
             return FAILED
-        config, run = order.config, built(order.config)
         written = masked(order.given, order.secret)
         from esrun.runs.console import Show
 
@@ -42,12 +51,11 @@ def carry_out(order: Order) -> int:
         except OSError as error:
             complain(f"{shown(folder.path)} cannot be written to: {error}")
             return FAILED
-        names = {kind: order.choices.get(kind) or getattr(config, kind).name for kind in KINDS}
         with Interrupts() as interrupts, show:
             opened = OpenRun(
                 folder=folder,
                 built=run,
-                names=names,
+                names=names_in(config, order.choices),
                 written=written,
                 show=show,
                 interrupts=interrupts,

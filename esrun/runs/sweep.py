@@ -18,6 +18,7 @@ from esrun.errors import SAVED, USAGE, ConfigError, complain, printable
 from esrun.runs import folder
 from esrun.runs.folder import HYDRAS_SWEEP, SWEEP, Made, shown
 from esrun.runs.job import run_composed, yaml_of
+from esrun.runs.paths import RunFolder
 from esrun.runs.record import FORMAT, command_line
 from esrun.runs.secrets import masked_word
 
@@ -73,16 +74,18 @@ def run_sweep(overrides: list[str], source: Source) -> int:
 def _run_in_turn(found: list[Composed], configs: list[Config], places: list[Path]) -> list[Job]:
     done = []
     for one, config, place in zip(found, configs, places, strict=True):
-        code = _run_job(one, config, place)
+        code = _run_job(one, place, config)
         done.append(Job(place, hydra.words_of(one.hydra, "task"), code))
         if code == SAVED:  # a signal ends a sweep; the same command goes on with it
             break
     return done
 
 
-def _run_job(one: Composed, config: Config, place: Path) -> int:
-    """-> the exit code; what is wrong with one job does not end the others."""
+def _run_job(one: Composed, place: Path, config: Config | None = None) -> int:
+    """-> the exit code; what is wrong with one job does not end the others. It is checked here
+    where nobody has yet."""
     try:
+        config = config or checked(one.config)
         return run_composed(one, config, folder.make(place), going_on=True)
     except ConfigError as error:
         return complain(error)
@@ -107,11 +110,7 @@ def job_of_plugin(cfg: DictConfig) -> int:
     """One job of a sweep that a plug-in launches or chooses, in whatever process it runs."""
     section: Any = HydraConfig.get()
     config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    one, place = Composed(config, section, cfg), Path(section.runtime.output_dir)
-    try:
-        return _run_job(one, checked(config), place)
-    except ConfigError as error:
-        return complain(error)
+    return _run_job(Composed(config, section, cfg), Path(section.runtime.output_dir))
 
 
 def _places(found: list[Composed], sweep: Path) -> list[Path]:
@@ -189,7 +188,7 @@ def _show(jobs: list[Job]) -> None:
 def _ending(job: Job) -> tuple[str, str | None, float | None]:
     """-> (status, reason, held-out mean) of a job; nothing is known of one that was refused."""
     try:
-        found: Any = files.read_json(job.folder / "summary.json") if job.code != USAGE else {}
+        found: Any = files.read_json(RunFolder(job.folder).summary) if job.code != USAGE else {}
     except (OSError, ValueError):
         found = {}
     found = found if isinstance(found, dict) else {}

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from esrun.strategies.parts.constants import Constants
 from esrun.strategies.parts.defaults import checked_parents, whole_population
 from esrun.strategies.parts.noise import normal, perturbed
 from esrun.strategies.parts.shaping import by_rank
@@ -39,19 +40,6 @@ class Sums(NamedTuple):
 
     y_w: jax.Array  # [n] sum of w y over the parents
     rank_mu: jax.Array  # [n] sum of w y^2 over the parents
-
-
-class Constants(NamedTuple):
-    """The paper's default parameters. `weights` [p] are sorted, the best member's first."""
-
-    weights: np.ndarray
-    mu_eff: float
-    c_sigma: float
-    d_sigma: float
-    c_c: float
-    c_1: float
-    c_mu: float
-    chi_n: float
 
 
 def constants(n: int, population_size: int, parents: float) -> Constants:

@@ -1,0 +1,59 @@
+"""The paths of a run folder: the one place that spells the names of its files."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+
+class RunFolder(NamedTuple):
+    """Where everything of a run lies."""
+
+    path: Path
+
+    def identity(self) -> tuple[int, int] | None:
+        """-> what the system knows the folder by, None if it is gone. It can be moved away while a
+        run works in it, and another one be put in its place."""
+        with suppress(OSError):
+            about = self.path.stat()
+            return about.st_dev, about.st_ino
+        return None
+
+    @property
+    def record(self) -> Path:
+        """What ran, and where; what makes a folder a run's."""
+        return self.path / "run.json"
+
+    @property
+    def summary(self) -> Path:
+        """How it ended."""
+        return self.path / "summary.json"
+
+    @property
+    def metrics(self) -> Path:
+        """A line a generation."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """What the console showed."""
+        return self.path / "esrun.log"
+
+    @property
+    def policy(self) -> Path:
+        """The trained policy."""
+        return self.path / "policy.safetensors"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the training states."""
+        return self.path / "checkpoints"
+
+    @property
+    def hydra(self) -> Path:
+        """The folder of Hydra's own record."""
+        return self.path / ".hydra"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that works here."""
+        return self.path / ".lock"
