@@ -6,9 +6,10 @@ factory `make_NAME` stands in the file of its name (`esrun.strategies.cma_es.mak
 are semantic for this front, for keys, files and stop reasons. docs/library.md has a program.
 """
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as in typing, whose import alone takes longer than all that comes first
 if TYPE_CHECKING:
+    from typing import Any
+
     from esrun.config.schema.run import Config
     from esrun.training.build import Run, build
     from esrun.training.restarts import search_until as train
@@ -37,7 +38,7 @@ _LATER = {
 """What is imported when it is first asked for: it brings pydantic or JAX with it."""
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _LATER:
         raise AttributeError(f"module esrun has no attribute {name}")
     from importlib import import_module

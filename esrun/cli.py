@@ -4,11 +4,8 @@ JAX is imported by the verbs that need it, not here.
 """
 
 import sys
-from difflib import get_close_matches
-from pkgutil import resolve_name
 
-from esrun import collector
-from esrun.errors import ConfigError, complain
+from esrun.runs import interrupts  # it needs nothing, and nothing else is needed before it
 
 VERBS = {
     "train": "esrun.commands.train:train",
@@ -20,8 +17,22 @@ LATER = ("eval", "render", "plot", "report", "doctor")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command -> its exit code (see `esrun.errors`); 130 when it was interrupted twice."""
-    words = sys.argv[1:] if arguments is None else arguments
+    """Run one command -> its exit code (see `esrun.errors`); 130 when it was interrupted twice.
+
+    Without arguments it is the whole life of a process: it takes those of the command line and
+    answers signals from here until Python is gone.
+    """
+    process = interrupts.take_over() if arguments is None else None
+    code = _run(sys.argv[1:] if arguments is None else arguments)
+    if process:
+        process.close(code)
+    return code
+
+
+def _run(words: list[str]) -> int:
+    from esrun import collector
+    from esrun.errors import ConfigError, complain
+
     with collector.paused():
         try:
             return _run_verb(words)
@@ -30,6 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run_verb(words: list[str]) -> int:
+    from difflib import get_close_matches
+    from pkgutil import resolve_name
+
+    from esrun.errors import ConfigError
+
     if words[:1] and words[0] in LATER:
         raise ConfigError(f"`esrun {words[0]}` is not there yet in this version")
     verb, rest = (words[0], words[1:]) if words[:1] and words[0] in VERBS else ("train", words)

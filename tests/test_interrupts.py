@@ -2,9 +2,42 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 
+import pytest
+
 from esrun.runs.interrupts import SIGNALS, Interrupts
+
+WHOLE_LIFE = """
+import atexit, os, signal, sys, threading
+from esrun import cli
+
+moment, name = sys.argv[1:]
+
+def interrupt(kill=os.kill, me=os.getpid(), number=getattr(signal, name)):
+    kill(me, number)
+    kill(me, number)
+
+class Last:
+    def __del__(self, interrupt=interrupt):
+        interrupt()
+
+def command(words):
+    if moment == "beginning":
+        interrupt()
+        threading.Event().wait()
+    atexit.register(lambda: moment == "behind" and (interrupt(), threading.Event().wait()))
+    return 1
+
+cli._run = command
+if moment == "end":
+    sys.modules["last"] = last = Last()  # it goes when Python takes its modules down
+code = cli.main()
+print("out")
+sys.exit(code)
+"""
 
 
 def test_the_first_signal_is_remembered_and_earlier_handlers_are_called():
@@ -49,3 +82,50 @@ def test_outside_the_main_thread_nothing_is_touched():
     thread.start()
     thread.join()
     assert inside == before
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("moment", ["beginning", "behind", "end"])
+def test_the_whole_life_of_a_process_answers(moment, name):
+    done = subprocess.run(
+        [sys.executable, "-c", WHOLE_LIFE, moment, name], capture_output=True, text=True, timeout=60
+    )
+    before_anything = 130 if name == "SIGINT" else 75
+    assert done.returncode == (before_anything if moment == "beginning" else 1), done.stderr
+    assert done.stderr.count("\n") == (moment == "beginning"), done.stderr
+
+
+def test_a_second_ctrl_c_reaches_the_callers_own_handler():
+    with pytest.raises(KeyboardInterrupt), Interrupts():  # noqa: PT012
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_hang_up_that_nohup_ignores_is_not_heard():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupts() as interrupts:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert interrupts.name is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_forked_process_has_pythons_own_handlers():
+    code = """
+import os, signal
+from esrun.runs import interrupts
+interrupts.take_over()
+reader, writer = os.pipe()
+if child := os.fork():
+    os.read(reader, 1)
+    os.kill(child, signal.SIGTERM)
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status))
+else:
+    os.write(writer, b"1")
+    signal.pause()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, f"{-signal.SIGTERM}\n")

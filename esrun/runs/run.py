@@ -8,7 +8,7 @@ from esrun.backend import devices
 from esrun.config import registry
 from esrun.errors import DONE, FAILED, SAVED, complain
 from esrun.runs.folder import shown
-from esrun.runs.interrupts import Interrupts
+from esrun.runs.interrupts import listening
 from esrun.runs.opened import (
     OpenRun,
     Order,
@@ -51,7 +51,7 @@ def carry_out(order: Order) -> int:
         except OSError as error:
             complain(f"{shown(folder.path)} cannot be written to: {error}")
             return FAILED
-        with Interrupts() as interrupts, show:
+        with listening() as interrupts, show:
             opened = OpenRun(
                 folder=folder,
                 built=run,
