@@ -1,11 +1,14 @@
 """The loop over chunks: every generation once, evaluations where they belong, limits."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from esrun.backend.compilation import Clock
+from esrun.config.check import checked
+from esrun.config.compose import composed
 from esrun.runs.metrics import Metrics
 from esrun.training.loop import advance_until
 
@@ -123,3 +126,60 @@ def test_metrics_behind_the_resumed_generation_are_removed_and_torn_lines_too(bu
     with Metrics(path, 14, said.append):
         pass
     assert said == ["metrics.jsonl lacks 2 of the first 14 generations"]
+
+
+class SlowProgram:
+    """A device that takes its time on a clock of its own, while the host goes on."""
+
+    def __init__(self, seconds):
+        """`seconds`: (generation) -> what it takes."""
+        self.now, self.busy_until, self.seconds, self.generation = 0.0, 0.0, seconds, 0
+        self.prepare = lambda *arguments: None
+        self.init = lambda hyper, seed: None
+        self.evaluate = lambda hyper, seed, state: (state, np.zeros(2), {})
+
+    def parts(self, hyper):
+        return SimpleNamespace(strategy=SimpleNamespace(population_size=2))
+
+    def advance(self, hyper, seed, state, stop):
+        new = range(self.generation + 1, int(stop.generation) + 1)
+        self.generation = int(stop.generation)
+        self.busy_until = max(self.busy_until, self.now) + sum(map(self.seconds, new))
+        until, program = self.busy_until, self
+
+        class Done:
+            def __int__(self):
+                program.now = max(program.now, until)
+                return len(new)
+
+        rows = {"env_steps": np.ones(len(new)), "fitness_best": np.ones(len(new))}
+        return state, rows, Done(), {}
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        lambda g: 1.3,
+        lambda g: 0.004,
+        lambda g: 7.0,
+        lambda g: 0.05 + g * 0.01,  # a policy learns to survive
+        lambda g: 0.5 + 0.4 * (g % 2),
+    ],
+    ids=["seconds", "milliseconds", "longer", "growing", "uneven"],
+)
+@pytest.mark.parametrize("host", [0.0, 0.3])
+@pytest.mark.parametrize("limit", [10, 25])
+def test_a_time_limit_is_passed_by_one_generation_at_most(limit, host, seconds):
+    program = SlowProgram(seconds)
+    words = ("task=sphere", f"stop.seconds={limit}", "generations=1000000", "eval.every=1000000")
+    config = checked(composed(list(words)).config)
+
+    def report(progress):
+        program.now += host
+
+    outcome = advance_until(program, None, config, report, clock=lambda: program.now)
+    trained = program.busy_until - seconds(1)  # the first one counts as compiling
+    assert outcome.reason.name == "seconds"
+    assert outcome.progress.generation == program.generation
+    assert trained - limit <= seconds(program.generation) + host
+    assert outcome.progress.seconds >= limit

@@ -44,6 +44,21 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
 """
     + MAIN
 )
+STUCK = {
+    "importing": "from esrun.backend import devices as place; name = 'start'",
+    "compiling": "from concurrent.futures import ThreadPoolExecutor as place; name = 'submit'",
+}
+STUCK_IN = (
+    """
+import sys, threading
+WHERE
+def stuck(*arguments):
+    print("here", flush=True)
+    threading.Event().wait()
+setattr(place, name, stuck)
+"""
+    + MAIN
+)
 OPENAI = [
     "task=sine",
     "strategy=openai_es",
@@ -179,7 +194,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(start, tmp_path, o
     assert whole[0] == again[0]
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGINT"])
 def test_a_signal_saves_and_exits_with_75_and_the_same_command_goes_on(start, tmp_path, name):
     process = start(tmp_path, *OPENAI, *COMMON, "generations=100000")
     wait_for(lambda: generations(tmp_path) > 50, process)
@@ -189,6 +204,8 @@ def test_a_signal_saves_and_exits_with_75_and_the_same_command_goes_on(start, tm
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["status"], summary["stop_reason"]) == ("interrupted", name)
     assert generations(tmp_path) == summary["generations"]
+    assert summary["eval"]["generation"] == summary["generations"] // 20 * 20
+    assert "held-out        -" not in said
     code, said = finished(
         start(tmp_path, *OPENAI, *COMMON, f"generations={summary['generations'] + 30}")
     )
@@ -211,6 +228,32 @@ def test_a_second_ctrl_c_ends_at_once(start, tmp_path):
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     assert finished(process, 20)[0] in (130, 75)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+@pytest.mark.parametrize("where", STUCK)
+def test_a_signal_ends_at_once_what_has_nothing_to_save(start, tmp_path, name, where):
+    code = STUCK_IN.replace("WHERE", STUCK[where])
+    for begun, words in ((0, ["generations=4"]), (4, ["generations=6"])):
+        process = start(tmp_path, *CMA, *COMMON, *words, code=code)
+        while process.stdout.readline() not in ("here\n", ""):
+            pass
+        process.send_signal(getattr(signal, name))
+        ended, said = finished(process, 60)
+        assert ended == 75, said
+        assert said.count("\n") == 1, said
+        summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+        assert (summary["status"], summary["stop_reason"]) == ("interrupted", name)
+        assert (summary["generations"], summary["task"]) == (begun, "rosenbrock")
+        assert (summary.get("eval") is None) == (begun == 0)
+        *_, esrun, verb, folder = said.split()
+        assert (esrun, verb) == ("esrun", "resume")
+        assert finished(start(tmp_path, verb, folder))[0] == 0
+        assert generations(tmp_path) == int(words[0][-1])
+        record = json.loads((tmp_path / "run" / "run.json").read_text())
+        assert record["command"][1:] == [*CMA, *COMMON, "generations=4"]
+        assert record["resumed"][-1][1:] == ["resume", "run"]
+        assert record["devices"]
 
 
 def test_two_processes_in_one_folder_the_second_is_refused(start, tmp_path):

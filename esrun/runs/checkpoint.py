@@ -20,8 +20,8 @@ from safetensors.numpy import load as parse
 from safetensors.numpy import save as serialise
 
 from esrun import files
+from esrun.runs.paths import CHECKPOINT as NAME
 
-NAME = re.compile(r"([0-9]{10})-([0-9a-f]{16})\.safetensors")
 PARTIAL = re.compile(NAME.pattern + r"\.[0-9a-f]{8}\.partial")
 FORMAT = "esrun checkpoint 1"
 READING = (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError)

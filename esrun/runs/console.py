@@ -73,6 +73,10 @@ class Show:
         for console in (self._terminal, self._log):
             console.print(what, markup=False, soft_wrap=isinstance(what, str))
 
+    def note(self, line: str) -> None:
+        """Write a line to the log alone."""
+        self._log.print(line, markup=False, soft_wrap=True)
+
     def panel(self, title: str, rows: dict[str, str], below: dict[str, str]) -> None:
         """Figures in a box; `below` it what is copied to a shell and must not be broken into
         lines."""

@@ -8,13 +8,13 @@ import numpy as np
 
 from esrun import files
 from esrun.backend import memory
-from esrun.backend.devices import names as device_names
 from esrun.errors import complain
-from esrun.runs import console, record
+from esrun.runs import console, early, record
 from esrun.runs.folder import shown
 from esrun.runs.opened import OpenRun
 from esrun.runs.policy import save_policy
-from esrun.training.loop import SIGNAL, Outcome
+from esrun.training.loop import SIGNAL, Outcome, Progress
+from esrun.training.score import Score
 
 if TYPE_CHECKING:
     from esrun.backend.compilation import Clock
@@ -33,8 +33,8 @@ def leave(opened: OpenRun, outcome: Outcome, compiling: "Clock") -> dict[str, An
 def _write_policy(opened: OpenRun, outcome: Outcome) -> None:
     parts = opened.built.program.parts(opened.built.hyper)
     about = {
-        "policy": opened.written["policy"],
-        "task": opened.written["task"],
+        "policy": opened.order.written["policy"],
+        "task": opened.order.written["task"],
         "input_shape": parts.task.input_shape,
         "output_size": parts.task.output_size,
     }
@@ -42,36 +42,59 @@ def _write_policy(opened: OpenRun, outcome: Outcome) -> None:
     save_policy(opened.folder.policy, parts.unravel(mean), outcome.state.normalizer, about)
 
 
+def leave_compiling(opened: OpenRun, progress: Progress, compiling: "Clock", signal: str) -> str:
+    """Leave what a signal ends while it compiles, behind a state that is on the disk -> the last
+    line."""
+    opened.check_folder()
+    files.write_json(
+        opened.folder.summary,
+        _figures(opened, progress, compiling)
+        | {"status": "interrupted", "stop_reason": signal, "eval": _eval(progress.score)},
+    )
+    line = early.words(opened.folder, signal, progress.generation)
+    opened.show.note(line)
+    return line
+
+
 def _summary(opened: OpenRun, outcome: Outcome, compiling: "Clock") -> dict[str, Any]:
     """-> what `summary.json` holds of a run that came to an end of its own."""
-    built, progress, score = opened.built, outcome.progress, outcome.score
+    built, progress = opened.built, outcome.progress
     plan, reason = built.program.plan(), outcome.reason
     by_signal = reason is SIGNAL
-    held_out = None
-    if score:
-        names = ("mean", "std", "ci95", "episodes")
-        held_out = {name: getattr(score, name) for name in names} | score.measures
-    summary = {
-        "format": record.FORMAT,
+    summary = _figures(opened, progress, compiling) | {
         "status": "failed" if reason.failed else "interrupted" if by_signal else "done",
         "stop_reason": opened.interrupts.name if by_signal else reason.name,
-        "generations": progress.generation,
-        "evaluations": progress.evaluations,
-        "env_steps": progress.env_steps,
-        "wall_seconds": round(time.monotonic() - opened.began, 3),
-        "compile_seconds": round(compiling.seconds, 3),
-        "best_fitness": progress.best_fitness,
-        "eval": held_out,
-        "num_params": built.program.parts(built.hyper).n,
-        **opened.names,
-        "seed": built.config.seed,
-        "devices": device_names(built.local_devices),
+        "eval": _eval(outcome.score),
         "peak_memory_bytes": memory.peak_of(built.local_devices, compiling.resident),
         "predicted_memory_bytes": plan and plan.bytes * memory.sharing(built.local_devices),
     }
     if progress.searches:
         summary["restarts"] = progress.searches
     return summary
+
+
+def _figures(opened: OpenRun, progress: Progress, compiling: "Clock") -> dict[str, Any]:
+    return {
+        "format": record.FORMAT,
+        "status": None,
+        "stop_reason": None,
+        "generations": progress.generation,
+        "evaluations": progress.evaluations,
+        "env_steps": progress.env_steps,
+        "wall_seconds": round(time.monotonic() - opened.began, 3),
+        "compile_seconds": round(compiling.seconds, 3),
+        "best_fitness": progress.best_fitness,
+        "eval": None,
+        **opened.about,
+    }
+
+
+def _eval(score: Score | None) -> dict[str, Any] | None:
+    """-> what the summary says of a score; after a signal it may be of an earlier generation."""
+    if score is None:
+        return None
+    names = ("mean", "std", "ci95", "episodes", "generation")
+    return {name: getattr(score, name) for name in names} | score.measures
 
 
 def leave_failed(opened: OpenRun, error: Exception) -> None:
@@ -81,11 +104,18 @@ def leave_failed(opened: OpenRun, error: Exception) -> None:
     summary = {"format": record.FORMAT, "status": "failed", "stop_reason": reason}
     try:
         opened.check_folder()
-        files.write_json(opened.folder.summary, summary | opened.names)
+        files.write_json(opened.folder.summary, summary | opened.about)
     except OSError as refused:
         complain(f"summary.json could not be written: {refused}")
     where = shown(opened.folder.log)
     complain(f"the run failed: {error!r}; {where} has the traceback")
+
+
+def _held_out(score: Score | None, generation: int) -> str:
+    if score is None:
+        return "-"
+    when = "" if score.generation == generation else f", after generation {score.generation}"
+    return console.held_out(score) + when
 
 
 def close(opened: OpenRun, outcome: Outcome, summary: dict[str, Any]) -> None:
@@ -96,7 +126,7 @@ def close(opened: OpenRun, outcome: Outcome, summary: dict[str, Any]) -> None:
     held, planned = (memory.shown(size) if size else "?" for size in sizes)
     total, compiling = summary["wall_seconds"], summary["compile_seconds"]
     rows = {
-        "held-out": console.held_out(score) if score else "-",
+        "held-out": _held_out(score, progress.generation),
         "best fitness": f"{progress.best_fitness:.4g} (one member, one generation's episodes)",
         "stopped by": f"{summary['stop_reason']}, after {progress.generation} generations",
         "work": f"{progress.env_steps:.3g} env steps, {rate:.3g} a second",

@@ -9,6 +9,7 @@ empty; nothing else, and nothing with what is in it.
 import itertools
 import os
 import re
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -194,3 +195,11 @@ def shown(path: Path) -> str:
     """-> a path as the user would type it: relative where that is shorter."""
     whole = os.path.join(files.STARTED_IN, path)
     return min(whole, os.path.relpath(whole, files.STARTED_IN), key=len)
+
+
+def going_on(path: Path, *words: str) -> str:
+    """-> what to type, in the directory that the command was typed in, to go on with a run or a
+    sweep."""
+    where = shown(path)
+    where = f"./{where}" if where.startswith("-") else where  # it would be taken for a flag
+    return shlex.join(["esrun", "resume", where, *words])

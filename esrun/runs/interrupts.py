@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 SIGNALS = [
     getattr(signal, name)
@@ -21,8 +21,12 @@ SIGNALS = [
     if hasattr(signal, name)
 ]
 AT_ONCE, AGAIN = 130, 75
-"""Exit codes of what a signal ends before anything is there to be saved: after a Ctrl-C, and after
-any other, whose sender may want to run it again."""
+"""Exit codes: of what a Ctrl-C ends, and of what can be run again to go on."""
+Leave = Callable[[str], str]
+"""(a signal's name) -> the last line; leaves what is to be left when the process is ended."""
+
+PATIENCE = 1.5
+"""Seconds that leaving may take where nothing is there to be saved."""
 SHOW_CURSOR = b"\x1b[?25h"
 
 
@@ -46,6 +50,18 @@ class Interrupts:
         for number, handler in self._earlier.items():
             signal.signal(number, handler)
 
+    @contextlib.contextmanager
+    def saving(self, leave: Leave | None = None) -> Iterator[None]:
+        """A first signal inside is only remembered, since there is something to be saved: whoever
+        is inside asks for `name`. `leave` is for an end that comes deeper inside."""
+        yield
+
+    @contextlib.contextmanager
+    def at_once(self, leave: Leave) -> Iterator[None]:
+        """Nothing is there inside that is not on the disk: where the process may be ended, a signal
+        ends it, also one that came before."""
+        yield
+
     def _hear(self, number: int, frame) -> None:
         again = self.name is not None
         self.name = self.name or signal.Signals(number).name
@@ -65,7 +81,9 @@ class OfProcess(Interrupts):
     def __init__(self):
         """Answer signals from here on."""
         super().__init__()
+        self._lock = threading.RLock()
         self._saving, self._code, self._ctrl_c = False, None, 0
+        self._leaving: list[Leave] = []
         self._reader, writer = os.pipe()
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -76,19 +94,42 @@ class OfProcess(Interrupts):
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_forget)
 
+    def __enter__(self):
+        """-> itself, which is listening all the time."""
+        return self
+
+    def __exit__(self, *error):
+        """Go on listening."""
+
     @contextlib.contextmanager
-    def saving(self) -> Iterator["OfProcess"]:
-        """-> itself; a first signal inside is only remembered: whoever is inside asks for it."""
-        self._saving = True
+    def saving(self, leave: Leave | None = None) -> Iterator[None]:
+        """As in Interrupts."""
+        with self._phase(True, leave):
+            yield
+
+    @contextlib.contextmanager
+    def at_once(self, leave: Leave) -> Iterator[None]:
+        """As in Interrupts."""
+        with self._phase(False, leave):
+            yield
+
+    @contextlib.contextmanager
+    def _phase(self, saving: bool, leave: Leave | None) -> Iterator[None]:
+        with self._lock:
+            before = self._saving, self._leaving
+            self._saving, self._leaving = saving, [*self._leaving, *([leave] if leave else [])]
+            if self.name and not saving:
+                self._end(signal.Signals[self.name])
         try:
-            yield self
+            yield
         finally:
-            self._saving = False
+            with self._lock:
+                self._saving, self._leaving = before
 
     def close(self, code: int) -> None:
         """The command is over: a signal ends what is left of the process with its exit code."""
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or none at all
                 stream.flush()
         self._code = code
 
@@ -96,15 +137,30 @@ class OfProcess(Interrupts):
         while received := os.read(self._reader, 64):
             for number in received:
                 if number in SIGNALS:
-                    self._answer(number)
+                    self._answer(signal.Signals(number))
 
-    def _answer(self, number: int) -> None:
+    def _answer(self, number: signal.Signals) -> None:
         self._ctrl_c += number == signal.SIGINT
         if self._code is not None:
             os._exit(self._code)
-        if not self._saving or self._ctrl_c > 1:
-            name = signal.Signals(number).name
-            end(AT_ONCE if number == signal.SIGINT else AGAIN, f"esrun: ended by {name}")
+        if self._ctrl_c > 1:
+            end(AT_ONCE, "esrun: ended at once")
+        with self._lock:
+            self.name = self.name or number.name
+            if not self._saving:
+                self._end(number)
+
+    def _end(self, number: signal.Signals) -> None:
+        """End the process, in whatever thread; what is to be left is left in time."""
+        code = AT_ONCE if number == signal.SIGINT and not self._leaving else AGAIN
+        late = threading.Timer(PATIENCE, os._exit, [code])
+        late.daemon = True
+        late.start()
+        line = f"ended by {number.name}"
+        for leave in reversed(self._leaving):
+            with contextlib.suppress(Exception):  # a disk may refuse; there is nobody to be told
+                line = leave(number.name)
+        end(code, f"esrun: {line}")
 
 
 _process: OfProcess | None = None
@@ -119,9 +175,9 @@ def take_over() -> OfProcess | None:
     return _process
 
 
-def listening() -> contextlib.AbstractContextManager[Interrupts]:
-    """-> what a run that saves its state asks; a context manager."""
-    return _process.saving() if _process else Interrupts()
+def listening() -> Interrupts:
+    """-> what a run asks for signals; a context manager."""
+    return _process or Interrupts()
 
 
 def end(code: int, line: str) -> None:
@@ -130,7 +186,7 @@ def end(code: int, line: str) -> None:
         if os.isatty(1):
             os.write(1, SHOW_CURSOR + b"\n")  # a line of progress hides it
     with contextlib.suppress(OSError):
-        os.write(2, f"{line}\n".encode())
+        os.write(2, f"{line}\n".encode() if line else b"")
     os._exit(code)
 
 

@@ -16,6 +16,7 @@ from esrun.runs.folder import Made, earlier_run, shown
 from esrun.runs.interrupts import Interrupts
 from esrun.runs.paths import RunFolder
 from esrun.runs.record import Record, refuse_changes
+from esrun.runs.secrets import masked
 
 if TYPE_CHECKING:
     from esrun.runs.console import Show
@@ -42,21 +43,26 @@ class Order(NamedTuple):
     hydra: Mapping[str, bytes] = {}
     """The files of Hydra's own record."""
 
+    @property
+    def written(self) -> dict:
+        """The configuration as it may be written."""
+        return masked(self.given, self.secret)
+
 
 class OpenRun(NamedTuple):
     """A run in its folder, which this process holds the lock of."""
 
     folder: RunFolder
     built: "Run"
-    names: dict[str, str]
-    """What the user calls task, strategy and policy."""
-    written: dict
-    """The configuration as it may be written."""
+    order: Order
+    about: dict
+    """What the summary says of it from the beginning."""
     show: "Show"
     interrupts: Interrupts
     identity: tuple[int, int] | None
     """Of the folder when its lock was taken."""
-    resuming: bool
+    earlier: Record | None
+    """What is known of the run that this one goes on with."""
     began: float
 
     def check_folder(self) -> None:
@@ -137,9 +143,11 @@ def built(config: Config) -> "Run":
     return build(config)
 
 
-def write_record(folder: RunFolder, run: "Run", order: Order, written: dict) -> None:
-    """Write what makes the folder a run's."""
-    about = record.describe(written, order.choices, record.command_line(), run.local_devices)
+def write_record(
+    folder: RunFolder, order: Order, earlier: Record | None, local_devices: tuple
+) -> None:
+    """Write what makes the folder a run's; the devices may not be known yet."""
+    about = record.describe(order.written, order.choices, earlier, local_devices)
     files.write_json(folder.record, about)
     for name, content in order.hydra.items():
         files.make_folder(folder.hydra)

@@ -1,8 +1,12 @@
 """The paths of a run folder: the one place that spells the names of its files."""
 
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+CHECKPOINT = re.compile(r"([0-9]{10})-([0-9a-f]{16})\.safetensors")
+"""Generation and digest in the name of a checkpoint."""
 
 
 class RunFolder(NamedTuple):
@@ -47,6 +51,11 @@ class RunFolder(NamedTuple):
     def checkpoints(self) -> Path:
         """The folder of the training states."""
         return self.path / "checkpoints"
+
+    def saved(self) -> int:
+        """-> the generation of the newest checkpoint by name, 0 where there is none."""
+        names = (CHECKPOINT.fullmatch(path.name) for path in self.checkpoints.glob("*.safetensors"))
+        return max((int(name[1]) for name in names if name), default=0)
 
     @property
     def hydra(self) -> Path:

@@ -41,6 +41,11 @@ class Record(NamedTuple):
     done: bool
     stop_reason: str | None
     generations: int
+    command: list[str]
+    """The first one."""
+    resumed: list[list[str]]
+    """Those that went on with it."""
+    devices: list[str]
 
 
 def read_record(folder: Path) -> Record | None:
@@ -86,6 +91,9 @@ class _Read(BaseModel):
     config: dict[str, Any]
     choices: dict[str, str]
     versions: _Versions
+    command: list[str] = []
+    resumed: list[list[str]] = []
+    devices: list[str] = []
 
     def with_summary(self, ending: "_Ending") -> Record:
         """-> both."""
@@ -95,6 +103,9 @@ class _Read(BaseModel):
             done=ending.status == "done",
             stop_reason=ending.stop_reason and printable(ending.stop_reason),
             generations=ending.generations or 0,
+            command=self.command,
+            resumed=self.resumed,
+            devices=self.devices,
         )
 
 
@@ -147,20 +158,23 @@ def unfinished(config: dict, root: Path) -> Path | None:
 
 
 def describe(
-    config: dict, choices: dict[str, str], arguments: list[str], local_devices: tuple
+    config: dict, choices: dict[str, str], earlier: Record | None, local_devices: tuple
 ) -> dict:
     """-> what `run.json` holds: all that is needed to know what ran, and where; `config` has its
-    secrets masked."""
+    secrets masked. An `earlier` record's command stays the first."""
+    typed = [masked_word(word) for word in command_line()]
     return {
         "format": FORMAT,
         "config": config,
         "choices": choices,
-        "command": [masked_word(word) for word in arguments],
+        "command": earlier.command if earlier else typed,
+        "resumed": [*earlier.resumed, typed] if earlier else [],
         "versions": {"python": platform.python_version(), "esrun": version("esrun")} | _versions(),
         "devices": [
             f"{name} {device.device_kind}"
             for name, device in zip(devices.names(local_devices), local_devices, strict=True)
-        ],
+        ]
+        or (earlier.devices if earlier else []),
         "platform": "-".join((platform.system(), platform.release(), platform.machine())),
         "git": git.commit(STARTED_IN),
     }

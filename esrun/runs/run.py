@@ -1,14 +1,17 @@
 """One run in its folder: opened, trained, left, closed."""
 
 import time
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from esrun import collector
 from esrun.backend import devices
 from esrun.config import registry
 from esrun.errors import DONE, FAILED, SAVED, complain
+from esrun.runs import early
 from esrun.runs.folder import shown
-from esrun.runs.interrupts import listening
+from esrun.runs.interrupts import Interrupts, listening
 from esrun.runs.opened import (
     OpenRun,
     Order,
@@ -20,9 +23,10 @@ from esrun.runs.opened import (
     write_record,
 )
 from esrun.runs.paths import RunFolder
-from esrun.runs.secrets import masked
+from esrun.runs.record import Record
 
 if TYPE_CHECKING:
+    from esrun.backend.compilation import Clock
     from esrun.training.build import Run
     from esrun.training.loop import Outcome
 
@@ -33,37 +37,58 @@ def carry_out(order: Order) -> int:
     Raises ConfigError for an order that cannot be carried out, which leaves nothing behind; any
     failure after that is told in the folder's `summary.json` and log.
     """
-    began = time.monotonic()
-    folder = RunFolder(order.made.folder)
-    with held(folder, order.made) as earlier:
-        identity = folder.identity()
+    began, folder = time.monotonic(), RunFolder(order.made.folder)
+    with (
+        listening() as interrupts,
+        held(folder, order.made) as earlier,
+        interrupts.saving(),
+    ):
         if earlier is not None and is_done(earlier, order, folder):
             return DONE
-        config, run = order.config, built(order.config)
-        if earlier is not None and lacks_checkpoints(earlier, order, folder):
+        with interrupts.at_once(partial(early.leave, folder, order, earlier, began)):
+            opened = _opened(order, folder, earlier, interrupts, began)
+        if opened is None:
             return FAILED
-        written = masked(order.given, order.secret)
-        from esrun.runs.console import Show
-
-        try:
-            write_record(folder, run, order, written)
-            show = Show(folder.log, config.log.every, config.generations)
-        except OSError as error:
-            complain(f"{shown(folder.path)} cannot be written to: {error}")
-            return FAILED
-        with listening() as interrupts, show:
-            opened = OpenRun(
-                folder=folder,
-                built=run,
-                names=names_in(config, order.choices),
-                written=written,
-                show=show,
-                interrupts=interrupts,
-                identity=identity,
-                resuming=earlier is not None,
-                began=began,
-            )
+        with opened.show:
             return _train_and_leave(opened)
+
+
+def _opened(
+    order: Order, folder: RunFolder, earlier: Record | None, interrupts: Interrupts, began: float
+) -> OpenRun | None:
+    """-> the run, None where it cannot be gone on with or written to, which is said."""
+    identity, run = folder.identity(), built(order.config)
+    if earlier is not None and lacks_checkpoints(earlier, order, folder):
+        return None
+    from esrun.runs.console import Show
+
+    try:
+        write_record(folder, order, earlier, run.local_devices)
+        show = Show(folder.log, order.config.log.every, order.config.generations)
+    except OSError as error:
+        complain(f"{shown(folder.path)} cannot be written to: {error}")
+        return None
+    return OpenRun(
+        folder=folder,
+        built=run,
+        order=order,
+        about=_about(run, order),
+        show=show,
+        interrupts=interrupts,
+        identity=identity,
+        earlier=earlier,
+        began=began,
+    )
+
+
+def _about(run: "Run", order: Order) -> dict:
+    """-> what the summary says of a run from the beginning."""
+    return {
+        "num_params": run.program.parts(run.hyper).n,
+        **names_in(order.config, order.choices),
+        "seed": order.config.seed,
+        "devices": devices.names(run.local_devices),
+    }
 
 
 def _train_and_leave(opened: OpenRun) -> int:
@@ -73,8 +98,8 @@ def _train_and_leave(opened: OpenRun) -> int:
 
     try:
         with Clock() as compiling:
-            opened, outcome = _trained_as_memory_allows(opened)
-        summary = ending.leave(opened, outcome, compiling)
+            opened, outcome = _trained_as_memory_allows(opened, compiling)
+            summary = ending.leave(opened, outcome, compiling)
     except Exception as error:
         ending.leave_failed(opened, error)
         return FAILED
@@ -82,16 +107,19 @@ def _train_and_leave(opened: OpenRun) -> int:
     return {"done": DONE, "interrupted": SAVED}.get(summary["status"], FAILED)
 
 
-def _trained_as_memory_allows(opened: OpenRun) -> tuple[OpenRun, "Outcome"]:
-    loggers = [
-        registry.factory("logger", options.name)(
-            folder=opened.folder.path, **options.model_dump(exclude={"name"})
-        )
-        for options in opened.built.config.logger.values()
-    ]
+def _trained_as_memory_allows(opened: OpenRun, clock: "Clock") -> tuple[OpenRun, "Outcome"]:
+    with opened.interrupts.at_once(
+        partial(early.leave, opened.folder, opened.order, opened.earlier, opened.began)
+    ):
+        loggers = [
+            registry.factory("logger", options.name)(
+                folder=opened.folder.path, **options.model_dump(exclude={"name"})
+            )
+            for options in opened.built.config.logger.values()
+        ]
     while True:
         try:
-            return opened, _train(opened, loggers)
+            return opened, _train(opened, loggers, clock)
         except RuntimeError as error:  # XLA's errors are RuntimeErrors with a code in the text
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
@@ -122,8 +150,9 @@ def _with_less_memory(opened: OpenRun) -> "Run":
     return build(built.config.model_copy(update={"runtime": runtime}))
 
 
-def _train(opened: OpenRun, loggers: list) -> "Outcome":
+def _train(opened: OpenRun, loggers: list, clock: "Clock") -> "Outcome":
     """Resources and callbacks, nothing else."""
+    from esrun.runs import ending
     from esrun.runs.health import Health
     from esrun.runs.metrics import Metrics
     from esrun.runs.saver import Saver
@@ -132,7 +161,7 @@ def _train(opened: OpenRun, loggers: list) -> "Outcome":
     folder, built, show = opened.folder, opened.built, opened.show
     health = Health(built.config.runtime.precision)
     with Saver(folder.checkpoints, built.config.checkpoint, show.say, opened.check_folder) as saver:
-        start = saver.restore(built) if opened.resuming or saver.any() else None
+        start = saver.restore(built) if opened.earlier is not None or saver.any() else None
         generation = start.progress.generation if start else 0
         _announce(opened, generation if start else None)
         with Metrics(folder.metrics, generation, show.say) as metrics:
@@ -145,6 +174,13 @@ def _train(opened: OpenRun, loggers: list) -> "Outcome":
                 for warning in health.look(progress.rows, len(progress.searches)):
                     show.say(warning)
 
+            @contextmanager
+            def compiling(progress):
+                leave = partial(ending.leave_compiling, opened, progress, clock)
+                with opened.interrupts.at_once(leave):
+                    yield
+                collector.resume()
+
             return search_until(
                 built,
                 report,
@@ -153,14 +189,14 @@ def _train(opened: OpenRun, loggers: list) -> "Outcome":
                     state, progress, final, metrics.sync
                 ),
                 interrupted=lambda: opened.interrupts.name is not None,
-                ready=collector.resume,
+                compiling=compiling,
                 say=show.say,
             )
 
 
 def _announce(opened: OpenRun, resumed: int | None) -> None:
     """The panel at the beginning."""
-    built, names = opened.built, opened.names
+    built, names = opened.built, opened.about
     parts = built.program.parts(built.hyper)
     episodes = parts.task.episodes
     where = " ".join(devices.names(built.local_devices))

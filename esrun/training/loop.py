@@ -7,18 +7,17 @@ was dispatched after the end does nothing.
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from esrun.config.schema.run import Config
-from esrun.training.program import CHUNK, Program, Stop
+from esrun.training.pace import Pace
+from esrun.training.program import Program, Stop
 from esrun.training.score import Score, scored
 from esrun.types import Reason, TrainState
-
-SECONDS_PER_CHUNK = 1.0
-"""Python looks at a run about this often."""
 
 GENERATIONS = Reason("generations", final=True)
 SECONDS = Reason("seconds", final=True)
@@ -59,7 +58,7 @@ class Outcome(NamedTuple):
     reason: Reason
     progress: Progress
     score: Score | None
-    """Of the final state; None after a signal or a failure."""
+    """The last one: of the final state but after a signal; None after a failure."""
 
 
 class Chunk(NamedTuple):
@@ -70,27 +69,6 @@ class Chunk(NamedTuple):
     done: jax.Array
     reached: dict
     score: tuple | None = None
-
-
-class Pace:
-    """How long training has taken, and how many generations make a chunk."""
-
-    def __init__(self, earlier: float, clock: Callable[[], float]):
-        """`earlier`: seconds that other processes have trained already."""
-        self.seconds, self.length = earlier, 1
-        self._earlier, self._clock = earlier, clock
-        self._started: float | None = None
-        self._arrived: float | None = None
-
-    def note(self, done: int) -> None:
-        """A chunk of `done` generations has arrived. The first one's time counts as compiling."""
-        now = self._clock()
-        self._started = now if self._started is None else self._started
-        if self._arrived is not None and done:
-            wanted = int(done * SECONDS_PER_CHUNK / max(now - self._arrived, 1e-6))
-            self.length = max(1, min(wanted, 4 * self.length, CHUNK))
-        self._arrived = now
-        self.seconds = self._earlier + now - self._started
 
 
 class Reader:
@@ -132,39 +110,42 @@ def advance_until(
     start: Start | None = None,
     save: Callable[[TrainState, Progress, bool], None] = lambda state, progress, final: None,
     interrupted: Callable[[], bool] = lambda: False,
-    ready: Callable[[], None] = lambda: None,
+    compiling: Callable[[Progress], AbstractContextManager] = lambda progress: nullcontext(),
     clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:
     """Train until a limit is reached, from `start` or from scratch.
 
     After every chunk `report` is called, then `save` with the state that belongs to it: a device
     array that may still be in use, not to be donated or changed. `interrupted` is asked between
-    chunks; `ready` is called once, when everything is compiled. `stop.seconds` counts from the
-    first chunk's end, so that compiling does not shorten a run.
+    chunks; in the context of `compiling` everything is compiled, behind a state that is saved.
+    `stop.seconds` counts from the first chunk's end, so that compiling does not shorten a run, and
+    is passed by one generation at most.
     """
     seed, every = np.uint32(config.seed), config.eval.every
-    program.prepare(hyper, seed, stop_at(config, 0), start and start.state)
-    ready()
+    with compiling(start.progress if start else NOTHING):
+        program.prepare(hyper, seed, stop_at(config, 0), start and start.state)
     state, progress = start or Start(program.init(hyper, seed), NOTHING)
-    pace = Pace(progress.seconds, clock)
+    pace = Pace(progress.seconds, clock, config.stop.seconds)
     reader = Reader(config, program.parts(hyper).strategy.population_size, progress, pace)
     until, last = progress.generation, None
 
     while True:
-        chunk = None
+        chunk, wanted = None, 0
         if reader.reason is None and interrupted():
             reader.reason = SIGNAL
         if reader.reason is None and until < config.generations:
-            until = min(until + pace.length, config.generations, (until // every + 1) * every)
+            wanted = pace.generations(until - reader.progress.generation)
+        if wanted:
+            until = min(until + wanted, config.generations, (until // every + 1) * every)
             chunk = Chunk(*program.advance(hyper, seed, state, stop_at(config, until)))
             state = chunk.state
         if last is not None and reader.read(last):
             report(reader.progress)
             if not reader.failed:
                 save(last.state, reader.progress, False)
-        if chunk is None:
+        if chunk is None and last is None:
             break
-        if until % every == 0 or until == config.generations:
+        if chunk and (until % every == 0 or until == config.generations):
             state, *score = program.evaluate(hyper, seed, state)
             chunk = chunk._replace(state=state, score=tuple(score))
         last = chunk
@@ -178,7 +159,7 @@ def advance_until(
         progress = progress._replace(rows=[], score=score)
         report(progress)
     save(state, progress._replace(score=score), True)
-    return Outcome(state, reason, progress, None if reason is SIGNAL else score)
+    return Outcome(state, reason, progress, score)
 
 
 def stop_at(config: Config, generation: int) -> Stop:

@@ -15,6 +15,7 @@ What the run reports is the best mean of all searches, on held-out episodes.
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -75,7 +76,7 @@ def search_until(
     start: Start | None = None,
     save: Callable[[TrainState, Progress, bool], None] = lambda state, progress, final: None,
     interrupted: Callable[[], bool] = lambda: False,
-    ready: Callable[[], None] = lambda: None,
+    compiling: Callable[[Progress], AbstractContextManager] = lambda progress: nullcontext(),
     say: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
     """Train, with the restarts that the strategy asks for; `say` is told of each.
@@ -91,7 +92,7 @@ def search_until(
             start=start,
             save=save,
             interrupted=interrupted,
-            ready=ready,
+            compiling=compiling,
         )
 
     if kind is None:
