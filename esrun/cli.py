@@ -13,6 +13,8 @@ VERBS = {
     "explain": "esrun.commands.explain:explain",
     "list": "esrun.commands.list:list_options",
 }
+TRAINING = ("train", "resume")
+"""Verbs whose result is a run folder, whatever the console took of it."""
 LATER = ("eval", "render", "plot", "report", "doctor")
 
 
@@ -22,8 +24,18 @@ def main(arguments: list[str] | None = None) -> int:
     Without arguments it is the whole life of a process: it takes those of the command line and
     answers signals from here until Python is gone.
     """
-    process = interrupts.take_over() if arguments is None else None
-    code = _run(sys.argv[1:] if arguments is None else arguments)
+    if arguments is not None:
+        return _run(arguments)
+    process = interrupts.take_over()
+    from esrun import streams
+    from esrun.errors import DONE, FAILED, complain
+
+    streams.take_over()
+    code = _run(sys.argv[1:])
+    if reason := streams.lost():
+        complain(f"standard output could not be written: {reason}")
+        if code == DONE and _split(sys.argv[1:])[0] not in TRAINING:
+            code = FAILED
     if process:
         process.close(code)
     return code
@@ -48,7 +60,7 @@ def _run_verb(words: list[str]) -> int:
 
     if words[:1] and words[0] in LATER:
         raise ConfigError(f"`esrun {words[0]}` is not there yet in this version")
-    verb, rest = (words[0], words[1:]) if words[:1] and words[0] in VERBS else ("train", words)
+    verb, rest = _split(words)
     if rest == ["--version"]:
         from esrun import __version__
 
@@ -59,6 +71,11 @@ def _run_verb(words: list[str]) -> int:
         hint = f" (did you mean `esrun {near[0]}`?)" if near else ""
         raise ConfigError(f"{rest[0]} is neither a verb nor KEY=VALUE{hint}: see `esrun --help`")
     return resolve_name(VERBS[verb])(rest)
+
+
+def _split(words: list[str]) -> tuple[str, list[str]]:
+    """-> the verb and what comes behind it."""
+    return (words[0], words[1:]) if words[:1] and words[0] in VERBS else ("train", words)
 
 
 def _is_neither_flag_nor_override(word: str) -> bool:

@@ -5,9 +5,8 @@ A terminal gets a line that is rewritten after every chunk. Without one (a pipe,
 lines come, one every `log.every` generations, without control characters.
 """
 
-from contextlib import suppress
+import sys
 from pathlib import Path
-from typing import IO, cast
 
 from rich.console import Console
 from rich.live import Live
@@ -16,28 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from esrun import files
+from esrun.streams import patient
 from esrun.training.loop import Progress
 from esrun.training.score import Score
-
-
-class _Patient:
-    """A log that a full disk keeps from being written, which is no reason to end a run."""
-
-    def __init__(self, file: IO[str]):
-        self._file = file
-
-    def write(self, text: str) -> int:
-        with suppress(OSError):
-            self._file.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with suppress(OSError):
-            self._file.flush()
-
-    def close(self) -> None:
-        with suppress(OSError):
-            self._file.close()
 
 
 class Show:
@@ -45,10 +25,10 @@ class Show:
 
     def __init__(self, log: Path, every: int, generations: int):
         """`every`: generations between plain lines. The log is appended to."""
-        self._file = _Patient(files.open_log(log))
-        self._terminal = Console(highlight=False)
+        self._file = patient(files.open_log(log))
+        self._terminal = Console(file=patient(sys.stdout), highlight=False)
         self._log = Console(
-            file=cast(IO[str], self._file),
+            file=self._file,
             width=100,
             color_system=None,
             highlight=False,
