@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
 
+import numpy as np
 import pytest
 from conftest import tree
 from safetensors.numpy import load_file, save
@@ -182,7 +184,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
 def hostile(folder, progress, generation=2):
     """A checkpoint with a right digest and any progress."""
     name = next(folder.glob("*.safetensors"))
-    tensors = load_file(name)
+    tensors = load_file(name) | {"generation": np.array(generation, np.int32)}
     content = save(tensors, {"format": "esrun checkpoint 1", "progress": json.dumps(progress)})
     digest = hashlib.sha256(content).hexdigest()[:16]
     (folder / f"{generation:010d}-{digest}.safetensors").write_bytes(content)
@@ -190,12 +192,18 @@ def hostile(folder, progress, generation=2):
 
 PROGRESS = {"generation": 3, "evaluations": 1, "env_steps": 1, "seconds": 1.0, "best_fitness": 1.0,
             "score": None, "searches": []}  # fmt: skip
+SCORE = {"generation": 3, "mean": 1.0, "std": 1.0, "ci95": 1.0, "episodes": 2, "measures": {}}
+SEARCH = {"population_size": 4, "sigma": 1.0, "evaluations": 1, "large": True, "until": 1,
+          "generation": 1, "stop_reason": "x", "best_fitness": 1.0, "held_out": None}  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "change",
     [{"generation": 10**12}, {"generation": -5}, {"generation": "3"}, {"seconds": "x"}, {"more": 1},
-     {"score": {"a": 1}}, {"searches": [1]}, {"env_steps": 10**30}, {"best_fitness": []}],
+     {"score": {"a": 1}}, {"searches": [1]}, {"env_steps": 10**30}, {"best_fitness": []},
+     {"score": SCORE | {"mean": "\x1b[2J"}}, {"score": SCORE | {"measures": {"a": "b"}}},
+     {"searches": [SEARCH | {"population_size": 0}]}, {"searches": [SEARCH | {"until": 9}]},
+     {"searches": [SEARCH | {"large": False}]}, {"seconds": math.nan}, {"computes": "other"}],
     ids=str,
 )  # fmt: skip
 def test_a_checkpoint_that_says_anything_is_passed_over(esrun, run, change):
@@ -287,3 +295,11 @@ sys.exit(main())
     done = esrun(*TINY, code=code)
     assert done.returncode == 1
     assert "No space left" in done.stderr
+
+
+def test_a_checkpoint_that_says_what_it_may_is_used(esrun, run):
+    """So that the others are passed over for what they say alone."""
+    hostile(run / "checkpoints", PROGRESS | {"score": SCORE, "searches": [SEARCH]}, generation=3)
+    done = esrun(*COMMANDS["resume"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "resumed   after generation 3" in done.stdout

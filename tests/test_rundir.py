@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 from esrun.errors import ConfigError
 from esrun.files import plain, write_json
 from esrun.runs.folder import earlier_run
+from esrun.runs.header import header, read_header
 from esrun.runs.policy import save_policy
 from esrun.runs.secrets import masked, masked_word
 from esrun.training.loop import advance_until
@@ -60,8 +61,10 @@ def test_numpy_alone_can_act_with_a_saved_policy(built, keys, tmp_path):
 
     with safe_open(path, "numpy") as file:
         t = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        metadata = {key: json.loads(value) for key, value in file.metadata().items()}
-    assert metadata == {"format": "esrun policy 1", "policy": {"name": "mlp"}, "input_shape": [3]}
+        metadata = file.metadata()
+    about = {"format": "esrun policy 2", "policy": {"name": "mlp"}, "input_shape": [3]}
+    assert {key: json.loads(value) for key, value in metadata.items()} == {"esrun": about}
+    assert read_header(path.read_bytes(), "policy") == about
     x = np.array([0.5, -0.2, 3.0])
     seen = np.clip(
         (x - t["normalizer/mean"]) / np.sqrt(t["normalizer/m2"] / t["normalizer/count"]), -10, 10
@@ -107,3 +110,21 @@ def test_a_newer_format_is_refused(tmp_path, name):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
     with pytest.raises(ConfigError, match="format"):
         earlier_run(tmp_path / "run")
+
+
+def test_metadata_are_the_same_bytes_in_whatever_order_they_come(tmp_path):
+    params = {"a": {"w": np.ones(2, np.float32)}, "b": {"w": np.zeros(3, np.float32)}}
+    about = {"policy": {"name": "mlp", "hidden": [2]}, "task": {"name": "sine"}, "output_size": 1}
+    save_policy(tmp_path / "one", params, None, about)
+    save_policy(tmp_path / "two", params, None, dict(reversed(about.items())))
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert len(header("policy", about)) == 1  # the library orders several at random
+
+
+def test_what_files_of_earlier_formats_say_is_read():
+    about = read_header((OLD / "policy.safetensors").read_bytes(), "policy")
+    assert (about["task"]["name"], about["policy"]["name"]) == ("blackbox", "vector")
+    (path,) = (OLD / "checkpoints").iterdir()
+    assert read_header(path.read_bytes(), "checkpoint")["progress"]["generation"] == 4
+    with pytest.raises(ValueError, match="format"):
+        read_header(path.read_bytes(), "policy")

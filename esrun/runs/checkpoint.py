@@ -7,7 +7,6 @@ checkpoint stays. Nothing in it is code, and no size in it is believed.
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +19,10 @@ from safetensors.numpy import load as parse
 from safetensors.numpy import save as serialise
 
 from esrun import files
+from esrun.runs.header import header, read_header
 from esrun.runs.paths import CHECKPOINT as NAME
 
 PARTIAL = re.compile(NAME.pattern + r"\.[0-9a-f]{8}\.partial")
-FORMAT = "esrun checkpoint 1"
 READING = (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError)
 """What reading a foreign file may raise."""
 HEADER_LIMIT = 2**20
@@ -53,10 +52,7 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         name: np.ascontiguousarray(x).reshape(np.shape(x))
         for name, x in named(checkpoint.state).items()
     }
-    content = serialise(
-        tensors,
-        {"format": FORMAT, "progress": json.dumps(files.plain(checkpoint.progress))},
-    )
+    content = serialise(tensors, header("checkpoint", {"progress": checkpoint.progress}))
     path = folder / f"{checkpoint.progress['generation']:010d}-{digest(content)}.safetensors"
     files.write(path, content)
     if digest(files.read(path, len(content))) != digest(content):
@@ -90,12 +86,12 @@ def found(folder: Path) -> list[Path]:
 
 
 def load(
-    path: Path, template: Any, check: Callable[[dict], Any] = lambda progress: None
+    path: Path, template: Any, check: Callable[[Checkpoint], Any] = lambda checkpoint: None
 ) -> Checkpoint:
     """Read a checkpoint of the structure of `template`, a tree of arrays or shapes. Raises
     DamagedError for any other.
 
-    `check` raises ValueError or TypeError for a progress that is none. The file's size is held
+    `check` raises ValueError or TypeError for one that is none. The file's size is held
     against the template's before it is read, its digest before it is parsed.
     """
     expected = named(template)
@@ -105,25 +101,28 @@ def load(
         match = NAME.fullmatch(path.name)
         if match is None or digest(content) != match[2]:
             raise DamagedError("its content does not have the digest in its name")
-        tensors = parse(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        if header["__metadata__"]["format"] != FORMAT:
-            raise DamagedError(f"it is of the format {header['__metadata__']['format']!r}")
-        progress = json.loads(header["__metadata__"]["progress"])
+        progress = read_header(content, "checkpoint")["progress"]
         if progress["generation"] != int(match[1]):
             raise DamagedError("it is of another generation than its name says")
-        check(progress)
+        tensors = parse(content)
+        if {name: _kind(x) for name, x in tensors.items()} != {
+            name: _kind(x) for name, x in expected.items()
+        }:
+            raise DamagedError("it holds another state than this configuration has")
+        leaves = [tensors[name] for name in expected]
+        checkpoint = Checkpoint(jax.tree.unflatten(jax.tree.structure(template), leaves), progress)
+        check(checkpoint)
+        return checkpoint
     except READING as error:
         raise (
             error
             if isinstance(error, DamagedError)
             else DamagedError(f"it cannot be read: {' '.join(str(error).split())[:200]}")
         ) from error
-    shapes = {name: (x.shape, np.dtype(x.dtype)) for name, x in tensors.items()}
-    if shapes != {name: (x.shape, np.dtype(x.dtype)) for name, x in expected.items()}:
-        raise DamagedError("it holds another state than this configuration has")
-    leaves = [tensors[name] for name in expected]
-    return Checkpoint(jax.tree.unflatten(jax.tree.structure(template), leaves), progress)
+
+
+def _kind(x: Any) -> tuple[tuple[int, ...], np.dtype]:
+    return x.shape, np.dtype(x.dtype)
 
 
 def named(tree: Any) -> dict[str, Any]:
@@ -133,7 +132,10 @@ def named(tree: Any) -> dict[str, Any]:
 
 
 def newest(
-    folder: Path, template: Any, warn, check: Callable[[dict], Any] = lambda progress: None
+    folder: Path,
+    template: Any,
+    warn: Callable[[str], Any],
+    check: Callable[[Checkpoint], Any] = lambda checkpoint: None,
 ) -> Checkpoint | None:
     """-> the newest valid checkpoint, None where there never was one; `warn` is told of each one
     passed over.

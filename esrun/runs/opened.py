@@ -1,5 +1,7 @@
 """Opening a run: what a command asks for, and a folder that nobody else works in."""
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +17,7 @@ from esrun.runs import record
 from esrun.runs.folder import Made, earlier_run, shown
 from esrun.runs.interrupts import Interrupts
 from esrun.runs.paths import RunFolder
-from esrun.runs.record import Record, refuse_changes
+from esrun.runs.record import Record, refuse_changes, what_it_computes
 from esrun.runs.secrets import masked
 
 if TYPE_CHECKING:
@@ -47,6 +49,12 @@ class Order(NamedTuple):
     def written(self) -> dict:
         """The configuration as it may be written."""
         return masked(self.given, self.secret)
+
+    @property
+    def computes(self) -> str | None:
+        """What tells the checkpoints of this run from others', None where any will do."""
+        content = json.dumps(what_it_computes(self.written), sort_keys=True).encode()
+        return None if self.force else hashlib.sha256(content).hexdigest()[:16]
 
 
 class OpenRun(NamedTuple):

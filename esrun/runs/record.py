@@ -54,14 +54,15 @@ def read_record(folder: Path) -> Record | None:
     paths = RunFolder(folder)
     if not paths.record.exists():
         return None
-    record, summary = _read(paths.record), _read(paths.summary)
-    read = _validated(_Read, record, paths.record)
+    record, summary = read_json(paths.record), read_json(paths.summary)
+    read = validated(_Read, record, paths.record)
     if summary is None:
         return read.with_summary(_Ending())
-    return read.with_summary(_validated(_Ending, summary, paths.summary))
+    return read.with_summary(validated(_Ending, summary, paths.summary))
 
 
-def _validated(model: type[Model], content: Any, path: Path) -> Model:
+def validated(model: type[Model], content: Any, path: Path) -> Model:
+    """-> what a file of a run or a sweep holds. Raises ConfigError for anything else."""
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -71,7 +72,8 @@ def _validated(model: type[Model], content: Any, path: Path) -> Model:
         raise ConfigError(f"{path} is no record of a run: {wrong}") from error
 
 
-def _read(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """-> what a file holds, None where there is none. Raises ConfigError."""
     try:
         return files.read_json(path)
     except FileNotFoundError:
@@ -118,15 +120,23 @@ class _Ending(BaseModel):
     generations: Annotated[int, Field(ge=0, lt=2**31)] | None = None
 
 
+def what_it_computes(config: dict) -> dict[str, Any]:
+    """-> the keys of a configuration that a resumed run may not change."""
+    return {
+        key: value
+        for key, value in flat(config).items()
+        if not any(key == free or key.startswith(f"{free}.") for free in FREE)
+    }
+
+
 def refuse_changes(old: dict, new: dict, force: bool) -> None:
     """Raise ConfigError when `new` would compute something else than `old` did, with the
     difference."""
-    before, after = flat(old), flat(new)
+    before, after = what_it_computes(old), what_it_computes(new)
     changed = [
         f"{key}: {before.get(key, 'unset')} -> {after.get(key, 'unset')}"
         for key in sorted(before | after)
         if before.get(key) != after.get(key)
-        and not any(key == free or key.startswith(f"{free}.") for free in FREE)
     ]
     if changed and not force:
         raise ConfigError(
@@ -192,4 +202,5 @@ def _versions() -> dict[str, str]:
 
 def command_line() -> list[str]:
     """-> the command that was typed."""
-    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+    name = Path(sys.argv[0]).name
+    return ["esrun" if name == "__main__.py" else name, *sys.argv[1:]]

@@ -158,9 +158,11 @@ def _train(opened: OpenRun, loggers: list, clock: "Clock") -> "Outcome":
     from esrun.runs.saver import Saver
     from esrun.training.restarts import search_until
 
-    folder, built, show = opened.folder, opened.built, opened.show
+    folder, built, show, order = opened.folder, opened.built, opened.show, opened.order
     health = Health(built.config.runtime.precision)
-    with Saver(folder.checkpoints, built.config.checkpoint, show.say, opened.check_folder) as saver:
+    with Saver(
+        folder.checkpoints, built.config.checkpoint, show.say, opened.check_folder, order.computes
+    ) as saver:
         start = saver.restore(built) if opened.earlier is not None or saver.any() else None
         generation = start.progress.generation if start else 0
         _announce(opened, generation if start else None)

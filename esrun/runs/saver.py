@@ -1,5 +1,6 @@
 """When checkpoints are written: beside training, and never for more than a fiftieth of its time."""
 
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,10 +33,13 @@ class Saver:
         options: schema.Checkpoint,
         say: Callable[[str], None],
         check: Callable[[], None],
+        computes: str | None = None,
     ):
         """`options` says how often; `say` is told of what the disk refuses; `check` raises
-        FileNotFoundError when the run folder is gone."""
+        FileNotFoundError when the run folder is gone; `computes` tells the run from others, whose
+        checkpoints are passed over: None to take any."""
         self._folder, self._options, self._say, self._check = folder, options, say, check
+        self._computes = computes
         self._writer = ThreadPoolExecutor(1, "checkpoints")
         self._writing: Future[float] | None = None
         self._generation, self._time, self._pause = 0, time.monotonic(), 0.0
@@ -56,13 +60,23 @@ class Saver:
         """-> where to go on, None where nothing was saved yet. Raises DamagedError when all of it
         is damaged."""
         template = jax.eval_shape(run.program.init, run.hyper, jnp.uint32(run.config.seed))
-        found = checkpoint.newest(self._folder, template, self._say, restored_progress)
+        found = checkpoint.newest(self._folder, template, self._say, self._check_checkpoint)
         if found is None:
             return None
         self._generation = found.progress["generation"]
         return Start(
             devices.replicated(run.local_devices, found.state), restored_progress(found.progress)
         )
+
+    def _check_checkpoint(self, found: checkpoint.Checkpoint) -> None:
+        progress = restored_progress(found.progress)
+        if int(found.state.generation) != progress.generation:
+            raise ValueError("its state is of another generation than it says")
+        past = progress.searches
+        if past and not (past[0]["large"] and past[-1]["until"] <= progress.evaluations):
+            raise ValueError("its searches are none that a run has had")
+        if self._computes and found.progress.get("computes", self._computes) != self._computes:
+            raise ValueError("it is of a run that computes something else")
 
     def save(
         self, state: TrainState, progress: Progress, final: bool, before: Callable[[], None]
@@ -84,7 +98,8 @@ class Saver:
 
     def _submit(self, state: TrainState, progress: Progress, before: Callable[[], None]) -> None:
         kept: dict[str, Any] = progress._asdict() | {
-            "score": progress.score and progress.score._asdict()
+            "score": progress.score and progress.score._asdict(),
+            "computes": self._computes,
         }
         del kept["rows"]
 
@@ -114,18 +129,48 @@ class Saver:
         self._writing = None
 
 
-class _Kept(BaseModel):
-    """What a checkpoint keeps of the progress; a file may say anything."""
+class _Strict(BaseModel):
+    """What a checkpoint keeps; a file may say anything."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Score(_Strict):
     generation: Annotated[int, Field(ge=0, lt=2**31)]
-    evaluations: Annotated[int, Field(ge=0, lt=2**63)]
+    mean: Finite | None
+    std: Finite | None
+    ci95: Finite | None
+    episodes: Annotated[int, Field(ge=1, lt=2**31)]
+    measures: dict[str, Finite | None]
+
+
+class _Search(_Strict):
+    """See `esrun.training.restarts`."""
+
+    population_size: Annotated[int, Field(ge=1, lt=2**31)]
+    sigma: Annotated[Finite, Field(gt=0)]
+    evaluations: Count
+    large: bool
+    until: Count
+    generation: Annotated[int, Field(ge=0, lt=2**31)]
+    stop_reason: str
+    best_fitness: Finite | None
+    held_out: Finite | None
+
+
+class _Kept(_Strict):
+    generation: Annotated[int, Field(ge=0, lt=2**31)]
+    evaluations: Count
     env_steps: Annotated[int, Field(ge=0, lt=2**64)]
-    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    best_fitness: float | None
-    score: dict | None
-    searches: list[dict]
+    seconds: Annotated[Finite, Field(ge=0)]
+    best_fitness: Finite | None
+    score: _Score | None
+    searches: Annotated[list[_Search], Field(max_length=10_000)]
+    computes: str | None = None
 
 
 def restored_progress(kept: dict) -> Progress:
@@ -139,6 +184,17 @@ def restored_progress(kept: dict) -> Progress:
         seconds=float(checked.seconds),
         best_fitness=-np.inf if best is None else best,
         rows=[],
-        score=Score(**checked.score) if checked.score else None,
-        searches=checked.searches,
+        score=checked.score and _score(checked.score),
+        searches=[search.model_dump() for search in checked.searches],
     )
+
+
+def _score(kept: _Score) -> Score:
+    """-> the score; JSON has no NaN."""
+    figures = kept.model_dump()
+    figures["measures"] = {name: _number(x) for name, x in kept.measures.items()}
+    return Score(**{name: _number(x) for name, x in figures.items()})
+
+
+def _number(x: Any) -> Any:
+    return math.nan if x is None else x
