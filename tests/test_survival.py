@@ -331,6 +331,24 @@ def test_a_sweep_killed_in_its_third_job_runs_the_rest(start, tmp_path):
     assert (tmp_path / "sweep" / "0" / "summary.json").read_bytes() == before
 
 
+def test_a_sweep_that_a_signal_ends_says_how_it_goes_on(start, tmp_path):
+    sweep = ["-m", *CMA, "seed=range(2)", "hydra.sweep.dir=a sweep", "generations=3"]
+    code = STUCK_IN.replace("WHERE", STUCK["compiling"])
+    process = start(tmp_path, *sweep, code=code)
+    while process.stdout.readline() not in ("here\n", ""):
+        pass
+    process.send_signal(signal.SIGTERM)
+    ended, said = finished(process, 60)
+    assert ended == 75
+    assert "0    seed=0  interrupted  -" in said
+    assert "1    seed=1  not begun    -" in said
+    remedy = "to go on: esrun resume 'a sweep'"
+    assert said.splitlines()[-1] == f"esrun: ended by SIGTERM; {remedy}"
+    code, said = finished(start(tmp_path, "resume", "a sweep"))
+    assert code == 0, said
+    assert "1    seed=1  done" in said
+
+
 def test_mean_and_policy_file_agree(start, tmp_path):
     assert finished(start(tmp_path, *CMA, *COMMON, "generations=30"))[0] == 0
     (tensors, _) = results(tmp_path)

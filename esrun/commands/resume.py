@@ -1,5 +1,7 @@
-"""`esrun resume RUN [KEY=VALUE ...]`: going on from the newest valid checkpoint."""
+"""`esrun resume RUN|SWEEP [KEY=VALUE ...]`: going on from the newest valid checkpoint, with what is
+missing or failed of a sweep."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +13,28 @@ from omegaconf.errors import OmegaConfBaseException
 from esrun.config.check import checked
 from esrun.config.compose import first_line, flat
 from esrun.errors import ConfigError
-from esrun.runs.folder import Made, earlier_run
+from esrun.runs.folder import Made, earlier_run, is_sweep
 from esrun.runs.opened import Order
+from esrun.runs.paths import RunFolder
 from esrun.runs.run import carry_out
 from esrun.runs.secrets import HIDDEN
 
 
 def resume(arguments: list[str]) -> int:
-    """`esrun resume RUN [KEY=VALUE ...] [--force]` -> the exit code."""
+    """`esrun resume RUN|SWEEP [KEY=VALUE ...] [--force]` -> the exit code."""
     force = "--force" in arguments
     words = [word for word in arguments if word != "--force"]
-    if not words or "=" in words[0] or words[0].startswith("-"):
+    is_folder = bool(words) and ("=" not in words[0] or Path(words[0]).is_dir())
+    if not is_folder or words[0].startswith("-"):
         raise ConfigError(
             "resume needs a run folder: write esrun resume outputs/DATE/TIME [KEY=VALUE ...] "
             "[--force]"
         )
     folder = Path(words[0])
+    if not os.path.lexists(RunFolder(folder).record) and is_sweep(folder):
+        from esrun.runs.sweep import resume_sweep
+
+        return resume_sweep(folder, lambda config: with_overrides(config, words[1:]), force)
     record = earlier_run(folder)
     if record is None:
         raise ConfigError(f"{folder} is not a run folder: it has no run.json")

@@ -142,6 +142,11 @@ def _complaint(path: Path, about: os.stat_result) -> str | None:
     return None
 
 
+def is_sweep(folder: Path) -> bool:
+    """Whether a folder is meant to be a sweep's."""
+    return any(os.path.lexists(folder / name) for name in (SWEEP, HYDRAS_SWEEP))
+
+
 def check_sweep(folder: Path) -> None:
     """Raise ConfigError for a sweep's folder that holds anything else than a sweep of esrun's."""
     try:

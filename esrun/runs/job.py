@@ -17,27 +17,30 @@ from esrun.runs.run import carry_out
 from esrun.runs.secrets import masked, masked_word
 
 
+def order(one: Composed, config: Config, made: Made, going_on: bool) -> Order:
+    """-> the order for a composed and checked configuration in a folder."""
+    chosen = one.hydra.runtime.choices.items()
+    raw = flat(OmegaConf.to_container(one.text, resolve=False))
+    return Order(
+        config=config,
+        given=one.config,
+        made=made.absolute(),
+        choices={group: str(x) for group, x in chosen if "/" not in group and x},
+        going_on=going_on,
+        secret=frozenset(key for key, x in raw.items() if isinstance(x, str) and "oc.env" in x),
+    )
+
+
 def run_composed(one: Composed, config: Config, made: Made, going_on: bool) -> int:
     """Run one composed and checked configuration in its folder -> the exit code.
 
     Raises ConfigError.
     """
-    made = made.absolute()
-    chosen = one.hydra.runtime.choices.items()
-    raw = flat(OmegaConf.to_container(one.text, resolve=False))
+    asked = order(one, config, made, going_on)
     with read_write(one.hydra), open_dict(one.hydra):
-        one.hydra.runtime.output_dir = str(made.folder)
-    order = Order(
-        config=config,
-        given=one.config,
-        made=made,
-        choices={group: str(x) for group, x in chosen if "/" not in group and x},
-        going_on=going_on,
-        secret=frozenset(key for key, x in raw.items() if isinstance(x, str) and "oc.env" in x),
-        hydra=_hydras_record(one),
-    )
-    with _surroundings(one.hydra, made.folder):
-        return carry_out(order)
+        one.hydra.runtime.output_dir = str(asked.made.folder)
+    with _surroundings(one.hydra, asked.made.folder):
+        return carry_out(asked._replace(hydra=_hydras_record(one)))
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """A sweep: its jobs one after another, each in a folder of its own below the sweep's."""
 
-import os
+import itertools
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,13 +16,16 @@ from esrun.config.check import checked
 from esrun.config.compose import Composed, composed
 from esrun.config.hydra import Source
 from esrun.config.schema.run import Config
-from esrun.errors import SAVED, USAGE, ConfigError, complain, printable
-from esrun.runs import folder
+from esrun.errors import DONE, SAVED, USAGE, ConfigError, complain, printable
+from esrun.runs import folder, sweep_record
 from esrun.runs.folder import HYDRAS_SWEEP, SWEEP, Made, shown
+from esrun.runs.interrupts import listening
 from esrun.runs.job import run_composed, yaml_of
+from esrun.runs.opened import Order
 from esrun.runs.paths import RunFolder
-from esrun.runs.record import FORMAT, command_line
-from esrun.runs.secrets import masked_word
+from esrun.runs.places import asked_in, placed, sweeps_folder
+from esrun.runs.run import carry_out
+from esrun.runs.sweep_record import Asked
 
 
 class Job(NamedTuple):
@@ -31,78 +36,126 @@ class Job(NamedTuple):
     code: int
 
 
+class Ready(NamedTuple):
+    """A job that may be run."""
+
+    folder: Path
+    overrides: list[str]
+    run: Callable[[], int]
+
+
 def run_sweep(overrides: list[str], source: Source) -> int:
     """Run the jobs of a sweep -> the worst exit code. All are checked before the first one starts.
 
     Raises ConfigError.
     """
     asked = compose.sweep(overrides, source)
-    target = Path(os.path.abspath(compose.path_of(asked.whole.hydra, "sweep.dir")))
-    typed = folder.is_typed("hydra.sweep.dir", overrides)
-    if typed or not folder.is_by_the_clock(target):
-        folder.check_sweep(target)
-    made = folder.make(target, fresh=not typed)
+    made = sweeps_folder(asked, overrides, source)
     there = f"hydra.sweep.dir={_quoted(made.folder)}"
     words = [*overrides, there]
     try:
         found = [
             composed([*job, there], source, job=i, typed=words) for i, job in enumerate(asked.jobs)
         ]
-        places = _places(found, made.folder)
         configs = [checked(one.config) for one in found]
-        for place in places:
-            folder.earlier_run(place)
+        jobs = placed(found, configs, made.folder)
+        for job in jobs:
+            folder.earlier_run(job.folder)
+        _record(made, asked.whole, jobs)
     except ConfigError:
         made.unmake()
         raise
-    jobs = [
-        {"folder": str(place.relative_to(made.folder)), "overrides": _masked_words(one)}
-        for one, place in zip(found, places, strict=True)
-    ]
-    _record(made, asked.whole, jobs)
     if asked.plugin:
-        done = _run_by_plugin(words, source, overrides, made, asked.whole)
+        done = _run_by_plugin(words, source, overrides, made, asked.whole, jobs)
     else:
-        done = _run_in_turn(found, configs, places)
+        done = _run_in_turn(
+            [
+                Ready(job.folder, job.overrides, partial(_run_job, one, job.folder, config))
+                for one, config, job in zip(found, configs, jobs, strict=True)
+            ],
+            made.folder,
+        )
     if made.made and done and all(job.code == USAGE for job in done):
         _forget(made)
     elif done:
-        _show(done)
+        _show(done, made.folder)
     return max((job.code for job in done), default=0)
 
 
-def _run_in_turn(found: list[Composed], configs: list[Config], places: list[Path]) -> list[Job]:
-    done = []
-    for one, config, place in zip(found, configs, places, strict=True):
-        code = _run_job(one, place, config)
-        done.append(Job(place, hydra.words_of(one.hydra, "task"), code))
-        if code == SAVED:  # a signal ends a sweep; the same command goes on with it
-            break
-    return done
+def resume_sweep(sweep: Path, change: Callable[[dict], dict], force: bool) -> int:
+    """Go on with what is missing or failed of a sweep -> the worst exit code. `change` sets what
+    was typed in a job's configuration.
+
+    Raises ConfigError.
+    """
+    sweep = sweep.resolve()
+    folder.check_sweep(sweep)
+    jobs = sweep_record.read(sweep)
+    if not jobs:
+        raise ConfigError(f"{shown(sweep)} knows no job: type its command again instead")
+    given = [change(job.config) for job in jobs]
+    for job in jobs:
+        folder.earlier_run(job.folder)
+
+    def ready(job: Asked, config: dict) -> Ready:
+        def run() -> int:
+            made = folder.make(job.folder)
+            return carry_out(
+                Order(checked(config), config, made, job.choices, going_on=True, force=force)
+            )
+
+        return Ready(job.folder, job.overrides, run)
+
+    done = _run_in_turn([ready(*pair) for pair in zip(jobs, given, strict=True)], sweep)
+    _show(done, sweep)
+    return max(job.code for job in done)
 
 
-def _run_job(one: Composed, place: Path, config: Config | None = None) -> int:
-    """-> the exit code; what is wrong with one job does not end the others. It is checked here
-    where nobody has yet."""
-    try:
-        config = config or checked(one.config)
-        return run_composed(one, config, folder.make(place), going_on=True)
-    except ConfigError as error:
-        return complain(error)
+def _run_in_turn(jobs: list[Ready], sweep: Path) -> list[Job]:
+    """Run one after another; a signal ends a sweep, and the same command goes on with it."""
+    done: list[Job] = []
+
+    def left() -> list[Job]:
+        return [Job(job.folder, job.overrides, SAVED) for job in jobs[len(done) :]]
+
+    def leave(name: str) -> str:
+        _show([*done, *left()], sweep)
+        return f"ended by {name}; to go on: {folder.going_on(sweep)}"
+
+    with listening() as heard, heard.saving(leave):
+        for job in jobs:
+            if heard.name is not None:
+                break
+            try:
+                code = job.run()
+            except ConfigError as error:  # what is wrong with one does not end the others
+                code = complain(error)
+            done.append(Job(job.folder, job.overrides, code))
+    return [*done, *left()]
+
+
+def _run_job(one: Composed, place: Path, config: Config) -> int:
+    return run_composed(one, config, folder.make(place), going_on=True)
 
 
 def _run_by_plugin(
-    words: list[str], source: Source, typed: list[str], made: Made, whole: DictConfig
+    words: list[str],
+    source: Source,
+    typed: list[str],
+    made: Made,
+    whole: DictConfig,
+    jobs: list[Asked],
 ) -> list[Job]:
     try:
         quiet = "hydra.output_subdir=null"
         returned = hydra.run_sweep([*words, quiet], source, [*typed, *words, quiet], job_of_plugin)
     finally:  # a plug-in's sweeper writes it too, with the secrets in it
         files.write(made.folder / HYDRAS_SWEEP, _hydras_yaml(whole))
+    places = [job.folder for job in jobs]
     return [
-        Job(Path(one.hydra_cfg.hydra.runtime.output_dir), list(one.overrides), one.return_value)
-        for one in returned
-        if one.hydra_cfg and one.overrides is not None
+        Job(place or Path(one.hydra_cfg.hydra.runtime.output_dir), list(one.overrides), code)
+        for one, place in itertools.zip_longest(returned, places[: len(returned)])
+        if one.hydra_cfg and one.overrides is not None and (code := one.return_value) is not None
     ]
 
 
@@ -110,34 +163,23 @@ def job_of_plugin(cfg: DictConfig) -> int:
     """One job of a sweep that a plug-in launches or chooses, in whatever process it runs."""
     section: Any = HydraConfig.get()
     config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    return _run_job(Composed(config, section, cfg), Path(section.runtime.output_dir))
-
-
-def _places(found: list[Composed], sweep: Path) -> list[Path]:
-    """-> the folder of each job. Raises ConfigError unless each has its own in the sweep's."""
-    places = []
-    for one in found:
-        subdir = compose.path_of(one.hydra, "sweep.subdir")
-        place = Path(os.path.normpath(sweep / subdir))
-        inside = sweep in place.parents and place.parent.resolve().is_relative_to(sweep.resolve())
-        if not inside or place.name in (SWEEP, HYDRAS_SWEEP) or place in places:
-            raise ConfigError(
-                f"hydra.sweep.subdir must be another folder of the sweep for each job, got "
-                f"{subdir!r}: write 'hydra.sweep.subdir=${{hydra.job.num}}'"
-            )
-        places.append(place)
-    return places
+    one, place = Composed(config, section, cfg), Path(section.runtime.output_dir)
+    try:
+        parsed = checked(one.config)
+        asked = asked_in(one, parsed, place)
+        known = {job.identity: job.folder for job in sweep_record.read(Path(section.sweep.dir))}
+        return _run_job(one, known.get(asked.identity, place), parsed)
+    except ConfigError as error:
+        return complain(error)
 
 
 # ---- what is written and shown -------------------------------------------------------------------
 
 
-def _record(made: Made, whole: DictConfig, jobs: list[dict]) -> None:
+def _record(made: Made, whole: DictConfig, jobs: list[Asked]) -> None:
     """Write what makes a folder a sweep's."""
     try:
-        words = [masked_word(word) for word in command_line()]
-        content = {"format": FORMAT, "esrun": "sweep", "command": words, "jobs": jobs}
-        files.write_json(made.folder / SWEEP, content)
+        sweep_record.write(made.folder, jobs)
         files.write(made.folder / HYDRAS_SWEEP, _hydras_yaml(whole))
     except OSError as error:
         _forget(made)
@@ -156,18 +198,14 @@ def _hydras_yaml(whole: DictConfig) -> bytes:
     return yaml_of(OmegaConf.to_container(whole, enum_to_str=True))
 
 
-def _masked_words(one: Composed) -> list[str]:
-    return [masked_word(word) for word in hydra.words_of(one.hydra, "task")]
-
-
 def _quoted(path: Path) -> str:
     """-> a path as Hydra's grammar reads it: a backslash counts only where a quote follows."""
     text = re.sub(r"(\\*)'", lambda found: f"{found[1] * 2}\\'", str(path))
     return "'" + re.sub(r"\\+$", lambda found: found[0] * 2, text) + "'"
 
 
-def _show(jobs: list[Job]) -> None:
-    """The closing table of a sweep."""
+def _show(jobs: list[Job], sweep: Path) -> None:
+    """The closing table of a sweep, and how to go on where something is left to do."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -176,13 +214,15 @@ def _show(jobs: list[Job]) -> None:
     common = set.intersection(*(set(job.overrides) for job in jobs))
     for job in jobs:
         status, reason, score = _ending(job)
-        if job.code not in (0, SAVED):
+        if reason is not None and job.code not in (DONE, SAVED):
             status = f"{status} ({reason})"
         swept = " ".join(word for word in job.overrides if word not in common)
         cells = (job.folder.name, swept, status, "-" if score is None else f"{score:.4g}")
         table.add_row(*(Text(printable(cell)) for cell in cells))
     Console(highlight=False).print(table)
-    print(f"sweep folder: {shown(jobs[0].folder.parent)}")
+    print(f"sweep folder: {shown(sweep)}")
+    if any(job.code not in (DONE, USAGE) for job in jobs):
+        print(f"to go on: {folder.going_on(sweep)}")
 
 
 def _ending(job: Job) -> tuple[str, str | None, float | None]:
@@ -195,5 +235,6 @@ def _ending(job: Job) -> tuple[str, str | None, float | None]:
     score = found.get("eval")
     mean = score.get("mean") if isinstance(score, dict) else None
     reason = found.get("stop_reason")
+    unknown = "not begun" if job.code == SAVED else "refused"
     number = float(mean) if isinstance(mean, (int, float)) else None
-    return str(found.get("status", "refused")), None if reason is None else str(reason), number
+    return str(found.get("status", unknown)), None if reason is None else str(reason), number

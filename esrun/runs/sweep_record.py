@@ -1,0 +1,135 @@
+"""`sweep.json`: what a sweep was asked, job by job, and in which folder each configuration lies."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, Field
+
+from esrun import files
+from esrun.config.compose import flat
+from esrun.errors import ConfigError
+from esrun.runs.folder import SWEEP, shown
+from esrun.runs.record import (
+    FORMAT,
+    command_line,
+    read_json,
+    read_record,
+    validated,
+    what_it_computes,
+)
+from esrun.runs.secrets import masked_word
+
+
+class Asked(NamedTuple):
+    """A job, as it is recorded."""
+
+    folder: Path
+    overrides: list[str]
+    config: dict
+    """As it may be written."""
+    choices: dict[str, str]
+
+    @property
+    def identity(self) -> str:
+        """-> the same for all jobs that compute the same."""
+        return json.dumps(what_it_computes(self.config), sort_keys=True)
+
+
+class _Job(BaseModel):
+    folder: str
+    overrides: list[str] = []
+    own: dict[str, Any] | None = None
+
+
+class _Sweep(BaseModel):
+    """What is read of `sweep.json`. A value that all jobs have is written once."""
+
+    format: Annotated[int, Field(ge=0, le=FORMAT)] = 0
+    esrun: Literal["sweep"]
+    command: list[str] = []
+    resumed: list[list[str]] = []
+    shared: dict[str, Any] = {}
+    jobs: list[_Job] = []
+
+
+def read(sweep: Path) -> list[Asked]:
+    """-> the jobs of a sweep whose configuration is known; a run knows its own.
+
+    Raises ConfigError for a record that is damaged.
+    """
+    record = _read(sweep)
+    if record is None or not record.jobs:  # of an earlier version
+        names = sorted(path.parent.name for path in sweep.glob("*/run.json"))
+        record = _Sweep(esrun="sweep", jobs=[_Job(folder=name) for name in names])
+    found = []
+    for job in record.jobs:
+        place = Path(os.path.normpath(sweep / job.folder))
+        if sweep not in place.parents or place.name == SWEEP:
+            raise ConfigError(f"{shown(sweep / SWEEP)} names a job outside of the sweep's folder")
+        whole = {} if job.own is None else _tree(record.shared | job.own)
+        if (own := read_record(place)) is not None:
+            whole = {"config": own.config, "choices": own.choices}
+        config, choices = whole.get("config"), whole.get("choices")
+        if isinstance(config, dict) and isinstance(choices, dict):
+            found.append(
+                Asked(place, job.overrides, config, {k: str(x) for k, x in choices.items()})
+            )
+    return found
+
+
+def _read(sweep: Path) -> _Sweep | None:
+    content = read_json(sweep / SWEEP)
+    return None if content is None else validated(_Sweep, content, sweep / SWEEP)
+
+
+def write(sweep: Path, jobs: Iterable[Asked]) -> None:
+    """Write what makes a folder a sweep's; jobs that it has had stay in it. Raises OSError, and
+    ConfigError where it has a record that is damaged."""
+    earlier, typed = _read(sweep), [masked_word(word) for word in command_line()]
+    jobs = list(jobs)
+    present = {job.folder for job in jobs}
+    jobs += [job for job in (read(sweep) if earlier else []) if job.folder not in present]
+    flats = [flat({"config": job.config, "choices": job.choices}) for job in jobs]
+    shared = {
+        key: value
+        for key, value in (flats[0].items() if flats else ())
+        if all(key in x and _same(x[key], value) for x in flats)
+    }
+    content = {
+        "format": FORMAT,
+        "esrun": "sweep",
+        "command": earlier.command if earlier else typed,
+        "resumed": [*earlier.resumed, typed] if earlier else [],
+        "shared": shared,
+        "jobs": [
+            {
+                "folder": str(job.folder.relative_to(sweep)),
+                "overrides": job.overrides,
+                "own": {key: value for key, value in one.items() if key not in shared},
+            }
+            for job, one in zip(jobs, flats, strict=True)
+        ],
+    }
+    files.write_json(sweep / SWEEP, content)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are the same in JSON, where 1 and true are not."""
+    return json.dumps(one) == json.dumps(other)
+
+
+def _tree(leaves: dict[str, Any]) -> dict[str, Any]:
+    """-> nested dictionaries, the inverse of `flat`. Raises ConfigError for a file's nonsense."""
+    tree: dict[str, Any] = {}
+    for key, value in leaves.items():
+        *path, last = key.split(".")
+        node: Any = tree
+        for name in path[: files.DEPTH]:
+            node = node.setdefault(name, {}) if isinstance(node, dict) else None
+        if not isinstance(node, dict) or len(path) > files.DEPTH:
+            raise ConfigError(f"{SWEEP} has a key that cannot be: {key[:80]}")
+        node[last] = value
+    return tree
