@@ -307,6 +307,25 @@ def test_a_full_disk_leaves_no_half_file_and_ends_with_a_reason(start, tmp_path)
     assert generations(tmp_path) == 300
 
 
+def test_no_checkpoint_is_ahead_of_metrics_that_the_disk_refuses(start, tmp_path):
+    # the checkpoint of a mean of two numbers fits in 20 kB for ever, the metrics soon do not
+    options = ["task=sphere", "task.dimension=2", "strategy=openai_es", "generations=300"]
+    options += ["strategy.population_size=8", "checkpoint.keep=9"]
+    code, said = finished(start(tmp_path, *options, *COMMON, "log.every=1", code=SMALL_DISK))
+    assert code == 1, said
+    assert "Traceback" not in said
+    assert said.count("metrics wait in memory") == 1
+    assert said.count("no checkpoint was written") <= 1
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "failed"
+    checkpoints = list((tmp_path / "run" / "checkpoints").glob("*.safetensors"))
+    newest = max(int(path.name[:10]) for path in checkpoints)
+    assert 0 < newest <= generations(tmp_path) < 300
+    code, said = finished(start(tmp_path, *options, *COMMON))
+    assert code == 0, said
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["generation"] for line in lines] == list(range(1, 301))
+
+
 def test_a_sweep_killed_in_its_third_job_runs_the_rest(start, tmp_path):
     sweep = [
         "-m",

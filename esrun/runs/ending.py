@@ -98,17 +98,19 @@ def _eval(score: Score | None) -> dict[str, Any] | None:
 
 
 def leave_failed(opened: OpenRun, error: Exception) -> None:
-    """Tell of a run that an exception ended."""
-    opened.show.say(traceback.format_exc())
+    """Tell of a run that an exception ended: where it came from, unless the disk has refused."""
+    trace = traceback.format_exc()
+    (opened.show.note if isinstance(error, OSError) else opened.show.say)(trace)
     reason = f"{type(error).__name__}: {error}"
     summary = {"format": record.FORMAT, "status": "failed", "stop_reason": reason}
+    summary["generations"] = opened.folder.saved()
+    where = f"{shown(opened.folder.log)} has the traceback"
     try:
         opened.check_folder()
         files.write_json(opened.folder.summary, summary | opened.about)
     except OSError as refused:
-        complain(f"summary.json could not be written: {refused}")
-    where = shown(opened.folder.log)
-    complain(f"the run failed: {error!r}; {where} has the traceback")
+        where = f"summary.json could not be written: {refused}"
+    complain(f"the run failed: {error!r}; {where}")
 
 
 def _held_out(score: Score | None, generation: int) -> str:

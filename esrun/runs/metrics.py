@@ -1,9 +1,11 @@
 """`metrics.jsonl`: one line a generation."""
 
 import io
+import itertools
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from esrun import files
@@ -13,6 +15,10 @@ LINE_LIMIT = 2**16
 """Bytes that a line may have."""
 
 
+LEFT_OUT_LIMIT = 1000
+"""Lines that do not count, after which no more is read."""
+
+
 class Metrics:
     """Writes the generations of a run as they come; a context manager.
 
@@ -20,21 +26,29 @@ class Metrics:
     """
 
     def __init__(self, path: Path, generation: int, warn: Callable[[str], None]):
-        """Lines behind `generation` are removed first."""
-        self._name, self._file = path.name, files.open_binary(path)
-        kept = _first_lines(self._file, generation)
+        """Lines behind `generation` are removed first, and those that are none, which are named."""
+        self._name, self._warn = path.name, warn
+        self._file = files.open_binary(path)
+        kept, bad, in_order = _lines(self._file, generation)
+        if bad:
+            warn(f"{path.name}: left out what is no line of a generation: {_ranges(bad)}")
         if len(kept) < generation:
-            warn(
-                f"{path.name} lacks {generation - len(kept)} of the first {generation} generations"
-            )
-        self._warn = warn
+            missing = generation - len(kept)
+            warn(f"{path.name} lacks {missing} of the first {generation} generations")
+        if not in_order:
+            self._file.close()
+            files.write(path, b"".join(kept))
+            self._file = files.open_binary(path)
         self._end = sum(map(len, kept))
         self._file.truncate(self._end)
+        self._replaced = b""
+        """What is on the disk behind the end, to be replaced by the first of those that wait."""
+        self._waiting: list[bytes] = []
         self._last: dict | None = json.loads(kept[-1]) if kept else None
-        self._last_size = len(kept[-1]) if kept else 0
+        self._last_line = kept[-1] if kept else b""
         self._seconds = self._last["wall_seconds"] if self._last else 0.0
-        self._waiting: list[dict] = []
-        self._refused = False
+        self._refused: OSError | None = None
+        self._on_disk = generation
 
     def __enter__(self):
         """-> itself."""
@@ -43,8 +57,12 @@ class Metrics:
     def __exit__(self, *error):
         """Close the file; OSError when lines are still waiting."""
         with self._file:
-            if self._waiting:
-                raise OSError(f"{len(self._waiting)} lines of {self._name} could not be written")
+            self.retry()
+            if self._refused:
+                raise OSError(
+                    f"{len(self._waiting)} lines of {self._name} could not be written: "
+                    f"{self._refused}"
+                ) from self._refused
 
     def add(self, progress: Progress) -> list[dict]:
         """Write a chunk -> its lines. Within a chunk `wall_seconds` is interpolated: the host sees
@@ -77,62 +95,92 @@ class Metrics:
                     self._take_back()
                     lines = [scored]
         self._seconds = progress.seconds
-        self._waiting += lines
+        self._waiting += map(_encoded, lines)
+        if lines:
+            self._last, self._last_line = lines[-1], self._waiting[-1]
         self._write()
         return lines
 
-    def sync(self) -> None:
-        """Wait until what was written is on the disk."""
+    def retry(self) -> None:
+        """Write what is waiting, if the disk takes it now."""
+        if self._waiting:
+            self._write()
+
+    def sync(self, generation: int) -> None:
+        """Wait until the lines of the first generations are on the disk. Raises OSError where they
+        are not even written: a checkpoint must not be ahead of them."""
+        if generation > self._on_disk:
+            raise OSError(f"{self._name} ends at generation {self._on_disk}: {self._refused}")
         os.fsync(self._file.fileno())
 
     def _take_back(self) -> None:
-        """Remove the last line, which gets its score only now."""
+        """Have the last line replaced, which gets its score only now."""
         if self._waiting:
             self._waiting.pop()
-        elif self._last is not None:
-            self._end -= self._last_size
+        else:
+            self._replaced = self._last_line
+            self._end -= len(self._replaced)
 
     def _write(self) -> None:
-        content = b"".join(map(_encoded, self._waiting))
+        content = b"".join(self._waiting)
         try:
             self._file.seek(self._end)
-            self._file.truncate()
             if self._file.write(content) < len(content):
                 raise OSError("the disk took only a part of them")
+            self._file.truncate()
         except OSError as error:
-            self._file.truncate(self._end)
-            if not self._refused:
+            with suppress(OSError):
+                self._file.seek(self._end)
+                self._file.write(self._replaced)  # there is room: it has not been given back
+                self._file.truncate()
+            if self._refused is None:
                 self._warn(f"metrics wait in memory: {error}")
-            self._refused = True
+            self._refused = error
             return
-        self._refused = False
         self._end += len(content)
-        if self._waiting:
-            self._last, self._last_size = self._waiting[-1], len(_encoded(self._waiting[-1]))
-        self._waiting = []
+        self._refused, self._replaced, self._waiting = None, b"", []
+        self._on_disk = self._last["generation"] if self._last else 0
 
 
 def _encoded(line: dict) -> bytes:
     return (json.dumps(files.plain(line)) + "\n").encode()
 
 
-def _first_lines(file: io.FileIO, generation: int) -> list[bytes]:
-    """-> the whole lines of the first `generation` generations."""
-    kept, reader = [], io.BufferedReader(file)
-    for _ in range(generation):
-        line = reader.readline(LINE_LIMIT)
-        if not line.endswith(b"\n"):  # the end, torn or not
+def _lines(file: io.FileIO, generation: int) -> tuple[list[bytes], list[int], bool]:
+    """-> (the lines of the first `generation` generations, the numbers of lines that are none,
+    whether nothing but the end was left out)."""
+    found: dict[int, bytes] = {}
+    bad, behind, reader = [], 0, io.BufferedReader(file)
+    in_order = True
+    for number in itertools.count(1):
+        if len(found) == generation or len(bad) + behind == LEFT_OUT_LIMIT:
             break
-        if _is_of(line, len(kept) + 1):
-            kept.append(line)
+        line = reader.readline(LINE_LIMIT)
+        if len(line) < LINE_LIMIT and not line.endswith(b"\n"):  # the end, torn or not
+            break
+        here = _generation(line)
+        if here > generation:
+            behind += 1
+        elif here == 0 or here in found:
+            bad.append(number)
+        else:
+            in_order &= number == len(found) + 1 and here > max(found, default=0)
+            found[here] = line
     reader.detach()  # the file stays open
-    return kept
+    return [found[key] for key in sorted(found)], bad, in_order
 
 
-def _is_of(line: bytes, generation: int) -> bool:
-    """Whether it is the line of that generation."""
+def _generation(line: bytes) -> int:
+    """-> the generation that a line is of, 0 for what is no such line."""
     try:
         row = json.loads(line)
-        return row["generation"] == generation and row["wall_seconds"] >= 0
+        number = row["generation"] if row["wall_seconds"] >= 0 and line.endswith(b"\n") else 0
+        return number if type(number) is int and number > 0 else 0
     except (ValueError, TypeError, KeyError, IndexError, RecursionError):
-        return False
+        return 0
+
+
+def _ranges(numbers: list[int]) -> str:
+    """-> "lines 3, 7" of many numbers the first ones."""
+    shown = ", ".join(map(str, numbers[:5])) + (" ..." if len(numbers) > 5 else "")
+    return f"line{'s' * (len(numbers) > 1)} {shown}"

@@ -1,6 +1,7 @@
 """One run in its folder: opened, trained, left, closed."""
 
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -170,11 +171,15 @@ def _train(opened: OpenRun, loggers: list, clock: "Clock") -> "Outcome":
 
             def report(progress):
                 for line in metrics.add(progress):
-                    for log in loggers:
-                        log(line)
+                    _log(line, loggers, show.say)
                 show.progress(progress)
                 for warning in health.look(progress.rows, len(progress.searches)):
                     show.say(warning)
+
+            def save(state, progress, final):
+                if final:
+                    metrics.retry()
+                saver.save(state, progress, final, lambda: metrics.sync(progress.generation))
 
             @contextmanager
             def compiling(progress):
@@ -187,13 +192,21 @@ def _train(opened: OpenRun, loggers: list, clock: "Clock") -> "Outcome":
                 built,
                 report,
                 start=start,
-                save=lambda state, progress, final: saver.save(
-                    state, progress, final, metrics.sync
-                ),
+                save=save,
                 interrupted=lambda: opened.interrupts.name is not None,
                 compiling=compiling,
                 say=show.say,
             )
+
+
+def _log(line: dict, loggers: list, say: Callable[[str], None]) -> None:
+    """Give a line to the loggers. One that fails is left out from then on: it is worth no run."""
+    for log in [*loggers]:
+        try:
+            log(line)
+        except Exception as error:
+            loggers.remove(log)
+            say(f"a logger failed and is left out: {error!r}; training goes on")
 
 
 def _announce(opened: OpenRun, resumed: int | None) -> None:

@@ -39,7 +39,7 @@ class Saver:
         FileNotFoundError when the run folder is gone; `computes` tells the run from others, whose
         checkpoints are passed over: None to take any."""
         self._folder, self._options, self._say, self._check = folder, options, say, check
-        self._computes = computes
+        self._computes, self._refused = computes, False
         self._writer = ThreadPoolExecutor(1, "checkpoints")
         self._writing: Future[float] | None = None
         self._generation, self._time, self._pause = 0, time.monotonic(), 0.0
@@ -120,12 +120,14 @@ class Saver:
             return
         try:
             self._pause = self._writing.result() / SHARE
+            self._refused = False
         except OSError as error:
             self._check()
             if final:
                 raise
-            self._say(f"no checkpoint was written: {error}; training goes on")
-            self._generation = -1
+            if not self._refused:
+                self._say(f"no checkpoint was written: {error}; training goes on")
+            self._refused, self._generation = True, -1
         self._writing = None
 
 
