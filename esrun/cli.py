@@ -3,6 +3,7 @@
 JAX is imported by the verbs that need it, not here.
 """
 
+import os
 import sys
 
 from esrun.runs import interrupts  # it needs nothing, and nothing else is needed before it
@@ -66,11 +67,21 @@ def _run_verb(words: list[str]) -> int:
 
         print(f"esrun {__version__}")
         return 0
+    if not _has_directory():
+        raise ConfigError("the working directory is gone: cd to one that is there")
     if verb == "train" and rest and _is_neither_flag_nor_override(rest[0]):
         near = get_close_matches(rest[0], [*VERBS, *LATER], n=1)
         hint = f" (did you mean `esrun {near[0]}`?)" if near else ""
         raise ConfigError(f"{rest[0]} is neither a verb nor KEY=VALUE{hint}: see `esrun --help`")
     return resolve_name(VERBS[verb])(rest)
+
+
+def _has_directory() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def _split(words: list[str]) -> tuple[str, list[str]]:

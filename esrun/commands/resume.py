@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from esrun.config.check import checked
 from esrun.config.compose import first_line, flat
+from esrun.config.quoting import to_be_quoted
 from esrun.errors import ConfigError
 from esrun.runs.folder import Made, earlier_run, is_sweep
 from esrun.runs.opened import Order
@@ -59,7 +60,8 @@ def with_overrides(config: dict, overrides: list[str]) -> dict:
             OmegaConf.update(cfg, key, override.value(), force_add=True)
         changed: Any = OmegaConf.to_container(cfg)
     except HydraException as error:
-        raise ConfigError(f"cannot read the command line: {first_line(error)}") from error
+        line = to_be_quoted(overrides) or f"cannot read the command line: {first_line(error)}"
+        raise ConfigError(line) from error
     except OmegaConfBaseException as error:  # run.json may say anything
         raise ConfigError(f"config in run.json cannot be read: {first_line(error)}") from error
     hidden = [key for key, value in flat(changed).items() if value == HIDDEN]

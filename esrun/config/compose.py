@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from esrun.config import CONF_DIR, hydra
 from esrun.config.hydra import PRIMARY, Source
+from esrun.config.quoting import to_be_quoted
 from esrun.errors import ConfigError, nearest
 
 
@@ -165,6 +166,8 @@ def _explain(error: Exception, overrides: list[str], source: Source) -> str:
         )
     if "missing" in text.lower() and (found := re.search(r"(?:full_key: |value: )(\S+)", text)):
         return f"{found[1]} must be given: write {found[1]}=..."
+    if line := to_be_quoted(overrides):
+        return line
     return f"cannot read the command line: {first_line(error)} (in {' '.join(overrides)})"
 
 

@@ -1,5 +1,6 @@
 """Ending a run: the policy and the summary that it leaves, the last words on the console."""
 
+import math
 import time
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -8,9 +9,10 @@ import numpy as np
 
 from esrun import files
 from esrun.backend import memory
+from esrun.config.schema.run import Config
 from esrun.errors import complain
 from esrun.runs import console, early, record
-from esrun.runs.folder import shown
+from esrun.runs.folder import going_on, shown
 from esrun.runs.opened import OpenRun
 from esrun.runs.policy import save_policy
 from esrun.training.loop import SIGNAL, Outcome, Progress
@@ -135,8 +137,29 @@ def close(opened: OpenRun, outcome: Outcome, summary: dict[str, Any]) -> None:
         "time": f"{total:.1f} s, {compiling:.1f} s of it compiling",
         "memory": f"{held} at most, {planned} of arrays predicted",
     }
-    interrupted = summary["status"] == "interrupted"
-    more = "" if interrupted else f" generations={2 * progress.generation}"
-    where = shown(opened.folder.path)
-    below = {"run folder": where, "to go on": f"esrun resume {where}{more}"}
+    below = {"run folder": shown(opened.folder.path)}
+    words = _more(opened.built.config, progress, score)
+    if outcome.reason is SIGNAL:
+        below["to go on"] = going_on(opened.folder.path)
+    elif outcome.reason.final and not outcome.reason.failed and words:
+        below["to go on"] = going_on(opened.folder.path, *words)
     opened.show.panel(summary["status"], rows, below)
+
+
+def _more(config: Config, progress: Progress, score: Score | None) -> list[str]:
+    """-> what is to be typed for a run to go beyond every limit that it has reached."""
+    stop = config.stop
+    reached = {
+        "fitness": (progress.best_fitness, stop.fitness),
+        "eval": (score.mean if score else -math.inf, stop.eval),
+        "seconds": (progress.seconds, stop.seconds),
+        "env_steps": (progress.env_steps, stop.env_steps),
+    }
+    words = [
+        f"stop.{name}=null"
+        for name, (value, limit) in reached.items()
+        if limit is not None and value >= limit
+    ]
+    if progress.generation >= config.generations:
+        words.append(f"generations={2 * progress.generation}")
+    return words

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hydra.core.utils import env_override
@@ -54,7 +54,8 @@ def _surroundings(section: DictConfig, place: Path) -> Iterator[None]:
             yield
         finally:
             if section.job.chdir:
-                os.chdir(before)
+                with suppress(OSError):  # it may have gone meanwhile
+                    os.chdir(before)
 
 
 def _hydras_record(one: Composed) -> dict[str, bytes]:

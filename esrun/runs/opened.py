@@ -14,7 +14,7 @@ from esrun.config.check import KINDS
 from esrun.config.schema.run import Config
 from esrun.errors import ConfigError, complain
 from esrun.runs import record
-from esrun.runs.folder import Made, earlier_run, shown
+from esrun.runs.folder import Made, earlier_run, going_on, shown
 from esrun.runs.interrupts import Interrupts
 from esrun.runs.paths import RunFolder
 from esrun.runs.record import Record, refuse_changes, what_it_computes
@@ -115,7 +115,8 @@ def is_done(earlier: Record, order: Order, folder: RunFolder) -> bool:
     with."""
     where = shown(folder.path)
     if not order.going_on:
-        raise ConfigError(f"{where} holds a run already: write resume={where} to go on with it")
+        remedy = going_on(folder.path)
+        raise ConfigError(f"{where} holds a run already: to go on with it, write {remedy}")
     refuse_changes(earlier.config, order.given, order.force)
     done = earlier.done and earlier.generations >= order.config.generations
     if done:
@@ -133,7 +134,7 @@ def lacks_checkpoints(earlier: Record, order: Order, folder: RunFolder) -> bool:
     where = shown(folder.path)
     complain(
         f"{where} has done {earlier.generations} generations and has no checkpoint of them: put "
-        f"its checkpoints/ back, or begin anew with esrun resume {where} --force"
+        f"its checkpoints/ back, or begin anew with {going_on(folder.path, '--force')}"
     )
     return True
 

@@ -1,7 +1,6 @@
 """A sweep: its jobs one after another, each in a folder of its own below the sweep's."""
 
 import itertools
-import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from esrun.config import compose, hydra
 from esrun.config.check import checked
 from esrun.config.compose import Composed, composed
 from esrun.config.hydra import Source
+from esrun.config.quoting import quoted
 from esrun.config.schema.run import Config
 from esrun.errors import DONE, SAVED, USAGE, ConfigError, complain, printable
 from esrun.runs import folder, sweep_record
@@ -51,7 +51,7 @@ def run_sweep(overrides: list[str], source: Source) -> int:
     """
     asked = compose.sweep(overrides, source)
     made = sweeps_folder(asked, overrides, source)
-    there = f"hydra.sweep.dir={_quoted(made.folder)}"
+    there = f"hydra.sweep.dir={quoted(str(made.folder))}"
     words = [*overrides, there]
     try:
         found = [
@@ -196,12 +196,6 @@ def _forget(made: Made) -> None:
 
 def _hydras_yaml(whole: DictConfig) -> bytes:
     return yaml_of(OmegaConf.to_container(whole, enum_to_str=True))
-
-
-def _quoted(path: Path) -> str:
-    """-> a path as Hydra's grammar reads it: a backslash counts only where a quote follows."""
-    text = re.sub(r"(\\*)'", lambda found: f"{found[1] * 2}\\'", str(path))
-    return "'" + re.sub(r"\\+$", lambda found: found[0] * 2, text) + "'"
 
 
 def _show(jobs: list[Job], sweep: Path) -> None:
