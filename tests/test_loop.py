@@ -1,6 +1,7 @@
 """The loop over chunks: every generation once, evaluations where they belong, limits."""
 
 import json
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -183,3 +184,20 @@ def test_a_time_limit_is_passed_by_one_generation_at_most(limit, host, seconds):
     assert outcome.progress.generation == program.generation
     assert trained - limit <= seconds(program.generation) + host
     assert outcome.progress.seconds >= limit
+
+
+def test_nothing_is_there_to_be_saved_until_the_first_chunk_has_arrived(built):
+    run, seen = built(*TINY), []
+
+    @contextmanager
+    def beginning(progress):
+        seen.append(("begin", progress.generation))
+        yield
+        seen.append("arrived")
+
+    def report(progress):
+        seen.append(progress.generation)
+
+    advance_until(run.program, run.hyper, run.config, report, beginning=beginning)
+    assert seen[:3] == [("begin", 0), "arrived", 1]
+    assert seen.count("arrived") == 1

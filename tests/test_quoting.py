@@ -12,9 +12,7 @@ from esrun.config.compose import composed
 from esrun.config.quoting import quoted, to_be_quoted
 
 
-@pytest.mark.parametrize(
-    "value", ["langü", "x;y", "a!b", "ü'", 'ü"', "ü\\", "日本/語", "a&b"]
-)
+@pytest.mark.parametrize("value", ["langü", "x;y", "a!b", "ü'", 'ü"', "ü\\", "日本/語", "a&b"])
 def test_the_remedy_is_read_as_it_was_meant(value, capsys):
     word = f"hydra.run.dir={value}"
     assert main(["task=sphere", word]) == 2

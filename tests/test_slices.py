@@ -1,6 +1,8 @@
 """The memory plan: slices, XLA's account of what they take, and fewer members where that is too
 much."""
 
+import resource
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -87,3 +89,12 @@ def test_bytes_are_shown_in_the_units_that_people_read():
         "1.4 GiB",
         "37.3 GiB",
     ]
+
+
+def test_what_ulimit_allows_is_a_limit(monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        "resource.getrlimit",
+        lambda kind: (7000 if kind == resource.RLIMIT_AS else resource.RLIM_INFINITY,) * 2,
+    )
+    assert list(memory._limits(tmp_path / "none", tmp_path / "none")) == [7000]
+    assert memory.machine() == memory.available() == 7000

@@ -45,7 +45,8 @@ def sharing(devices: tuple) -> int:
 
 
 def machine() -> int | None:
-    """-> bytes of main memory, or what the process's control group allows of it."""
+    """-> bytes of main memory, or what the process's control group or its own limits allow of
+    it."""
     try:
         whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):
@@ -68,7 +69,14 @@ def available() -> int | None:
 def _limits(
     root: Path = Path("/sys/fs/cgroup"), member: Path = Path("/proc/self/cgroup")
 ) -> Iterator[int]:
-    """-> the limits of the process's control group (version 2) and of those above it."""
+    """-> the limits of the process's control group (version 2) and of those above it, and those
+    that `ulimit` has set."""
+    with contextlib.suppress(ImportError):
+        import resource
+
+        for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+            if (most := resource.getrlimit(kind)[0]) != resource.RLIM_INFINITY:
+                yield most
     with contextlib.suppress(OSError):
         group = member.read_text().strip().rpartition("::/")[2]
         for folder in (root / group, *(root / group).parents):

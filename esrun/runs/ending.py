@@ -44,9 +44,8 @@ def _write_policy(opened: OpenRun, outcome: Outcome) -> None:
     save_policy(opened.folder.policy, parts.unravel(mean), outcome.state.normalizer, about)
 
 
-def leave_compiling(opened: OpenRun, progress: Progress, compiling: "Clock", signal: str) -> str:
-    """Leave what a signal ends while it compiles, behind a state that is on the disk -> the last
-    line."""
+def leave_beginning(opened: OpenRun, progress: Progress, compiling: "Clock", signal: str) -> str:
+    """Leave what a signal ends while nothing is there but what is on the disk -> the last line."""
     opened.check_folder()
     files.write_json(
         opened.folder.summary,

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 SIGNALS = [
@@ -89,7 +90,10 @@ class OfProcess(Interrupts):
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in _wanted():
             signal.signal(number, self._hear)
-        threading.Thread(target=self._listen, name="signals", daemon=True).start()
+        self._ending = threading.Event()
+        # both now: a process that is short of memory may begin no thread later
+        for work in (self._listen, self._end_late):
+            threading.Thread(target=work, name="signals", daemon=True).start()
         atexit.register(_ignore_all)  # the first to be registered is the last to be called
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_forget)
@@ -150,12 +154,15 @@ class OfProcess(Interrupts):
             if not self._saving:
                 self._end(number)
 
+    def _end_late(self) -> None:
+        self._ending.wait()
+        time.sleep(PATIENCE)
+        os._exit(AGAIN)
+
     def _end(self, number: signal.Signals) -> None:
         """End the process, in whatever thread; what is to be left is left in time."""
         code = AT_ONCE if number == signal.SIGINT and not self._leaving else AGAIN
-        late = threading.Timer(PATIENCE, os._exit, [code])
-        late.daemon = True
-        late.start()
+        self._ending.set()
         line = f"ended by {number.name}"
         for leave in reversed(self._leaving):
             with contextlib.suppress(Exception):  # a disk may refuse; there is nobody to be told

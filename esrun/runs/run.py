@@ -182,8 +182,8 @@ def _train(opened: OpenRun, loggers: list, clock: "Clock") -> "Outcome":
                 saver.save(state, progress, final, lambda: metrics.sync(progress.generation))
 
             @contextmanager
-            def compiling(progress):
-                leave = partial(ending.leave_compiling, opened, progress, clock)
+            def beginning(progress):
+                leave = partial(ending.leave_beginning, opened, progress, clock)
                 with opened.interrupts.at_once(leave):
                     yield
                 collector.resume()
@@ -194,7 +194,7 @@ def _train(opened: OpenRun, loggers: list, clock: "Clock") -> "Outcome":
                 start=start,
                 save=save,
                 interrupted=lambda: opened.interrupts.name is not None,
-                compiling=compiling,
+                beginning=beginning,
                 say=show.say,
             )
 

@@ -7,7 +7,7 @@ was dispatched after the end does nothing.
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any, NamedTuple
 
 import jax
@@ -110,46 +110,62 @@ def advance_until(
     start: Start | None = None,
     save: Callable[[TrainState, Progress, bool], None] = lambda state, progress, final: None,
     interrupted: Callable[[], bool] = lambda: False,
-    compiling: Callable[[Progress], AbstractContextManager] = lambda progress: nullcontext(),
+    beginning: Callable[[Progress], AbstractContextManager] = lambda progress: nullcontext(),
     clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:
     """Train until a limit is reached, from `start` or from scratch.
 
     After every chunk `report` is called, then `save` with the state that belongs to it: a device
     array that may still be in use, not to be donated or changed. `interrupted` is asked between
-    chunks; in the context of `compiling` everything is compiled, behind a state that is saved.
+    chunks; the context of `beginning` lasts until the first one has arrived, all of it behind a
+    state that is saved.
     `stop.seconds` counts from the first chunk's end, so that compiling does not shorten a run, and
     is passed by one generation at most.
     """
     seed, every = np.uint32(config.seed), config.eval.every
-    with compiling(start.progress if start else NOTHING):
+    with ExitStack() as begin:
+        begin.enter_context(beginning(start.progress if start else NOTHING))
         program.prepare(hyper, seed, stop_at(config, 0), start and start.state)
-    state, progress = start or Start(program.init(hyper, seed), NOTHING)
-    pace = Pace(progress.seconds, clock, config.stop.seconds)
-    reader = Reader(config, program.parts(hyper).strategy.population_size, progress, pace)
-    until, last = progress.generation, None
+        state, progress = start or Start(program.init(hyper, seed), NOTHING)
+        pace = Pace(progress.seconds, clock, config.stop.seconds)
+        reader = Reader(config, program.parts(hyper).strategy.population_size, progress, pace)
+        until, last = progress.generation, None
 
-    while True:
-        chunk, wanted = None, 0
-        if reader.reason is None and interrupted():
-            reader.reason = SIGNAL
-        if reader.reason is None and until < config.generations:
-            wanted = pace.generations(until - reader.progress.generation)
-        if wanted:
-            until = min(until + wanted, config.generations, (until // every + 1) * every)
-            chunk = Chunk(*program.advance(hyper, seed, state, stop_at(config, until)))
-            state = chunk.state
-        if last is not None and reader.read(last):
-            report(reader.progress)
-            if not reader.failed:
-                save(last.state, reader.progress, False)
-        if chunk is None and last is None:
-            break
-        if chunk and (until % every == 0 or until == config.generations):
-            state, *score = program.evaluate(hyper, seed, state)
-            chunk = chunk._replace(state=state, score=tuple(score))
-        last = chunk
+        while True:
+            chunk, wanted = None, 0
+            if reader.reason is None and interrupted():
+                reader.reason = SIGNAL
+            if reader.reason is None and until < config.generations:
+                wanted = pace.generations(until - reader.progress.generation)
+            if wanted:
+                until = min(until + wanted, config.generations, (until // every + 1) * every)
+                chunk = Chunk(*program.advance(hyper, seed, state, stop_at(config, until)))
+                state = chunk.state
+            if last is not None and reader.read(last):
+                begin.close()
+                report(reader.progress)
+                if not reader.failed:
+                    save(last.state, reader.progress, False)
+            if chunk is None and last is None:
+                break
+            if chunk and (until % every == 0 or until == config.generations):
+                state, *score = program.evaluate(hyper, seed, state)
+                chunk = chunk._replace(state=state, score=tuple(score))
+            last = chunk
 
+    return _left(program, hyper, seed, state, reader, report, save)
+
+
+def _left(
+    program: Program,
+    hyper: Any,
+    seed: np.uint32,
+    state: TrainState,
+    reader: Reader,
+    report: Callable[[Progress], None],
+    save: Callable[[TrainState, Progress, bool], None],
+) -> Outcome:
+    """-> the outcome, the final state evaluated and saved unless it is worth nothing."""
     reason, progress, score = reader.reason or GENERATIONS, reader.progress, reader.score
     if reason.failed:
         return Outcome(state, reason, progress, None)

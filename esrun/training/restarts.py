@@ -76,7 +76,7 @@ def search_until(
     start: Start | None = None,
     save: Callable[[TrainState, Progress, bool], None] = lambda state, progress, final: None,
     interrupted: Callable[[], bool] = lambda: False,
-    compiling: Callable[[Progress], AbstractContextManager] = lambda progress: nullcontext(),
+    beginning: Callable[[Progress], AbstractContextManager] = lambda progress: nullcontext(),
     say: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
     """Train, with the restarts that the strategy asks for; `say` is told of each.
@@ -92,7 +92,7 @@ def search_until(
             start=start,
             save=save,
             interrupted=interrupted,
-            compiling=compiling,
+            beginning=beginning,
         )
 
     if kind is None:
