@@ -70,6 +70,16 @@ def test_the_second_process_reads_what_the_first_one_compiled(start, tmp_path):
     assert os.stat(first["folder"]).st_mode & 0o777 == 0o700
 
 
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_a_pipe_or_a_link_among_the_entries_is_not_read(start, tmp_path, kind):
+    first = start()
+    entry = entries(tmp_path)[0]
+    entry.unlink()
+    os.mkfifo(entry) if kind == "pipe" else entry.symlink_to("/dev/zero")
+    again = start()
+    assert (again["folder"], again["result"]) == (None, first["result"])
+
+
 def test_the_users_own_settings_stand(start, tmp_path):
     assert start(JAX_ENABLE_COMPILATION_CACHE="false") | {"result": 0} == {
         "folder": None,

@@ -42,7 +42,7 @@ def use() -> None:
     with suppress(OSError, RuntimeError):  # no home, not writable, full
         folder = root() / machine()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if _is_private(folder) and _verdict(folder) == WORKS:
+        if _is_private(folder) and _is_plain(folder) and _verdict(folder) == WORKS:
             _switch(str(folder))
 
 
@@ -77,6 +77,15 @@ def _is_private(folder: Path) -> bool:
         return True
     about = folder.stat()
     return about.st_uid == os.getuid() and not about.st_mode & 0o022
+
+
+def _is_plain(folder: Path) -> bool:
+    """Whether nothing lies there that reading would wait for, or that leads elsewhere."""
+    with os.scandir(folder) as entries:
+        return all(
+            entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
+            for entry in entries
+        )
 
 
 def _switch(folder: str | None) -> None:

@@ -22,13 +22,16 @@ from hydra._internal.utils import create_config_search_path, get_args_parser, ru
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
+from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from esrun.config import CONF_DIR, trust
+from esrun.config.bounds import check_yaml
 from esrun.errors import ConfigError
 
 BASIC = "hydra._internal.core_plugins.basic_"
@@ -57,6 +60,14 @@ class GuardedRepository(ConfigRepository):
             if place.provider and place.provider.startswith("hydra.searchpath"):
                 trust.check_place(place.path)  # a package would be imported
         super().initialize_sources(config_search_path)
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        """-> a file of options. Raises ConfigError for one that is too large."""
+        source = self._find_object_source(config_path, ObjectType.CONFIG)
+        if source is not None and source.scheme() == "file":
+            name = config_path if config_path.endswith((".yaml", ".yml")) else f"{config_path}.yaml"
+            check_yaml(os.path.join(source.path, name))
+        return super().load_config(config_path)
 
     def _find_object_source(self, config_path: str, object_type: Any) -> Any:
         path = PurePosixPath(config_path or "")

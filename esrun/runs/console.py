@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from esrun import files
+from esrun.errors import printable
 from esrun.streams import patient
 from esrun.training.loop import Progress
 from esrun.training.score import Score
@@ -50,12 +51,13 @@ class Show:
 
     def say(self, what) -> None:
         """Print a line or anything that rich can show, on the console and in the log."""
+        what = clean(what) if isinstance(what, str) else what
         for console in (self._terminal, self._log):
             console.print(what, markup=False, soft_wrap=isinstance(what, str))
 
     def note(self, line: str) -> None:
         """Write a line to the log alone."""
-        self._log.print(line, markup=False, soft_wrap=True)
+        self._log.print(clean(line), markup=False, soft_wrap=True)
 
     def panel(self, title: str, rows: dict[str, str], below: dict[str, str]) -> None:
         """Figures in a box; `below` it what is copied to a shell and must not be broken into
@@ -64,7 +66,7 @@ class Show:
         self.say(Panel(figures(rows), title=title, title_align="left", expand=False))
         for name, value in below.items():
             for console in (self._terminal, self._log):
-                console.print(Text(f"{name}: {value}"), soft_wrap=True)
+                console.print(Text(clean(f"{name}: {value}")), soft_wrap=True)
 
     def progress(self, progress: Progress) -> None:
         """One chunk further."""
@@ -132,5 +134,11 @@ def figures(rows: dict[str, str]) -> Table:
     """-> names and values in two columns."""
     table = Table.grid(padding=(0, 2))
     for name, value in rows.items():
-        table.add_row(Text(name, style="dim"), Text(value))
+        table.add_row(Text(clean(name), style="dim"), Text(clean(value)))
     return table
+
+
+def clean(text: str) -> str:
+    """-> the text, line by line, without what could steer a terminal: a run folder may say
+    anything."""
+    return "\n".join(printable(line) for line in text.expandtabs().split("\n"))

@@ -12,6 +12,7 @@ from esrun.backend import memory
 from esrun.config.schema.run import Config
 from esrun.errors import complain
 from esrun.runs import console, early, record
+from esrun.runs.checkpoint import DamagedError
 from esrun.runs.folder import going_on, shown
 from esrun.runs.opened import OpenRun
 from esrun.runs.policy import save_policy
@@ -20,6 +21,10 @@ from esrun.training.score import Score
 
 if TYPE_CHECKING:
     from esrun.backend.compilation import Clock
+
+
+TELLING = (OSError, MemoryError, DamagedError)
+"""What a disk, a machine's memory or a run folder raises: the message says all."""
 
 
 def leave(opened: OpenRun, outcome: Outcome, compiling: "Clock") -> dict[str, Any]:
@@ -99,9 +104,9 @@ def _eval(score: Score | None) -> dict[str, Any] | None:
 
 
 def leave_failed(opened: OpenRun, error: Exception) -> None:
-    """Tell of a run that an exception ended: where it came from, unless the disk has refused."""
+    """Tell of a run that an exception ended: where it came from, unless that says nothing new."""
     trace = traceback.format_exc()
-    (opened.show.note if isinstance(error, OSError) else opened.show.say)(trace)
+    (opened.show.note if isinstance(error, TELLING) else opened.show.say)(trace)
     reason = f"{type(error).__name__}: {error}"
     summary = {"format": record.FORMAT, "status": "failed", "stop_reason": reason}
     summary["generations"] = opened.folder.saved()

@@ -193,7 +193,8 @@ def end(code: int, line: str) -> None:
         if os.isatty(1):
             os.write(1, SHOW_CURSOR + b"\n")  # a line of progress hides it
     with contextlib.suppress(OSError):
-        os.write(2, f"{line}\n".encode() if line else b"")
+        shown = "".join(c if c.isprintable() else "?" for c in line)
+        os.write(2, f"{shown}\n".encode(errors="replace"))
     os._exit(code)
 
 

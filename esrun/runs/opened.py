@@ -12,7 +12,7 @@ from esrun import files
 from esrun.backend import devices
 from esrun.config.check import KINDS
 from esrun.config.schema.run import Config
-from esrun.errors import ConfigError, complain
+from esrun.errors import ConfigError, complain, printable
 from esrun.runs import record
 from esrun.runs.folder import Made, earlier_run, going_on, shown
 from esrun.runs.interrupts import Interrupts
@@ -120,7 +120,7 @@ def is_done(earlier: Record, order: Order, folder: RunFolder) -> bool:
     refuse_changes(earlier.config, order.given, order.force)
     done = earlier.done and earlier.generations >= order.config.generations
     if done:
-        print(f"{where} is done already ({earlier.stop_reason})")
+        print(printable(f"{where} is done already ({earlier.stop_reason})"))
     return done
 
 

@@ -214,9 +214,9 @@ def _show(jobs: list[Job], sweep: Path) -> None:
         cells = (job.folder.name, swept, status, "-" if score is None else f"{score:.4g}")
         table.add_row(*(Text(printable(cell)) for cell in cells))
     Console(highlight=False).print(table)
-    print(f"sweep folder: {shown(sweep)}")
+    print(printable(f"sweep folder: {shown(sweep)}"))
     if any(job.code not in (DONE, USAGE) for job in jobs):
-        print(f"to go on: {folder.going_on(sweep)}")
+        print(printable(f"to go on: {folder.going_on(sweep)}"))
 
 
 def _ending(job: Job) -> tuple[str, str | None, float | None]:
