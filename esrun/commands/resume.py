@@ -11,8 +11,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from esrun.config.check import checked
-from esrun.config.compose import first_line, flat
+from esrun.config.compose import first_line
 from esrun.config.quoting import to_be_quoted
+from esrun.config.trees import flat
 from esrun.errors import ConfigError
 from esrun.runs.folder import Made, earlier_run, is_sweep
 from esrun.runs.opened import Order

@@ -9,7 +9,7 @@ import re
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.types import RunMode
@@ -189,14 +189,3 @@ def keys(tree: dict, prefix: str = "") -> Iterator[str]:
         yield prefix + key
         if isinstance(value, dict):
             yield from keys(value, f"{prefix}{key}.")
-
-
-def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """-> the leaves of nested dictionaries by their dotted key."""
-    if isinstance(tree, dict) and tree:
-        return {
-            name: x
-            for key, value in tree.items()
-            for name, x in flat(value, f"{prefix}{key}.").items()
-        }
-    return {prefix[:-1]: tree}

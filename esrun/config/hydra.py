@@ -31,7 +31,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from esrun.config import CONF_DIR, trust
-from esrun.config.bounds import check_yaml
+from esrun.config.bounds import check_interpolations, check_yaml
 from esrun.errors import ConfigError
 
 BASIC = "hydra._internal.core_plugins.basic_"
@@ -105,6 +105,7 @@ class CheckedLoader(ConfigLoaderImpl):
             config_name, overrides, run_mode, from_shell, validate_sweep_overrides
         )
         if self._typed is not None and (self._source != PRIMARY or trust.concerns(overrides)):
+            check_interpolations(OmegaConf.to_container(cfg, resolve=False))
             trust.check(cfg, overrides, lambda words: _shipped(tuple(words), run_mode))
         return cfg
 

@@ -9,8 +9,9 @@ from hydra.core.utils import env_override
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from esrun.config import hydra
-from esrun.config.compose import Composed, flat
+from esrun.config.compose import Composed
 from esrun.config.schema.run import Config
+from esrun.config.trees import flat
 from esrun.runs.folder import Made
 from esrun.runs.opened import Order
 from esrun.runs.run import carry_out

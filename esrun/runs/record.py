@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from esrun import files
 from esrun.backend import devices
-from esrun.config.compose import flat
+from esrun.config.trees import flat
 from esrun.errors import ConfigError, printable
 from esrun.files import STARTED_IN
 from esrun.runs import git

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, Field
 
 from esrun import files
-from esrun.config.compose import flat
+from esrun.config.trees import flat
 from esrun.errors import ConfigError
 from esrun.runs.folder import SWEEP, shown
 from esrun.runs.record import (
