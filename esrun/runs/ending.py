@@ -55,7 +55,8 @@ def leave_beginning(opened: OpenRun, progress: Progress, compiling: "Clock", sig
     files.write_json(
         opened.folder.summary,
         _figures(opened, progress, compiling)
-        | {"status": "interrupted", "stop_reason": signal, "eval": _eval(progress.score)},
+        | {"status": "interrupted", "stop_reason": signal}
+        | {"eval": _eval(progress.score, progress.generation)},
     )
     line = early.words(opened.folder, signal, progress.generation)
     opened.show.note(line)
@@ -70,7 +71,7 @@ def _summary(opened: OpenRun, outcome: Outcome, compiling: "Clock") -> dict[str,
     summary = _figures(opened, progress, compiling) | {
         "status": "failed" if reason.failed else "interrupted" if by_signal else "done",
         "stop_reason": opened.interrupts.name if by_signal else reason.name,
-        "eval": _eval(outcome.score),
+        "eval": _eval(outcome.score, progress.generation),
         "peak_memory_bytes": memory.peak_of(built.local_devices, compiling.resident),
         "predicted_memory_bytes": plan and plan.bytes * memory.sharing(built.local_devices),
     }
@@ -95,12 +96,13 @@ def _figures(opened: OpenRun, progress: Progress, compiling: "Clock") -> dict[st
     }
 
 
-def _eval(score: Score | None) -> dict[str, Any] | None:
-    """-> what the summary says of a score; after a signal it may be of an earlier generation."""
+def _eval(score: Score | None, generation: int) -> dict[str, Any] | None:
+    """-> what the summary says of a score, and of which generation if that is an earlier one."""
     if score is None:
         return None
-    names = ("mean", "std", "ci95", "episodes", "generation")
-    return {name: getattr(score, name) for name in names} | score.measures
+    figures = {name: getattr(score, name) for name in ("mean", "std", "ci95", "episodes")}
+    when = {} if score.generation == generation else {"generation": score.generation}
+    return figures | when | score.measures
 
 
 def leave_failed(opened: OpenRun, error: Exception) -> None:
