@@ -34,6 +34,13 @@ def built():
 
 
 @pytest.fixture
+def float64():
+    """Numbers have 64 bits until the test ends."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
 def keys():
     """-> (n, seed=0) -> [n] episode keys."""
     return lambda n, seed=0: jax.random.split(jax.random.key(seed), n)

@@ -1,30 +1,20 @@
 """ARS against its algorithm in NumPy, its choice of directions by hand."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from asktell import evolved, fresh, tell
+from defaults import make_strategy
 
-from esrun.strategies.ars import difference_weights, make_ars
+from esrun.strategies.ars import difference_weights
 
-
-@pytest.fixture(autouse=True)
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
-def make(n, **changes):
-    options = {
-        "population_size": 16,
-        "sigma": 0.1,
-        "learning_rate": 0.05,
-        "parents": None,
-        "noise": "threefry",
-        "noise_table_size": 1000,
-    }
-    return make_ars(n=n, **(options | changes))
+pytestmark = pytest.mark.usefixtures("float64")
+make = partial(
+    make_strategy, "ars", population_size=16, sigma=0.1, learning_rate=0.05, parents=None
+)
 
 
 @pytest.mark.parametrize("parents", [None, 3, 1])

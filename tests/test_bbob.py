@@ -7,30 +7,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from defaults import make_policy
 
 from esrun.backend.compilation import Clock
 from esrun.config.check import checked
 from esrun.config.compose import composed
 from esrun.errors import ConfigError
-from esrun.policies.vector import make_vector
 from esrun.tasks.bbob import drawn, make_bbob
 from esrun.training.loop import stop_at
 
 EVERY = range(1, 25)
 
 
-@pytest.fixture
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
 def fitness(function, points, instance=1.0):
     """-> [m] fitness of points [m, d]."""
     task = make_bbob(function=function, dimension=len(points[0]), instance=instance, episodes=1)
-    policy = make_vector(
-        input_shape=task.input_shape, output_size=task.output_size, low=-4.0, high=4.0
-    )
+    policy = make_policy("vector", input_shape=task.input_shape, output_size=task.output_size)
     keys = jax.random.split(jax.random.key(0), 1)
     return np.asarray(
         task.evaluate(keys, policy, {"~": {"x": jnp.asarray(points, float)}}, None).returns[:, 0]

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from defaults import make_policy
 
-from esrun.policies.vector import make_vector
 from esrun.tasks.blackbox import FUNCTIONS, make_blackbox
 
 OPTIMA = {
@@ -39,9 +39,7 @@ def fitness(keys, function, points, episodes=1):
     """-> Evaluation of members whose parameters are `points`."""
     d = len(points[0])
     task = make_blackbox(function=function, dimension=d, episodes=episodes)
-    policy = make_vector(
-        input_shape=task.input_shape, output_size=task.output_size, low=-1.0, high=1.0
-    )
+    policy = make_policy("vector", input_shape=task.input_shape, output_size=task.output_size)
     return task.evaluate(keys(episodes), policy, {"~": {"x": jnp.asarray(points, float)}}, None)
 
 

@@ -1,33 +1,19 @@
 """CMA-ES against PyPI's cmaes, its weights by hand, and the evaluations that it needs."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from asktell import fresh, tell
 from cmaes import CMA
+from defaults import make_strategy
 
-from esrun.strategies.cma_es import make_cma_es
 from esrun.strategies.parts.constants import constants
 
-
-@pytest.fixture(autouse=True)
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
-def make(n, **changes):
-    options = {
-        "population_size": "auto",
-        "sigma": 0.5,
-        "parents": None,
-        "c_m": 1.0,
-        "active": True,
-        "decompose_every": 1,
-        "restarts": None,
-    }
-    return make_cma_es(n=n, **(options | changes))
+pytestmark = pytest.mark.usefixtures("float64")
+make = partial(make_strategy, "cma_es", population_size="auto", sigma=0.5, decompose_every=1)
 
 
 @pytest.mark.parametrize("n", [2, 3, 10, 100, 1000])

@@ -1,25 +1,21 @@
 """CR-FM-NES against its update in NumPy and evosax's, its encoding of weights, plateaus, and the
 evaluations that it needs."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from asktell import evolved, fresh, tell
+from defaults import make_strategy
 from pydantic import ValidationError
 
 from esrun.config.schema.strategies import CRFMNES
-from esrun.strategies.cr_fm_nes import constants, inverse_h, make_cr_fm_nes
+from esrun.strategies.cr_fm_nes import constants, inverse_h
 
-
-@pytest.fixture(autouse=True)
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
-def make(n, population_size="auto", sigma=0.5):
-    return make_cr_fm_nes(n=n, population_size=population_size, sigma=sigma)
+pytestmark = pytest.mark.usefixtures("float64")
+make = partial(make_strategy, "cr_fm_nes", population_size="auto", sigma=0.5)
 
 
 class Reference:
@@ -124,7 +120,7 @@ def noise(x):
     ],
 )
 def test_sixty_updates_equal_the_authors(n, p, f, branches, shortened):
-    strategy, random = make(n, p), np.random.default_rng(0)
+    strategy, random = make(n, population_size=p), np.random.default_rng(0)
     state = fresh(strategy, jnp.linspace(1, 2, n))
     reference = Reference(np.linspace(1, 2, n), 0.5, np.asarray(state.v), p)
     update = jax.jit(lambda state, x, fitness: tell(strategy, state, x, fitness))
@@ -152,7 +148,7 @@ def test_an_update_equals_evosaxs(p_sigma):
     # negative weights to 0; and its c_1 may be negative. All other lines are to agree
     evosax = pytest.importorskip("evosax.algorithms.distribution_based.cr_fm_nes")
     n, p = 12, 14
-    strategy = make(n, p)
+    strategy = make(n, population_size=p)
     state = fresh(strategy, jnp.linspace(1, 2, n))._replace(
         p_sigma=jnp.full(n, p_sigma),
         p_c=jnp.linspace(-1, 1, n),
@@ -185,7 +181,7 @@ def test_an_update_equals_evosaxs(p_sigma):
 
 
 def test_members_come_in_pairs_and_give_back_the_noise():
-    strategy = make(9, 8)
+    strategy = make(9, population_size=8)
     state = fresh(strategy, jnp.linspace(1, 2, 9))._replace(D=jnp.linspace(0.5, 2, 9))
     x = strategy.ask(jax.random.key(1), state, jnp.arange(8))
     np.testing.assert_allclose(x[::2] - state.mean, state.mean - x[1::2], rtol=1e-12)
@@ -206,7 +202,7 @@ def test_constants_by_hand():
 
 
 def test_a_member_without_a_share_is_there_all_the_same():
-    strategy = make(3, 4)
+    strategy = make(3, population_size=4)
     state = fresh(strategy, jnp.zeros(3))
     np.testing.assert_allclose(
         strategy.weigh(state, jnp.array([2.0, 4.0, jnp.nan, 3.0])),
@@ -220,7 +216,7 @@ def test_a_member_without_a_share_is_there_all_the_same():
 
 
 def test_slices_with_padding_add():
-    strategy = make(7, 10)
+    strategy = make(7, population_size=10)
     state = fresh(strategy, jnp.zeros(7))
     x = strategy.ask(jax.random.key(0), state, jnp.arange(10))
     weights = strategy.weigh(state, -jnp.sum((x - 1) ** 2, axis=1))
@@ -234,7 +230,7 @@ def test_slices_with_padding_add():
 
 def test_weights_by_distance_are_finite_in_float32():
     with jax.enable_x64(False):
-        strategy, k = make(2000, 2000), constants(2000, 2000)
+        strategy, k = make(2000, population_size=2000), constants(2000, 2000)
         assert k.alpha * k.chi_n > np.log(np.finfo(np.float32).max)
         state = fresh(strategy, jnp.zeros(2000))
         x = strategy.ask(jax.random.key(0), state, jnp.arange(20))
@@ -246,7 +242,7 @@ def test_weights_by_distance_are_finite_in_float32():
 
 @pytest.mark.parametrize("fitness", [4.0, np.nan, -np.inf])
 def test_a_generation_without_a_difference_changes_nothing(fitness):
-    strategy = make(6, 8)
+    strategy = make(6, population_size=8)
     state = fresh(strategy, jnp.arange(6.0))
     for g in range(3):
         solutions = strategy.ask(jax.random.key(g), state, jnp.arange(8))
@@ -257,7 +253,7 @@ def test_a_generation_without_a_difference_changes_nothing(fitness):
 
 
 def test_without_a_direction_it_is_separable_and_finite():
-    strategy = make(6, 8)
+    strategy = make(6, population_size=8)
     state = fresh(strategy, jnp.arange(6.0))._replace(v=jnp.zeros(6))
     solutions = strategy.ask(jax.random.key(0), state, jnp.arange(8))
     moved = tell(strategy, state, solutions, -jnp.sum(solutions**2, axis=1))
@@ -287,7 +283,7 @@ def along_the_diagonal(condition):
     ids=["valley", "two-parameters", "one-parameter"],
 )
 def test_d_stays_positive(n, p, f):
-    strategy = make(n, p, sigma=1.0)
+    strategy = make(n, population_size=p, sigma=1.0)
 
     def step(state, key):
         x = strategy.ask(key, state, jnp.arange(p))

@@ -1,53 +1,28 @@
 """EGGROLL against OpenAI-ES with its perturbations written out, in every kind of network."""
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from asktell import fresh, tell
+from defaults import make_policy, make_strategy
 from jax.flatten_util import ravel_pytree
-from omegaconf import OmegaConf
 
-from esrun.config import CONF_DIR
-from esrun.policies.cnn import make_cnn
-from esrun.policies.mlp import make_mlp
-from esrun.policies.rnn import make_rnn
-from esrun.strategies.eggroll import make_eggroll
-from esrun.strategies.openai_es import make_openai_es
-
-INIT = {"init": "lecun_normal", "init_scale": 1.0, "bias": True}
+VECTOR = {"input_shape": (3,), "output_size": 2, "activation": "tanh"}
 NETWORKS = {
-    "mlp": make_mlp(input_shape=(3,), output_size=2, hidden=[5, 4], activation="tanh", **INIT),
-    "cnn": make_cnn(
-        input_shape=(4, 4, 2),
-        output_size=2,
-        channels=[3],
-        kernel=2,
-        stride=1,
-        hidden=[4],
-        activation="relu",
-        **INIT,
+    "mlp": make_policy("mlp", **VECTOR, hidden=[5, 4]),
+    "cnn": make_policy(
+        "cnn", input_shape=(4, 4, 2), output_size=2, channels=[3], kernel=2, hidden=[4]
     ),
-    "gru": make_rnn(input_shape=(3,), output_size=2, cell="gru", hidden=[4], activation="tanh"),
-    "lstm": make_rnn(input_shape=(3,), output_size=2, cell="lstm", hidden=[4], activation="tanh"),
-    "vanilla": make_rnn(
-        input_shape=(3,), output_size=2, cell="vanilla", hidden=[4], activation="tanh"
-    ),
+} | {
+    cell: make_policy("rnn", **VECTOR, cell=cell, hidden=[4]) for cell in ("gru", "lstm", "vanilla")
 }
 
-
-@pytest.fixture(autouse=True)
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
-def options(name, **changes):
-    options = OmegaConf.to_container(OmegaConf.load(CONF_DIR / "strategy" / f"{name}.yaml"))
-    del options["name"]
-    return options | {"population_size": 12, "noise": "threefry"} | changes
+pytestmark = pytest.mark.usefixtures("float64")
+make_eggroll = partial(make_strategy, "eggroll", population_size=12)
 
 
 def written_out(solutions, params, rank):
@@ -78,7 +53,7 @@ def test_networks_and_updates_equal_those_of_perturbations_written_out(network, 
     policy = NETWORKS[network]
     params = jax.tree.map(lambda x: jnp.asarray(x, float), policy.init(jax.random.key(0)))
     mean, unravel = ravel_pytree(params)
-    strategy = make_eggroll(n=len(mean), unravel=unravel, **options("eggroll", rank=rank))
+    strategy = make_eggroll(len(mean), unravel=unravel, rank=rank)
     state = fresh(strategy, mean)
     solutions = strategy.ask(jax.random.key(1), state, jnp.arange(12))
     E = written_out(solutions, params, rank)
@@ -96,7 +71,7 @@ def test_networks_and_updates_equal_those_of_perturbations_written_out(network, 
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), carry, expected
         )
 
-    plain = make_openai_es(n=len(mean), **options("openai_es"))
+    plain = make_strategy("openai_es", len(mean), population_size=12)
     fitness = jax.random.normal(jax.random.key(3), (12,))
     here = tell(strategy, state, solutions, fitness)
     there = tell(plain, fresh(plain, mean), mean + state.sigma * E, fitness)
@@ -106,9 +81,7 @@ def test_networks_and_updates_equal_those_of_perturbations_written_out(network, 
 def test_an_entry_of_the_perturbation_has_variance_one():
     params = {"w": jnp.zeros((20, 30)), "b": jnp.zeros(30)}
     mean, unravel = ravel_pytree(params)
-    strategy = make_eggroll(
-        n=630, unravel=unravel, **options("eggroll", rank=2, population_size=2000)
-    )
+    strategy = make_eggroll(630, unravel=unravel, rank=2, population_size=2000)
     E = written_out(
         strategy.ask(jax.random.key(1), fresh(strategy, mean), jnp.arange(2000)), params, 2
     )
@@ -120,9 +93,9 @@ def test_an_entry_of_the_perturbation_has_variance_one():
 
 def test_wide_layers_share_one_product_with_the_base():
     """The members' forward pass holds no array of the size of all their weights."""
-    policy = make_mlp(input_shape=(64,), output_size=1, hidden=[64], activation="relu", **INIT)
+    policy = make_policy("mlp", input_shape=(64,), output_size=1, hidden=[64])
     mean, unravel = ravel_pytree(policy.init(jax.random.key(0)))
-    strategy = make_eggroll(n=len(mean), unravel=unravel, **options("eggroll", population_size=32))
+    strategy = make_eggroll(len(mean), unravel=unravel, population_size=32)
     state = fresh(strategy, mean)
 
     def outputs(members):

@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from defaults import make_policy
 
 from esrun.config.schema.tasks import IMAGES, environments
-from esrun.policies.mlp import make_mlp
 from esrun.tasks.gymnax import make_gymnax
 from esrun.training.loop import advance_until
 
@@ -59,14 +59,8 @@ def test_no_episode_would_go_on_longer(env, keys):
     task = make_gymnax(
         env=env, env_params={}, episodes=4, episode_length=ENDS_ITSELF[env] + 30, action="clip"
     )
-    options = {
-        "hidden": [],
-        "activation": "relu",
-        "init": "normal",
-        "init_scale": 1.0,
-        "bias": True,
-    }
-    policy = make_mlp(input_shape=task.input_shape, output_size=task.output_size, **options)
+    sizes = {"input_shape": task.input_shape, "output_size": task.output_size}
+    policy = make_policy("mlp", **sizes, hidden=[], init="normal")
     members = jax.vmap(policy.init)(keys(3))
     steps = jax.jit(lambda members: task.evaluate(keys(4), policy, members, None).steps)(members)
     np.testing.assert_array_equal(steps, [4 * ENDS_ITSELF[env]] * 3)

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 from asktell import fresh, tell
+from defaults import make_strategy
 
 from esrun.cli import main
 from esrun.commands.list import list_options
@@ -19,7 +20,6 @@ from esrun.config.compose import composed
 from esrun.config.schema.names import EvosaxName
 from esrun.errors import ConfigError
 from esrun.runs.checkpoint import Checkpoint, load, save
-from esrun.strategies.evosax import make_evosax
 from esrun.training.build import build
 
 NAMES = sorted(get_args(EvosaxName))
@@ -30,15 +30,9 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def make(name, n=N, **changes):
-    given = {
-        "population_size": P,
-        "sigma": 0.1,
-        "optimizer": None,
-        "learning_rate": None,
-        "params": {},
-        "options": {"num_populations": 2} if name.startswith("SV_") else {},
-    }
-    return make_evosax(n=n, name=name, **(given | changes))
+    options = {"num_populations": 2} if name.startswith("SV_") else {}
+    given = {"name": name, "population_size": P, "options": options}
+    return make_strategy("evosax", n, **(given | changes))
 
 
 def f(x):
@@ -108,56 +102,52 @@ def keys(generations):
         ("CMA_ES", {}, {"std_init": 0.1}),
     ],
 )
+@pytest.mark.usefixtures("float64")
 def test_a_distribution_goes_the_way_of_evosaxs_own_loop(name, constructor, replaced):
-    with jax.enable_x64(True):
-        theirs = evosax.algorithms.algorithms[name](
-            population_size=P, solution=jnp.zeros(N), **constructor
-        )
-        params = theirs.default_params.replace(**replaced)
-        init, _, rest = keys(5)
-        expected = theirs.init(init, jnp.zeros(N), params)
-        for ask_key, tell_key in rest:
-            population, expected = theirs.ask(ask_key, expected, params)
-            expected, _ = theirs.tell(
-                tell_key, population, jax.vmap(f)(population), expected, params
-            )
+    theirs = evosax.algorithms.algorithms[name](
+        population_size=P, solution=jnp.zeros(N), **constructor
+    )
+    params = theirs.default_params.replace(**replaced)
+    init, _, rest = keys(5)
+    expected = theirs.init(init, jnp.zeros(N), params)
+    for ask_key, tell_key in rest:
+        population, expected = theirs.ask(ask_key, expected, params)
+        expected, _ = theirs.tell(tell_key, population, jax.vmap(f)(population), expected, params)
 
-        strategy = make(name)
-        state, ours = first(strategy), jax.jit(lambda state: step(strategy, state))
-        for _ in range(5):
-            state = ours(state)
-        np.testing.assert_allclose(state.mean, expected.mean, rtol=1e-12)
-        np.testing.assert_allclose(state.sigma, expected.std, rtol=1e-12)
-        assert np.abs(state.mean).max() > 1e-4
+    strategy = make(name)
+    state, ours = first(strategy), jax.jit(lambda state: step(strategy, state))
+    for _ in range(5):
+        state = ours(state)
+    np.testing.assert_allclose(state.mean, expected.mean, rtol=1e-12)
+    np.testing.assert_allclose(state.sigma, expected.std, rtol=1e-12)
+    assert np.abs(state.mean).max() > 1e-4
 
 
 @pytest.mark.parametrize(
     ("name", "constructor"),
     [("SimpleGA", {"std_schedule": optax.constant_schedule(0.1)}), ("DifferentialEvolution", {})],
 )
+@pytest.mark.usefixtures("float64")
 def test_a_population_goes_the_way_of_evosaxs_own_loop(name, constructor):
-    with jax.enable_x64(True):
-        theirs = evosax.algorithms.algorithms[name](
-            population_size=P, solution=jnp.zeros(N), **constructor
-        )
-        params = theirs.default_params
-        _, first_key, rest = keys(6)
-        population = 0.1 * jax.random.normal(first_key, (P, N))
-        expected = theirs.init(
-            rest[0][1], population, jax.vmap(f)(population), params
-        )  # the first generation
-        for ask_key, tell_key in rest[1:]:
-            population, expected = theirs.ask(ask_key, expected, params)
-            expected, _ = theirs.tell(
-                tell_key, population, jax.vmap(f)(population), expected, params
-            )
+    theirs = evosax.algorithms.algorithms[name](
+        population_size=P, solution=jnp.zeros(N), **constructor
+    )
+    params = theirs.default_params
+    _, first_key, rest = keys(6)
+    population = 0.1 * jax.random.normal(first_key, (P, N))
+    expected = theirs.init(
+        rest[0][1], population, jax.vmap(f)(population), params
+    )  # the first generation
+    for ask_key, tell_key in rest[1:]:
+        population, expected = theirs.ask(ask_key, expected, params)
+        expected, _ = theirs.tell(tell_key, population, jax.vmap(f)(population), expected, params)
 
-        strategy = make(name)
-        state, ours = first(strategy), jax.jit(lambda state: step(strategy, state))
-        for _ in range(6):
-            state = ours(state)
-        np.testing.assert_allclose(state.search.population, expected.population, rtol=1e-12)
-        np.testing.assert_allclose(state.mean, theirs.get_best_solution(expected), rtol=1e-12)
+    strategy = make(name)
+    state, ours = first(strategy), jax.jit(lambda state: step(strategy, state))
+    for _ in range(6):
+        state = ours(state)
+    np.testing.assert_allclose(state.search.population, expected.population, rtol=1e-12)
+    np.testing.assert_allclose(state.mean, theirs.get_best_solution(expected), rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["Open_ES", "SimpleGA"])

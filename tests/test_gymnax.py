@@ -1,16 +1,17 @@
 """gymnax environments as tasks: a rollout is a plain Python loop, whatever happens at an episode's
 end."""
 
+from functools import partial
+
 import gymnax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from defaults import make_policy
 from flax import struct
 from gymnax.environments import environment, spaces
 
-from esrun.policies.mlp import make_mlp
-from esrun.policies.rnn import make_rnn
 from esrun.tasks import normalizer
 from esrun.tasks.gymnax import make_gymnax, stride_of
 from esrun.types import Policy
@@ -159,26 +160,14 @@ def by_hand(env, env_params, policy, episode_length, decode, encode=lambda x: x.
     return play
 
 
-def mlp(task, **changes):
-    options = {
-        "hidden": [8],
-        "activation": "tanh",
-        "init": "normal",
-        "init_scale": 1.0,
-        "bias": True,
-    }
-    return make_mlp(input_shape=task.input_shape, output_size=task.output_size, **options | changes)
+def fitting(option, task, **changes):
+    """-> the policy for a task's inputs and outputs."""
+    sizes = {"input_shape": task.input_shape, "output_size": task.output_size}
+    return make_policy(option, **sizes, **changes)
 
 
-def rnn(task):
-    return make_rnn(
-        input_shape=task.input_shape,
-        output_size=task.output_size,
-        cell="gru",
-        hidden=[4],
-        activation="identity",
-    )
-
+mlp = partial(fitting, "mlp", hidden=[8], activation="tanh", init="normal")
+rnn = partial(fitting, "rnn", hidden=[4])
 
 ROLLOUTS = {
     "Pendulum-v1": (mlp, {}, 40, lambda y: jnp.clip(y, -2, 2), None),
@@ -191,9 +180,9 @@ ROLLOUTS = {
 
 @pytest.mark.parametrize("env", sorted(ROLLOUTS))
 def test_rollout_is_a_plain_loop(env, keys):
-    make_policy, env_params, length, decode, encode = ROLLOUTS[env]
+    make, env_params, length, decode, encode = ROLLOUTS[env]
     subject = task(env, length, env_params)
-    policy = make_policy(subject)
+    policy = make(subject)
     members = population(policy, 2)
     seen = evaluate(subject, keys(3), policy, members)
     play = by_hand(

@@ -4,10 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from defaults import make_policy, make_strategy
 
 from esrun.backend import devices
-from esrun.policies.vector import make_vector
-from esrun.strategies.openai_es import make_openai_es
 from esrun.training.generation import Parts
 from esrun.training.loop import Progress, Start, advance_until
 from esrun.training.program import BARREN_LIMIT, make_program
@@ -39,14 +38,16 @@ def faulty(built):
         numbers = {"sigma": 0.1, "learning_rate": 0.1, "sigma_limit": 0.0} | options
 
         def build(hyper):
-            policy = make_vector(input_shape=(0,), output_size=8, low=-1.0, high=1.0)
+            policy = make_policy("vector", input_shape=(0,), output_size=8, low=-1.0, high=1.0)
             _, unravel = jax.flatten_util.ravel_pytree({"~": {"x": jnp.zeros(8)}})
-            strategy = make_openai_es(
-                n=8, population_size=20, sigma_decay=1.0, learning_rate_decay=1.0,
-                learning_rate_limit=0.0, weight_decay=0.0, antithetic=True, noise="threefry",
-                noise_table_size=0, shaping="centered_ranks", optimizer="adam",
-                optimizer_options={}, **numbers,
-            )  # fmt: skip
+            strategy = make_strategy(
+                "openai_es",
+                8,
+                population_size=20,
+                sigma_decay=1.0,
+                learning_rate_decay=1.0,
+                **numbers,
+            )
             return Parts(task, policy, strategy, unravel, 8)
 
         local = devices.choose(2, 20)

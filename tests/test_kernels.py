@@ -63,10 +63,10 @@ def test_a_whole_function_with_loops_and_branches_is_unchanged():
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.usefixtures("float64")
 def test_float64_is_left_alone():
-    with jax.enable_x64(True):
-        x = jnp.linspace(-5, 5, 1000)
-        np.testing.assert_array_equal(tuned(jnp.sin)(x), jnp.sin(x))
+    x = jnp.linspace(-5, 5, 1000)
+    np.testing.assert_array_equal(tuned(jnp.sin)(x), jnp.sin(x))
 
 
 def in_the_loop(closed):

@@ -2,26 +2,18 @@
 evaluations and memory."""
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from asktell import evolved, fresh, tell
+from defaults import make_strategy
 
-from esrun.strategies.lm_ma_es import constants, make_lm_ma_es
+from esrun.strategies.lm_ma_es import constants
 
-
-@pytest.fixture
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
-def make(n, **changes):
-    return make_lm_ma_es(
-        n=n, **({"population_size": "auto", "sigma": 0.5, "parents": None, "c_m": 1.0} | changes)
-    )
+make = partial(make_strategy, "lm_ma_es", population_size="auto", sigma=0.5)
 
 
 @pytest.mark.parametrize(("n", "p"), [(30, 14), (100, 17), (40, 38)])

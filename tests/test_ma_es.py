@@ -1,25 +1,17 @@
 """MA-ES against its pseudo-code with the z that solutions were made of, and the evaluations that it
 needs."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from asktell import evolved, fresh, tell
+from defaults import make_strategy
 
-from esrun.strategies.ma_es import make_ma_es
-
-
-@pytest.fixture(autouse=True)
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
-def make(n, **changes):
-    return make_ma_es(
-        n=n, **({"population_size": "auto", "sigma": 0.5, "parents": None, "c_m": 1.0} | changes)
-    )
+pytestmark = pytest.mark.usefixtures("float64")
+make = partial(make_strategy, "ma_es", population_size="auto", sigma=0.5)
 
 
 @pytest.mark.parametrize(("n", "p"), [(2, 6), (10, 10), (20, 13)])

@@ -3,12 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from defaults import make_policy, make_strategy
 from jax.flatten_util import ravel_pytree
 from probes import make_memory
 
-from esrun.policies.mlp import make_mlp
-from esrun.policies.rnn import make_rnn
-from esrun.strategies.openai_es import make_openai_es
 from esrun.training.generation import Parts
 from esrun.training.program import Stop, make_program
 
@@ -17,39 +15,19 @@ SIZES = {"input_shape": TASK.input_shape, "output_size": TASK.output_size}
 
 
 def mlp():
-    options = {
-        "hidden": [16],
-        "activation": "tanh",
-        "init": "lecun_normal",
-        "init_scale": 1.0,
-        "bias": True,
-    }
-    return make_mlp(**SIZES, **options)
+    return make_policy("mlp", **SIZES, hidden=[16], activation="tanh")
 
 
 def rnn(cell):
-    return make_rnn(**SIZES, cell=cell, hidden=[8], activation="identity")
+    return make_policy("rnn", **SIZES, cell=cell, hidden=[8])
 
 
 def held_out(policy, generations):
     """-> the held-out returns [64] of the policy trained from seed 0."""
     flat, unravel = ravel_pytree(policy.init(jax.random.key(0)))
-    strategy = make_openai_es(
-        n=len(flat),
-        population_size=64,
-        sigma=0.1,
-        sigma_decay=1.0,
-        sigma_limit=0.0,
-        learning_rate=0.05,
-        learning_rate_decay=1.0,
-        learning_rate_limit=0.0,
-        weight_decay=0.0,
-        antithetic=True,
-        noise="threefry",
-        noise_table_size=0,
-        shaping="centered_ranks",
-        optimizer="adam",
-        optimizer_options={},
+    constant = {"sigma_decay": 1.0, "learning_rate_decay": 1.0}
+    strategy = make_strategy(
+        "openai_es", len(flat), population_size=64, sigma=0.1, learning_rate=0.05, **constant
     )
     program = make_program(
         build=lambda hyper: Parts(TASK, policy, strategy, unravel, len(flat)),

@@ -1,39 +1,22 @@
 """OpenAI-ES against an implementation in NumPy, and what follows from its mirrored samples."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from asktell import fresh
+from defaults import make_strategy
 
-from esrun.strategies.openai_es import make_openai_es
-
-
-@pytest.fixture
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
-def make(**changes):
-    options = {
-        "n": 6,
-        "population_size": 8,
-        "sigma": 0.2,
-        "sigma_decay": 1.0,
-        "sigma_limit": 0.0,
-        "learning_rate": 0.05,
-        "learning_rate_decay": 1.0,
-        "learning_rate_limit": 0.0,
-        "weight_decay": 0.0,
-        "antithetic": True,
-        "noise": "threefry",
-        "noise_table_size": 1000,
-        "shaping": "centered_ranks",
-        "optimizer": "adam",
-        "optimizer_options": {},
-    }
-    return make_openai_es(**(options | changes))
+make = partial(
+    make_strategy,
+    "openai_es",
+    population_size=8,
+    sigma=0.2,
+    sigma_decay=1.0,
+    learning_rate_decay=1.0,
+)
 
 
 def generation(strategy, key, state, fitness_of):
@@ -71,7 +54,7 @@ def test_updates_equal_those_of_numpy(optimizer, antithetic, weight_decay):
         "learning_rate_limit": 0.02,  # 0.05, 0.035, 0.0245, then the limit
     }
     strategy = make(
-        optimizer=optimizer, antithetic=antithetic, weight_decay=weight_decay, **schedules
+        6, optimizer=optimizer, antithetic=antithetic, weight_decay=weight_decay, **schedules
     )
     mean = np.linspace(-1, 2, 6)
     state = fresh(strategy, jnp.asarray(mean))
@@ -93,7 +76,7 @@ def test_updates_equal_those_of_numpy(optimizer, antithetic, weight_decay):
 
 
 def test_antithetic_twins_are_mirror_images_to_the_bit():
-    strategy = make(n=33, population_size=10)
+    strategy = make(33, population_size=10)
     around_zero = strategy.ask(jax.random.key(0), fresh(strategy, jnp.zeros(33)), jnp.arange(10))
     np.testing.assert_array_equal(around_zero[0::2], -around_zero[1::2])
     assert len(np.unique(np.abs(around_zero[:, 0]))) == 5  # and no pair is another's
@@ -102,7 +85,7 @@ def test_antithetic_twins_are_mirror_images_to_the_bit():
 @pytest.mark.parametrize("shaping", ["centered_ranks", "z_score"])
 @pytest.mark.parametrize("antithetic", [True, False])
 def test_an_all_equal_generation_moves_nothing(shaping, antithetic):
-    strategy = make(shaping=shaping, antithetic=antithetic)
+    strategy = make(6, shaping=shaping, antithetic=antithetic)
     mean = jnp.linspace(-1.0, 2.0, 6)
     state, _, _ = generation(
         strategy, jax.random.key(0), fresh(strategy, mean), lambda x: jnp.full(len(x), 3.7)
@@ -111,7 +94,7 @@ def test_an_all_equal_generation_moves_nothing(shaping, antithetic):
 
 
 def test_weight_decay_alone_shrinks_the_mean_by_its_share():
-    strategy = make(optimizer="sgd", learning_rate=0.1, weight_decay=0.5)
+    strategy = make(6, optimizer="sgd", learning_rate=0.1, weight_decay=0.5)
     mean = jnp.linspace(-1.0, 2.0, 6)
     state, _, _ = generation(
         strategy, jax.random.key(0), fresh(strategy, mean), lambda x: jnp.zeros(len(x))
@@ -125,7 +108,7 @@ def test_raw_fitness_of_a_line_gives_its_slope(antithetic):
     # p) = 0.04
     slope = jnp.array([1.0, -2.0, 0.5])
     strategy = make(
-        n=3,
+        3,
         population_size=20_000,
         shaping="raw",
         optimizer="sgd",
@@ -139,7 +122,9 @@ def test_raw_fitness_of_a_line_gives_its_slope(antithetic):
 
 
 def test_the_sphere_is_solved_to_a_thousandth_in_300_generations():
-    strategy = make(n=10, population_size=32, sigma=0.05, learning_rate_decay=0.98)
+    strategy = make(
+        10, population_size=32, sigma=0.05, learning_rate_decay=0.98, learning_rate_limit=0.0
+    )
 
     def body(g, state):
         key = jax.random.fold_in(jax.random.key(0), g)
@@ -153,4 +138,4 @@ def test_options_that_the_optimizer_does_not_have_are_refused():
     with pytest.raises(
         ValueError, match=r"strategy\.optimizer_options do not fit optax\.adam: .*lookahead"
     ):
-        make(optimizer_options={"lookahead": 3})
+        make(6, optimizer_options={"lookahead": 3})

@@ -1,35 +1,18 @@
 """PGPE against its algorithm in NumPy, ClipUp by hand, and the limit on the change of sigma."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from asktell import evolved, fresh, tell
+from defaults import make_strategy
 
 from esrun.strategies.parts.clipup import clipup
-from esrun.strategies.pgpe import make_pgpe
 
-
-@pytest.fixture(autouse=True)
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
-def make(n, **changes):
-    options = {
-        "population_size": 10,
-        "sigma": 0.2,
-        "learning_rate": 0.1,
-        "learning_rate_sigma": 0.1,
-        "sigma_max_change": 0.2,
-        "momentum": 0.9,
-        "max_speed": None,
-        "noise": "threefry",
-        "noise_table_size": 1000,
-        "shaping": "centered_ranks",
-    }
-    return make_pgpe(n=n, **(options | changes))
+pytestmark = pytest.mark.usefixtures("float64")
+make = partial(make_strategy, "pgpe", population_size=10, sigma=0.2, learning_rate=0.1)
 
 
 def sampled(strategy, state, key):

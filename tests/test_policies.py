@@ -1,5 +1,6 @@
 """Policies: forward passes against NumPy by hand, first weights, memory, parameter counts."""
 
+from functools import partial
 from itertools import pairwise
 
 import haiku as hk
@@ -7,12 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from defaults import make_policy
 
-from esrun.policies.cnn import make_cnn
 from esrun.policies.layers import ACTIVATIONS
-from esrun.policies.mlp import make_mlp
-from esrun.policies.rnn import make_rnn
-from esrun.policies.vector import make_vector
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
@@ -34,44 +32,11 @@ BY_HAND = {
 }
 
 
-def mlp(**changes):
-    options = {
-        "input_shape": (3,),
-        "output_size": 2,
-        "hidden": [5, 4],
-        "activation": "tanh",
-        "init": "normal",
-        "init_scale": 1.0,
-        "bias": True,
-    }
-    return make_mlp(**options | changes)
-
-
-def cnn(**changes):
-    options = {
-        "input_shape": (6, 5, 2),
-        "output_size": 3,
-        "channels": [4, 3],
-        "kernel": 2,
-        "stride": 1,
-        "hidden": [7],
-        "activation": "relu",
-        "init": "normal",
-        "init_scale": 1.0,
-        "bias": True,
-    }
-    return make_cnn(**options | changes)
-
-
-def rnn(**changes):
-    options = {
-        "input_shape": (3,),
-        "output_size": 2,
-        "cell": "gru",
-        "hidden": [4],
-        "activation": "identity",
-    }
-    return make_rnn(**options | changes)
+VECTOR = {"input_shape": (3,), "output_size": 2}
+IMAGE = {"input_shape": (6, 5, 2), "output_size": 3}
+mlp = partial(make_policy, "mlp", **VECTOR, hidden=[5, 4], activation="tanh", init="normal")
+cnn = partial(make_policy, "cnn", **IMAGE, channels=[4, 3], kernel=2, hidden=[7], init="normal")
+rnn = partial(make_policy, "rnn", **VECTOR, hidden=[4])
 
 
 def count(params):
@@ -315,7 +280,7 @@ def test_rnn_parameter_count(cell, formula, hidden):
 
 
 def test_vector_outputs_its_parameters():
-    policy = make_vector(input_shape=(0,), output_size=3, low=-1.0, high=1.0)
+    policy = make_policy("vector", input_shape=(0,), output_size=3, low=-1.0, high=1.0)
     params = jax.tree.map(lambda x: jnp.array([1.0, -2.0, 30.0]), policy.init(KEY))
     output, carry = policy.apply(params, (), jnp.zeros(0))
     np.testing.assert_array_equal(output, [1, -2, 30])
@@ -323,7 +288,7 @@ def test_vector_outputs_its_parameters():
 
 
 def test_vector_starts_inside_its_interval_and_fills_it():
-    policy = make_vector(input_shape=(0,), output_size=10_000, low=2.0, high=5.0)
+    policy = make_policy("vector", input_shape=(0,), output_size=10_000, low=2.0, high=5.0)
     (x,) = jax.tree.leaves(policy.init(KEY))
     assert x.shape == (10_000,)
     assert 2 <= x.min() < 2.01

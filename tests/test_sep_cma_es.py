@@ -1,25 +1,19 @@
 """Separable CMA-ES against SepCMA of PyPI's cmaes, and the evaluations that it needs."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from asktell import evolved, fresh, tell
 from cmaes import SepCMA
+from defaults import make_strategy
 
-from esrun.strategies.sep_cma_es import constants, make_sep_cma_es
+from esrun.strategies.sep_cma_es import constants
 
-
-@pytest.fixture(autouse=True)
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
-def make(n, **changes):
-    return make_sep_cma_es(
-        n=n, **({"population_size": "auto", "sigma": 0.5, "parents": None, "c_m": 1.0} | changes)
-    )
+pytestmark = pytest.mark.usefixtures("float64")
+make = partial(make_strategy, "sep_cma_es", population_size="auto", sigma=0.5)
 
 
 @pytest.mark.parametrize("n", [2, 10, 1000])

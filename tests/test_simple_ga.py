@@ -1,24 +1,17 @@
 """The simple GA: its archive by NumPy, sums of slices, mutation and crossover, and what it
 reaches."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from asktell import evolved, fresh, tell
+from defaults import make_strategy
 
-from esrun.strategies.simple_ga import make_simple_ga
-
-
-@pytest.fixture(autouse=True)
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
-def make(n, **changes):
-    options = {"population_size": 20, "elites": 4, "crossover": False, "sigma": 0.5}
-    return make_simple_ga(n=n, **(options | {"sigma_decay": 1.0, "sigma_limit": 0.0} | changes))
+pytestmark = pytest.mark.usefixtures("float64")
+make = partial(make_strategy, "simple_ga", population_size=20, elites=4, sigma=0.5, sigma_limit=0.0)
 
 
 @pytest.mark.parametrize("crossover", [False, True])

@@ -1,24 +1,17 @@
 """The simple Gaussian strategy: mean and deviations of the parents by NumPy, its floor, and what it
 reaches."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from asktell import evolved, fresh, tell
+from defaults import make_strategy
 
-from esrun.strategies.simple_gaussian import make_simple_gaussian
-
-
-@pytest.fixture(autouse=True)
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
-def make(n, **changes):
-    options = {"population_size": 100, "sigma": 0.5, "sigma_limit": 1e-3, "parents": None}
-    return make_simple_gaussian(n=n, **(options | changes))
+pytestmark = pytest.mark.usefixtures("float64")
+make = partial(make_strategy, "simple_gaussian", sigma=0.5, sigma_limit=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -1,29 +1,18 @@
 """SNES against its algorithm in NumPy, its utilities by hand, and the evaluations that it needs."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from asktell import evolved, fresh, tell
+from defaults import make_strategy
 
 from esrun.strategies.parts.natural import utilities
-from esrun.strategies.snes import make_snes
 
-
-@pytest.fixture(autouse=True)
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
-def make(n, **changes):
-    options = {
-        "population_size": "auto",
-        "sigma": 0.5,
-        "learning_rate": 1.0,
-        "learning_rate_sigma": None,
-    }
-    return make_snes(n=n, **(options | changes))
+pytestmark = pytest.mark.usefixtures("float64")
+make = partial(make_strategy, "snes", population_size="auto", sigma=0.5)
 
 
 def test_utilities_by_hand():

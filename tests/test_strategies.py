@@ -1,15 +1,12 @@
 """What holds for every strategy: slices, weights of zero, ranks, translation."""
 
-import inspect
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from asktell import fresh, tell
-from omegaconf import OmegaConf
+from defaults import make_strategy
 
-from esrun.config import CONF_DIR, registry
 from esrun.config.compose import options
 
 CHANGES = {
@@ -38,23 +35,14 @@ every_strategy = pytest.mark.parametrize(("name", "changes"), STRATEGIES)
 every_slice = pytest.mark.parametrize(("name", "changes"), STRATEGIES + EGGROLL)
 
 
-@pytest.fixture
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
 def make(name, changes, n, population_size):
-    """-> the strategy with the numbers of its yaml."""
-    options = OmegaConf.to_container(OmegaConf.load(CONF_DIR / "strategy" / f"{name}.yaml"))
-    options.pop("name"), options.pop("max_restarts", None)
-    make_strategy = registry.factory("strategy", name)
-    if "unravel" in inspect.signature(make_strategy).parameters:
-        options["unravel"] = lambda mean: {
-            "w": mean[: n // 2 * 2].reshape(-1, 2),
-            "b": mean[n // 2 * 2 :],
+    """-> the strategy with the numbers of its yaml; EGGROLL's network has a matrix and a bias."""
+    if name == "eggroll":
+        even = n // 2 * 2
+        changes = changes | {
+            "unravel": lambda mean: {"w": mean[:even].reshape(-1, 2), "b": mean[even:]}
         }
-    return make_strategy(n=n, **(options | {"population_size": population_size} | changes))
+    return make_strategy(name, n, population_size=population_size, **changes)
 
 
 def generation(strategy, state, key, fitness_of):

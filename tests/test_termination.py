@@ -1,26 +1,21 @@
 """The termination tests of CMA-ES: each ends the search that it is made for, and stagnation as
 NumPy tells it."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from asktell import fresh, tell
+from defaults import make_strategy
 
-from esrun.strategies.cma_es import decompose, make_cma_es
+from esrun.strategies.cma_es import decompose
 from esrun.strategies.parts import termination
 from esrun.strategies.parts.termination import fresh_history, record
 
-
-@pytest.fixture(autouse=True)
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
-def make(n, **changes):
-    options = {"population_size": "auto", "sigma": 0.5, "parents": None, "c_m": 1.0, "active": True}
-    return make_cma_es(n=n, **(options | {"decompose_every": 1, "restarts": None} | changes))
+pytestmark = pytest.mark.usefixtures("float64")
+make = partial(make_strategy, "cma_es", population_size="auto", sigma=0.5, decompose_every=1)
 
 
 def search(f, n, limit=5000, **changes):

@@ -1,24 +1,17 @@
 """xNES against its algorithm with the z that solutions were made of, and the evaluations that it
 needs."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from asktell import evolved, fresh, tell
+from defaults import make_strategy
 
-from esrun.strategies.xnes import make_xnes
-
-
-@pytest.fixture(autouse=True)
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
-def make(n, **changes):
-    rates = {"learning_rate": 1.0, "learning_rate_sigma": None, "learning_rate_shape": None}
-    return make_xnes(n=n, **({"population_size": "auto", "sigma": 0.5} | rates | changes))
+pytestmark = pytest.mark.usefixtures("float64")
+make = partial(make_strategy, "xnes", population_size="auto", sigma=0.5)
 
 
 def exponential(symmetric):
