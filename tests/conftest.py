@@ -4,6 +4,7 @@ thread."""
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 os.environ |= {"OPENBLAS_NUM_THREADS": "1", "JAX_NUM_CPU_DEVICES": "2"}
@@ -21,8 +22,26 @@ from esrun.training.build import build
 
 MAIN = "import sys; from esrun.cli import main; sys.exit(main())"
 ROOT = Path(__file__).parent.parent
+PATIENCE = 1200
+"""Seconds after which a process counts as hung; a machine may be busy, or a process paused."""
+STARTS = {"command", "esrun", "package", "start", "wheel"}
+"""The fixtures that start processes: what uses them is marked `commands`."""
 
 jax.devices()  # from here on the number of devices stays, whatever this machine has
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Mark what starts processes, and leave out what is slow unless it is asked for: by a marker's
+    name, `-m slow`, or by its own, `tests/test_x.py::test_y`."""
+    for item in items:
+        if STARTS & set(item.fixturenames):
+            item.add_marker("commands")
+    if "slow" in config.option.markexpr or any("::" in word for word in config.args):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in slow]
 
 
 @pytest.fixture
@@ -55,15 +74,58 @@ def quick_to_compile():
 
 
 @pytest.fixture(scope="session")
-def command():
+def command(compiled):
     """-> (arguments) -> the finished command, which must have done what it was asked."""
 
     def run(*arguments):
         return subprocess.run(
-            [sys.executable, "-m", "esrun", *arguments], check=True, capture_output=True, text=True
+            [sys.executable, "-m", "esrun", *arguments],
+            env=os.environ | compiled,
+            check=True,
+            capture_output=True,
+            text=True,
         )
 
     return run
+
+
+@pytest.fixture
+def start(compiled):
+    """-> (folder, arguments) -> the running command; `code` is what Python runs."""
+    running = []
+
+    def begin(folder, *arguments, code=MAIN):
+        folder.mkdir(exist_ok=True, parents=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            cwd=folder,
+            env=os.environ | compiled | {"JAX_PLATFORMS": "cpu"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        running.append(process)
+        return process
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def finished(process, timeout=PATIENCE):
+    """-> (exit code, everything it said)."""
+    said, _ = process.communicate(timeout=timeout)
+    return process.returncode, said
+
+
+def wait_for(condition, process, seconds=PATIENCE):
+    """Wait until `condition()` holds or the process has ended."""
+    for _ in range(int(seconds / 0.02)):
+        if condition() or process.poll() is not None:
+            return
+        time.sleep(0.02)
+    raise TimeoutError
 
 
 @pytest.fixture(scope="session")
@@ -126,7 +188,7 @@ def esrun(wheel, compiled, tmp_path):
             | environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=PATIENCE,
             check=False,
         )
 

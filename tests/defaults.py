@@ -2,14 +2,21 @@
 
 import inspect
 
+import jax
 from omegaconf import OmegaConf
 
 from esrun.config import CONF_DIR, registry
 
 
 def make_strategy(option, n, /, **changes):
-    """-> the strategy of n parameters, its options those of `conf/strategy` but for `changes`."""
-    return _made("strategy", option, n=n, **changes)
+    """-> the strategy of n parameters, its options those of `conf/strategy` but for `changes`.
+
+    Its functions are compiled whole, as a run compiles them: one by one, the operations of a single
+    `ask` take a second to compile.
+    """
+    strategy = _made("strategy", option, n=n, **changes)
+    whole = ("init", "ask", "weigh", "recombine", "update")
+    return strategy._replace(**{name: jax.jit(getattr(strategy, name)) for name in whole})
 
 
 def make_policy(option, /, **changes):

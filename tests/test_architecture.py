@@ -118,6 +118,7 @@ def test_no_module_imports_itself_by_way_of_others():
     assert [name for name in graph if name in reaches(name)] == []
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize("room", ["config", "commands"])
 def test_jax_is_not_imported_by_what_comes_before_it(room):
     names = [f"esrun.{name}" for name in modules() if name.startswith(f"{room}.")]

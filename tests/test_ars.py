@@ -11,7 +11,7 @@ from defaults import make_strategy
 
 from esrun.strategies.ars import difference_weights
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = pytest.mark.usefixtures("float64", "quick_to_compile")
 make = partial(
     make_strategy, "ars", population_size=16, sigma=0.1, learning_rate=0.05, parents=None
 )

@@ -16,6 +16,8 @@ from esrun.errors import ConfigError
 from esrun.tasks.bbob import drawn, make_bbob
 from esrun.training.loop import stop_at
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
 EVERY = range(1, 25)
 
 

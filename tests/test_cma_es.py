@@ -12,7 +12,7 @@ from defaults import make_strategy
 
 from esrun.strategies.parts.constants import constants
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = pytest.mark.usefixtures("float64", "quick_to_compile")
 make = partial(make_strategy, "cma_es", population_size="auto", sigma=0.5, decompose_every=1)
 
 

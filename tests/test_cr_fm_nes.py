@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from esrun.config.schema.strategies import CRFMNES
 from esrun.strategies.cr_fm_nes import constants, inverse_h
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = pytest.mark.usefixtures("float64", "quick_to_compile")
 make = partial(make_strategy, "cr_fm_nes", population_size="auto", sigma=0.5)
 
 

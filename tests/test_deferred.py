@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.commands
+
 
 def python(code):
     """-> what a fresh Python prints."""

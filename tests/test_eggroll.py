@@ -21,7 +21,7 @@ NETWORKS = {
     cell: make_policy("rnn", **VECTOR, cell=cell, hidden=[4]) for cell in ("gru", "lstm", "vanilla")
 }
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = pytest.mark.usefixtures("float64", "quick_to_compile")
 make_eggroll = partial(make_strategy, "eggroll", population_size=12)
 
 

@@ -21,6 +21,11 @@ ENDS_ITSELF = {
     "UmbrellaChain-bsuite": 10,
 }
 """Steps after which an environment ends by itself, long before gymnax's limit."""
+KINDS = {
+    "Acrobot-v1", "BernoulliBandit-misc", "Breakout-MinAtar", "CartPole-v1", "Catch-bsuite",
+    "FrozenLake-misc", "MountainCarContinuous-v0", "Pendulum-v1", "UmbrellaChain-bsuite",
+}  # fmt: skip
+"""Among them is every kind of input, output and policy; the others are slow to compile."""
 
 
 def image_like(env):
@@ -73,7 +78,10 @@ def test_image_like_are_those_with_a_height_and_a_width(env):
     assert image_like(env) == (len(shape) >= 2 and min(shape[:2]) > 1)
 
 
-@pytest.mark.parametrize("env", NAMED)
+@pytest.mark.parametrize(
+    "env",
+    [env if env in KINDS else pytest.param(env, marks=pytest.mark.slow) for env in NAMED],
+)
 def test_trains(env, built):
     """Three generations of four members, one short episode each, by the environment's own option
     and its policy."""

@@ -102,7 +102,7 @@ def keys(generations):
         ("CMA_ES", {}, {"std_init": 0.1}),
     ],
 )
-@pytest.mark.usefixtures("float64")
+@pytest.mark.usefixtures("float64", "quick_to_compile")
 def test_a_distribution_goes_the_way_of_evosaxs_own_loop(name, constructor, replaced):
     theirs = evosax.algorithms.algorithms[name](
         population_size=P, solution=jnp.zeros(N), **constructor
@@ -127,7 +127,7 @@ def test_a_distribution_goes_the_way_of_evosaxs_own_loop(name, constructor, repl
     ("name", "constructor"),
     [("SimpleGA", {"std_schedule": optax.constant_schedule(0.1)}), ("DifferentialEvolution", {})],
 )
-@pytest.mark.usefixtures("float64")
+@pytest.mark.usefixtures("float64", "quick_to_compile")
 def test_a_population_goes_the_way_of_evosaxs_own_loop(name, constructor):
     theirs = evosax.algorithms.algorithms[name](
         population_size=P, solution=jnp.zeros(N), **constructor
@@ -162,6 +162,7 @@ def test_a_member_has_the_same_bits_in_any_company(name):
 
 
 @pytest.mark.parametrize("name", ["CMA_ES", "SimpleGA"])
+@pytest.mark.usefixtures("quick_to_compile")
 def test_a_failed_evaluation_counts_as_the_worst(name):
     strategy = make(name)
     update = jax.jit(lambda state, fitness: strategy.update(state, (), fitness))
@@ -171,6 +172,7 @@ def test_a_failed_evaluation_counts_as_the_worst(name):
     jax.tree.map(np.testing.assert_array_equal, failed, worst)
 
 
+@pytest.mark.usefixtures("quick_to_compile")
 def test_sigma_params_optimizer_and_options_reach_evosax():
     state = first(make("PGPE", sigma=0.25))
     assert (float(state.sigma), float(first(make("PGPE", params={"std_init": 0.5})).sigma)) == (

@@ -10,7 +10,7 @@ import sys
 from typing import NamedTuple
 
 import pytest
-from conftest import ROOT
+from conftest import PATIENCE, ROOT
 
 BLOCK = re.compile(
     r"^(?P<before>[^\n]*)\n+```(?P<language>\w+)\n(?P<content>.*?)\n```$", re.MULTILINE | re.DOTALL
@@ -67,7 +67,7 @@ def package(tmp_path_factory):
             env=os.environ | environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

@@ -2,12 +2,9 @@
 
 import os
 import shutil
-import subprocess
-import sys
-import time
 
 import pytest
-from conftest import MAIN, tree
+from conftest import finished, tree, wait_for
 
 from esrun.errors import ConfigError
 from esrun.runs.checkpoint import Checkpoint, save
@@ -236,34 +233,25 @@ def test_outputs_may_lie_behind_a_link(esrun, tmp_path):
 # ---- found by hostile hands ----------------------------------------------------------------------
 
 
-def test_a_folder_that_was_moved_away_ends_the_run_and_what_stands_there_is_left(tmp_path):
+def test_a_folder_that_was_moved_away_ends_the_run_and_what_stands_there_is_left(start, tmp_path):
     words = [
         "task=sine", "strategy=openai_es", "strategy.population_size=32", "policy.hidden=[8]",
-        "generations=1000000", "eval.episodes=2", "checkpoint.every=50", "checkpoint.seconds=1",
+        "generations=1000000000", "eval.episodes=2", "checkpoint.every=50", "checkpoint.seconds=1",
         "hydra.run.dir=run",
     ]  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, "-c", MAIN, *words],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    try:
-        for _ in range(6000):
-            if any((tmp_path / "run" / "checkpoints").glob("*.safetensors")):
-                break
-            time.sleep(0.02)
-        (tmp_path / "run").rename(tmp_path / "moved")
-        for name in ("summary.json", "policy.safetensors", "metrics.jsonl"):
-            (tmp_path / "run").mkdir(exist_ok=True)
-            (tmp_path / "run" / name).write_text("mine")
-        (tmp_path / "run" / "checkpoints").mkdir()
-        for i in range(5):
-            name = f"000000000{i}-0123456789abcdef.safetensors"
-            (tmp_path / "run" / "checkpoints" / name).write_text("mine")
-        before = tree(tmp_path / "run")
-        said, _ = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert process.returncode == 1
+    process = start(tmp_path, *words)
+    wait_for(lambda: any((tmp_path / "run" / "checkpoints").glob("*.safetensors")), process)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    for name in ("summary.json", "policy.safetensors", "metrics.jsonl"):
+        (tmp_path / "run").mkdir(exist_ok=True)
+        (tmp_path / "run" / name).write_text("mine")
+    (tmp_path / "run" / "checkpoints").mkdir()
+    for i in range(5):
+        name = f"000000000{i}-0123456789abcdef.safetensors"
+        (tmp_path / "run" / "checkpoints" / name).write_text("mine")
+    before = tree(tmp_path / "run")
+    code, said = finished(process)
+    assert code == 1
     assert "is gone" in said
     assert tree(tmp_path / "run") == before
 

@@ -12,6 +12,8 @@ from esrun.training.loop import Progress, Start, advance_until
 from esrun.training.program import BARREN_LIMIT, make_program
 from esrun.types import Evaluation, Task
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
 
 def make_faulty(*, share, after):
     """A sphere in 8 dimensions. The first `share` of a slice fails, and all of it once it is nearer

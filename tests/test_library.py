@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import esrun
 
 PAGE = Path(__file__).parent.parent / "docs" / "library.md"
 
 
+@pytest.mark.commands
 def test_importing_it_imports_nothing_heavy():
     code = "import sys, esrun; "
     code += "heavy = {'jax', 'pydantic', 'hydra', 'numpy', 'rich'} & {*sys.modules}; "
@@ -22,6 +25,7 @@ def test_the_front_is_what_it_says():
     assert esrun.configure("seed=3").seed == 3
 
 
+@pytest.mark.commands
 def test_the_programs_of_the_page_run():
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert len(blocks) == 2

@@ -17,7 +17,7 @@ make = partial(make_strategy, "lm_ma_es", population_size="auto", sigma=0.5)
 
 
 @pytest.mark.parametrize(("n", "p"), [(30, 14), (100, 17), (40, 38)])
-@pytest.mark.usefixtures("float64")
+@pytest.mark.usefixtures("float64", "quick_to_compile")
 def test_thirty_updates_equal_the_pseudo_code(n, p):
     # algorithm 1 of the paper; it keeps z, which ours finds again from solutions. (40, 38) is where
     # c_sigma is held
@@ -54,7 +54,7 @@ def test_thirty_updates_equal_the_pseudo_code(n, p):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-9 * np.abs(theirs).max())
 
 
-@pytest.mark.usefixtures("float64")
+@pytest.mark.usefixtures("float64", "quick_to_compile")
 def test_asked_solutions_are_the_matrix_times_z():
     # M of two directions in use, written out; the third one waits for its generation
     strategy, state = (
@@ -94,7 +94,7 @@ def test_a_population_larger_than_n_has_rates_of_at_most_one_and_converges(n):
     assert float(jnp.abs(mean).max()) < 1e-3
 
 
-@pytest.mark.usefixtures("float64")
+@pytest.mark.usefixtures("float64", "quick_to_compile")
 def test_a_sphere_and_a_rotated_cigar_are_solved_in_the_evaluations_of_the_authors_code():
     # n 100, p 17, from 3 with sigma 2 to 1e-8: lmmaes 0.3.2, by one of the authors, takes 10,200
     # and 273,241

@@ -13,6 +13,8 @@ from esrun.config.compose import composed
 from esrun.runs.metrics import Metrics
 from esrun.training.loop import advance_until
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
 TINY = (
     "task=rosenbrock",
     "task.dimension=4",

@@ -3,12 +3,15 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from defaults import make_policy, make_strategy
 from jax.flatten_util import ravel_pytree
 from probes import make_memory
 
 from esrun.training.generation import Parts
 from esrun.training.program import Stop, make_program
+
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
 TASK = make_memory(delay=4, noise=0.5, episodes=8)
 SIZES = {"input_shape": TASK.input_shape, "output_size": TASK.output_size}

@@ -9,6 +9,7 @@ import pytest
 from asktell import fresh
 from defaults import make_strategy
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
 make = partial(
     make_strategy,
     "openai_es",

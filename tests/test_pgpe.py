@@ -11,7 +11,7 @@ from defaults import make_strategy
 
 from esrun.strategies.parts.clipup import clipup
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = pytest.mark.usefixtures("float64", "quick_to_compile")
 make = partial(make_strategy, "pgpe", population_size=10, sigma=0.2, learning_rate=0.1)
 
 

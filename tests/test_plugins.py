@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from conftest import PATIENCE, ROOT
 
 from esrun.config import registry
 from esrun.errors import ConfigError
@@ -37,7 +37,7 @@ COMMON = [
 
 
 @pytest.fixture
-def esrun(tmp_path):
+def esrun(tmp_path, compiled):
     """-> (arguments) -> the finished command, in a folder with the plug-in and its yaml."""
     site = tmp_path / "site"
     info = site / "faulty-1.0.dist-info"
@@ -55,11 +55,12 @@ def esrun(tmp_path):
             cwd=work,
             # this checkout, whichever one is installed
             env=os.environ
+            | compiled
             | {"PYTHONPATH": f"{site}{os.pathsep}{ROOT}", "JAX_PLATFORMS": "cpu"}
             | environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=PATIENCE,
             check=False,
         )
 

@@ -13,6 +13,8 @@ from esrun.tasks.gymnax import make_gymnax
 from esrun.training.loop import stop_at
 from esrun.types import Policy
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
 NAMED = environments()
 FLOAT64 = ("runtime.precision=float64", "task.episodes=2")
 ANSWER = Policy(lambda key: None, lambda: (), lambda output, carry, x: (output, carry))
@@ -61,7 +63,6 @@ def test_every_environment_gives_returns_in_float64(env, built):
 @pytest.mark.parametrize(
     "env", ["DiscountingChain-bsuite", "FrozenLake-misc", "PointRobot-misc", "Reacher-misc"]
 )
-@pytest.mark.usefixtures("quick_to_compile")
 def test_an_environment_computes_the_same_in_either_precision(env, keys):
     """With outputs that both precisions hold exactly."""
 
@@ -79,7 +80,6 @@ def test_an_environment_computes_the_same_in_either_precision(env, keys):
     np.testing.assert_allclose(double, single, rtol=1e-6)
 
 
-@pytest.mark.usefixtures("quick_to_compile")
 def test_a_rollout_in_float64_is_a_plain_loop(built):
     run = built(
         "task=pendulum",

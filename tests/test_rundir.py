@@ -48,6 +48,7 @@ def test_plain_leaves_plain_things_alone():
     assert plain({"a": [1, "b", None, True]}) == {"a": [1, "b", None, True]}
 
 
+@pytest.mark.usefixtures("quick_to_compile")
 def test_numpy_alone_can_act_with_a_saved_policy(built, keys, tmp_path):
     run = built("task=pendulum", "task.episodes=2", "task.episode_length=20", "generations=3",
                 "policy.normalize_input=true", "strategy.population_size=8")  # fmt: skip

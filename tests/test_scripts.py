@@ -17,6 +17,7 @@ from esrun.training.loop import advance_until
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 
 
+@pytest.mark.commands
 def test_the_queue_runs_one_command_a_gpu_and_returns_the_worst_code(tmp_path):
     commands = tmp_path / "commands.txt"
     # in one write, as others write too
@@ -119,6 +120,8 @@ def idle(monkeypatch):
     return importlib.import_module("idle")
 
 
+@pytest.mark.commands
+@pytest.mark.slow
 def test_the_bench_measures_both_sides_and_keeps_every_figure(tmp_path):
     kept = tmp_path / "bench.json"
     command = [

@@ -12,7 +12,7 @@ from defaults import make_strategy
 
 from esrun.strategies.sep_cma_es import constants
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = pytest.mark.usefixtures("float64", "quick_to_compile")
 make = partial(make_strategy, "sep_cma_es", population_size="auto", sigma=0.5)
 
 

@@ -10,7 +10,7 @@ import pytest
 from asktell import evolved, fresh, tell
 from defaults import make_strategy
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = pytest.mark.usefixtures("float64", "quick_to_compile")
 make = partial(make_strategy, "simple_ga", population_size=20, elites=4, sigma=0.5, sigma_limit=0.0)
 
 

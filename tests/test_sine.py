@@ -9,6 +9,8 @@ from esrun.tasks import normalizer
 from esrun.tasks.sine import make_sine
 from esrun.types import Policy
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
 FIXED = {
     "sequence_length": 8,
     "batch_size": 16,

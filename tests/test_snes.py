@@ -11,7 +11,7 @@ from defaults import make_strategy
 
 from esrun.strategies.parts.natural import utilities
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = pytest.mark.usefixtures("float64", "quick_to_compile")
 make = partial(make_strategy, "snes", population_size="auto", sigma=0.5)
 
 

@@ -5,17 +5,16 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
+from conftest import MAIN, PATIENCE, finished, wait_for
 from safetensors.numpy import load_file
 
 KILLS = int(os.environ.get("ESRUN_TEST_KILLS", "2"))
 """Kills a configuration; the documented figure is of 25."""
 
-MAIN = "import sys; from esrun.cli import main; sys.exit(main())"
 DIE_IN_SAVE = (
     """
 import os, signal, sys, pathlib
@@ -32,6 +31,23 @@ def deadly(self, target):
         os.kill(os.getpid(), signal.SIGKILL)
     return result
 pathlib.Path.replace = deadly
+"""
+    + MAIN
+)
+DIE_AFTER = (
+    """
+import math, signal, sys
+from esrun.runs.metrics import Metrics
+target, delay = int(sys.argv.pop(1)), float(sys.argv.pop(1))
+add = Metrics.add
+def deadly(self, progress):
+    global target
+    result = add(self, progress)
+    if progress.generation > target:
+        target = math.inf
+        signal.setitimer(signal.ITIMER_REAL, delay)  # of whose signal a process dies wherever it is
+    return result
+Metrics.add = deadly
 """
     + MAIN
 )
@@ -81,61 +97,10 @@ COMMON = [
 ]
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory):
-    """-> where the commands of this file keep what they compiled."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture
-def start(cache):
-    """-> (folder, arguments) -> the running command."""
-    running = []
-
-    def begin(folder, *arguments, code=MAIN):
-        folder.mkdir(exist_ok=True, parents=True)
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, *map(str, arguments)],
-            cwd=folder,
-            env=os.environ
-            | {
-                "JAX_COMPILATION_CACHE_DIR": str(cache),
-                "JAX_ENABLE_COMPILATION_CACHE": "true",
-                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-                "JAX_PLATFORMS": "cpu",
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        running.append(process)
-        return process
-
-    yield begin
-    for process in running:
-        process.kill()
-        process.communicate()
-
-
-def finished(process, timeout=300):
-    """-> (exit code, everything it said)."""
-    said, _ = process.communicate(timeout=timeout)
-    return process.returncode, said
-
-
 def generations(folder):
     """-> the generations in a run's metrics so far."""
     path = folder / "run" / "metrics.jsonl"
     return path.read_bytes().count(b"\n") if path.exists() else 0
-
-
-def wait_for(condition, process, seconds=120):
-    """Wait until `condition()` holds or the process has ended."""
-    for _ in range(int(seconds / 0.02)):
-        if condition() or process.poll() is not None:
-            return
-        time.sleep(0.02)
-    raise TimeoutError
 
 
 def results(folder):
@@ -153,9 +118,16 @@ def results(folder):
     return bits | {"policy.safetensors": (run / "policy.safetensors").read_bytes()}, lines
 
 
-@pytest.mark.parametrize("devices", [1, 2])
 @pytest.mark.parametrize(
-    "options", [OPENAI, NOISY_CMA, RECURRENT], ids=["openai_es", "cma_es", "recurrent"]
+    ("options", "devices"),
+    [
+        pytest.param(OPENAI, 1, id="openai_es-1", marks=pytest.mark.slow),
+        pytest.param(NOISY_CMA, 1, id="cma_es-1", marks=pytest.mark.slow),
+        pytest.param(RECURRENT, 1, id="recurrent-1"),
+        pytest.param(OPENAI, 2, id="openai_es-2", marks=pytest.mark.slow),
+        pytest.param(NOISY_CMA, 2, id="cma_es-2"),
+        pytest.param(RECURRENT, 2, id="recurrent-2", marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_killed_again_and_again_ends_with_the_same_bits(start, tmp_path, options, devices):
     total = 1000 * (KILLS + 1)
@@ -173,20 +145,13 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(start, tmp_path, o
     killed = 0
     for kill in range(KILLS):
         if kill % 3 == 1:  # inside a save, before or behind the rename
-            process = start(
-                broken,
-                chance.randint(1, 2),
-                chance.choice(["before", "behind"]),
-                *command,
-                code=DIE_IN_SAVE,
-            )
+            death = DIE_IN_SAVE, chance.randint(1, 2), chance.choice(["before", "behind"])
         else:
-            process = start(broken, *command)
             target = generations(broken) + chance.randint(0, total // (4 * KILLS))
-            wait_for(lambda: generations(broken) > target, process)  # noqa: B023
-            time.sleep(chance.random() / 50)
-            process.send_signal(signal.SIGKILL)
-        killed += finished(process)[0] == -signal.SIGKILL
+            death = DIE_AFTER, target, 1e-6 + chance.random() / 50
+        code, *when = death
+        code, _ = finished(start(broken, *when, *command, code=code))
+        killed += code in (-signal.SIGKILL, -signal.SIGALRM)
     assert killed > KILLS // 2  # the others came when the run was done
     code, said = finished(start(broken, *command))
     assert code == 0, said
@@ -259,15 +224,15 @@ def test_a_signal_ends_at_once_what_has_nothing_to_save(start, tmp_path, name, w
 
 
 def test_two_processes_in_one_folder_the_second_is_refused(start, tmp_path):
-    first = start(tmp_path, *OPENAI, *COMMON, "generations=100000")
+    first = start(tmp_path, *OPENAI, *COMMON, "generations=1000000000")
     wait_for(lambda: generations(tmp_path) > 5, first)
-    code, said = finished(start(tmp_path, *OPENAI, *COMMON, "generations=100000"))
+    code, said = finished(start(tmp_path, *OPENAI, *COMMON, "generations=1000000000"))
     assert code == 2
     assert "in use by another process" in said
     first.kill()
     first.wait()
     code, said = finished(
-        start(tmp_path, *OPENAI, *COMMON, "generations=100000", "stop.env_steps=1")
+        start(tmp_path, *OPENAI, *COMMON, "generations=1000000000", "stop.env_steps=1")
     )
     assert code == 0, said  # the lock of the killed one is gone
 
@@ -285,10 +250,10 @@ def test_only_damaged_checkpoints_end_the_command(start, tmp_path):
 def test_a_folder_removed_in_mid_run_ends_it_with_a_reason(start, tmp_path):
     import shutil
 
-    process = start(tmp_path, *OPENAI, *COMMON, "generations=1000000")
+    process = start(tmp_path, *OPENAI, *COMMON, "generations=1000000000")
     wait_for(lambda: generations(tmp_path) > 50, process)
     shutil.rmtree(tmp_path / "run")
-    code, said = finished(process, 60)
+    code, said = finished(process)
     assert code == 1
     assert "is gone" in said
 
@@ -403,7 +368,7 @@ def test_a_disk_that_fills_up_and_is_freed_costs_no_generation(start, small_disk
         lines.append(line)
         if "metrics wait in memory" in line:
             ballast.unlink(missing_ok=True)
-    assert process.wait(60) == 0, "".join(lines)
+    assert process.wait(PATIENCE) == 0, "".join(lines)
     assert any("metrics wait in memory" in line for line in lines)
     numbers = [
         json.loads(line)["generation"]

@@ -14,7 +14,7 @@ from esrun.strategies.cma_es import decompose
 from esrun.strategies.parts import termination
 from esrun.strategies.parts.termination import fresh_history, record
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = pytest.mark.usefixtures("float64", "quick_to_compile")
 make = partial(make_strategy, "cma_es", population_size="auto", sigma=0.5, decompose_every=1)
 
 

@@ -190,7 +190,7 @@ def test_a_run_folders_record_is_a_file_like_any_other(refused, esrun, tmp_path)
     refused("--config-dir=run/.hydra", "--config-name=config", folder=tmp_path, root=tmp_path)
 
 
-def test_a_module_that_lies_in_the_working_directory_is_not_imported(wheel, tmp_path):
+def test_a_module_that_lies_in_the_working_directory_is_not_imported(wheel, compiled, tmp_path):
     (tmp_path / "hydra_plugins").mkdir()
     (tmp_path / "evil-1.0.dist-info").mkdir()
     (tmp_path / "evil-1.0.dist-info" / "METADATA").write_text(
@@ -211,7 +211,7 @@ def test_a_module_that_lies_in_the_working_directory_is_not_imported(wheel, tmp_
     done = subprocess.run(
         [sys.executable, "-m", "esrun", *TINY],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(wheel)},
+        env=os.environ | compiled | {"PYTHONPATH": str(wheel)},
         capture_output=True,
         text=True,
         check=False,
@@ -405,8 +405,8 @@ def test_a_secret_that_a_word_names_is_not_written(esrun, tmp_path):
     )
     assert done.returncode == 2  # it is said to who typed it, and written nowhere
     words = ["-m", "task=cartpole", "policy.activation=${oc.env:NAME}", "generations=1", "seed=0",
-             "eval.episodes=2", "task.episode_length=10", "strategy.population_size=8",
-             "strategy.parents=2"]  # fmt: skip
+             "eval.episodes=2", "task.episode_length=10", "task.episodes=1", "policy.hidden=[4]",
+             "strategy=openai_es", "strategy.population_size=8"]  # fmt: skip
     done = esrun(*words, NAME="softplus")
     assert done.returncode == 0, done.stderr
     for path in (tmp_path / "multirun").rglob("*"):

@@ -160,6 +160,7 @@ REAL = {
 
 
 @pytest.mark.parametrize("part", REAL)
+@pytest.mark.usefixtures("quick_to_compile")
 def test_a_real_run_says_it_on_the_console_and_in_its_log(part, tmp_path, capsys):
     cfg = composed(
         ["task=sphere", "strategy=snes", *REAL[part], "generations=100", "eval.episodes=2"]
