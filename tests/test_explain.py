@@ -39,6 +39,7 @@ def test_the_figures_of_openai_es_on_pendulum_are_those_counted_by_hand(explaine
         "checkpoint_bytes": state + 4 + 8 + 4 + 4 + 4,
         "population_size": 256,
         "population_bytes_per_device": 128 * n * 4,
+        "blocks": 2,
         "slices": 1,
         "members_per_slice": 128,
         "slice_bytes": 128 * n * 4,
@@ -115,15 +116,9 @@ WARNINGS = {
         ["task=sphere", "eval.every=1"],
         ["25600 episodes", "20000", "eval.every"],
     ),
-    "places stay empty": (
-        [
-            *SINE,
-            "strategy.population_size=9",
-            "strategy.antithetic=false",
-            "runtime.population_chunk=4",
-            "eval.episodes=2",
-        ],
-        ["3 of 12", "strategy.population_size=12"],
+    "devices busy": (
+        [*SINE, "runtime.devices=2", "runtime.population_chunk=256"],
+        ["1 block of members keeps 1 of 2", "runtime.population_chunk=128"],
     ),
 }
 

@@ -1,4 +1,4 @@
-"""The memory plan: slices, XLA's account of what they take, and fewer members where that is too
+"""The memory plan: blocks, XLA's account of what they take, and fewer members where that is too
 much."""
 
 import resource
@@ -11,7 +11,7 @@ import pytest
 from esrun.backend import memory
 from esrun.training import slices as plan
 from esrun.training.loop import stop_at
-from esrun.training.slices import bytes_of, plan_slices
+from esrun.training.slices import bytes_of, plan_blocks
 
 SPHERE = ["task=sphere", "task.dimension=1000", "strategy=openai_es", "strategy.population_size=64"]
 
@@ -38,40 +38,76 @@ def test_the_account_is_of_arguments_results_and_what_stands_between():
 
 
 @pytest.mark.parametrize(
-    ("chunk", "device_count", "slices"),
-    [("auto", 2, (1, 32)), ("auto", 1, (1, 64)), (8, 2, (4, 8)), (7, 2, (6, 6)), (1, 2, (16, 2))],
+    ("chunk", "blocks"),
+    [("auto", (2, 32)), (64, (1, 64)), (8, (8, 8)), (7, (11, 6)), (1, (32, 2)), (1000, (1, 64))],
 )
-def test_slices_hold_whole_pairs_and_cover_the_population(parts, chunk, device_count, slices):
-    assert plan_slices(parts, jax.local_devices()[:device_count], chunk) == slices
+@pytest.mark.parametrize("device_count", [1, 2])
+def test_blocks_hold_whole_pairs_and_cover_the_population(parts, chunk, device_count, blocks):
+    assert plan_blocks(parts, jax.local_devices()[:device_count], chunk)[:2] == blocks
 
 
-def test_no_slice_is_larger_than_is_fast(parts, monkeypatch):
+def test_no_block_is_larger_than_is_fast(parts, monkeypatch):
     monkeypatch.setattr(plan, "CACHED", 10 * 4 * 1000)
-    assert plan_slices(parts, jax.local_devices()[:2], "auto") == (4, 8)
+    assert plan_blocks(parts, jax.local_devices(), "auto")[:2] == (7, 10)
 
 
-def test_what_does_not_fit_is_compiled_again_for_slices_that_do(built, monkeypatch):
+@pytest.mark.parametrize("nbytes", [None, 1000, 2**50])
+def test_on_a_cpu_blocks_depend_on_the_configuration_alone(parts, monkeypatch, nbytes):
+    monkeypatch.setattr(memory, "of_each", lambda devices: nbytes)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    assert plan_blocks(parts, jax.local_devices(), "auto")[:2] == (2, 32)
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(plan, "goes_by_memory", lambda devices: True)
+    monkeypatch.setattr("esrun.training.generation.KEPT", 0)
+
+
+def test_what_does_not_fit_is_compiled_again_for_blocks_that_do(built, monkeypatch, as_on_a_gpu):
     cnn = ["task=breakout", "strategy=openai_es", "strategy.population_size=64"]
+    cnn.append("runtime.devices=2")
     whole = prepared(built(*cnn, "eval.episodes=2"))
     limit = whole.bytes // 2
     monkeypatch.setattr(memory, "of_each", lambda devices: limit)
-    sliced = prepared(built(*cnn, "eval.episodes=3"))  # another program
-    assert whole.slices == (1, 32)
-    assert sliced.slices[0] > 1
-    assert sliced.bytes <= plan.SHARE_OF_MEMORY * limit
+    cut = prepared(built(*cnn, "eval.episodes=3"))  # another program
+    assert whole.blocks == (2, 32, 2)
+    assert cut.blocks.each > 1
+    assert cut.bytes <= plan.SHARE_OF_MEMORY * limit
 
 
-def test_where_nothing_fits_a_slice_is_one_pair(built, monkeypatch):
+def test_where_nothing_fits_a_block_is_one_pair(built, monkeypatch, as_on_a_gpu):
     monkeypatch.setattr(memory, "of_each", lambda devices: 1000)
-    assert prepared(built(*SPHERE, "eval.episodes=5")).slices == (16, 2)
+    assert prepared(built(*SPHERE, "eval.episodes=5")).blocks[:2] == (32, 2)
+
+
+def test_a_cpu_without_the_memory_says_what_to_write(built, monkeypatch):
+    limit = 0.8 * prepared(built(*SPHERE, "eval.episodes=8")).bytes
+    monkeypatch.setattr(memory, "of_each", lambda devices: limit)
+    with pytest.raises(MemoryError, match=r"write runtime\.population_chunk=\d+$") as refused:
+        prepared(built(*SPHERE, "eval.episodes=7"))
+    remedy = str(refused.value).split()[-1]
+    prepared(built(*SPHERE, "eval.episodes=7", remedy))
 
 
 def test_a_chunk_that_was_asked_for_is_taken(built, monkeypatch):
     monkeypatch.setattr(memory, "of_each", lambda devices: 1000)
-    assert prepared(built(*SPHERE, "runtime.population_chunk=8", "eval.episodes=6")).slices == (
-        4,
-        8,
-    )
+    run = built(*SPHERE, "runtime.population_chunk=8", "eval.episodes=6")
+    assert prepared(run).blocks[:2] == (8, 8)
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        (["task=rosenbrock", "task.dimension=10", "strategy=cma_es"], 1),
+        (["task=sphere", "task.dimension=100", "strategy=openai_es"], 1),
+        (["task=pendulum", "strategy=openai_es", "strategy.population_size=100"], 2),
+        (["task=sphere", "task.dimension=100000", "strategy=openai_es"], 2),
+        (["task=pendulum", "strategy=openai_es", "runtime.population_chunk=1000"], 1),
+    ],
+)
+def test_several_devices_are_for_work_that_is_worth_it(built, words, count):
+    assert len(built(*words).local_devices) == count
 
 
 def test_a_machines_memory_is_what_its_control_group_allows(tmp_path):

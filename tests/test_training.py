@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from esrun.backend.compilation import Clock
-from esrun.training.generation import add_wide
+from esrun.training import wide
 from esrun.training.loop import stop_at
 from esrun.training.program import ENV_STEPS, FITNESS, make_unravel
 
@@ -84,7 +84,7 @@ def test_a_population_that_does_not_divide_is_whole(built, spread):
     alone, _, _, _ = advanced(built(*options, "runtime.devices=1"), 1)
     together, rows, _, _ = advanced(built(*options, *spread), 1)
     assert distance(alone, together) < 1e-5
-    assert int(rows["env_steps"][0]) == 101 * 2 * 50
+    assert int(wide.number(rows["env_steps"])[0]) == 101 * 2 * 50
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(built):
@@ -212,9 +212,18 @@ def test_a_reached_limit_leaves_later_chunks_nothing_to_do(built):
     assert int(advanced(run, 5, 9)[2]) == 0
 
 
-def test_wide_numbers_carry():
-    wide = add_wide(jnp.asarray([3, 2**32 - 2], jnp.uint32), jnp.uint32(5))
-    assert [int(x) for x in wide] == [4, 3]
+def test_counts_beyond_32_bits_are_exact():
+    counts = np.array([2**31 - 1, 2**32 - 1, 5, 0] * 1000, np.uint32)
+    sums = wide.summed(jnp.asarray(counts)) + wide.summed(jnp.asarray(counts))
+    assert int(wide.number(wide.carried(sums))) == 2 * int(counts.sum(dtype=np.uint64))
+
+
+@pytest.mark.parametrize(
+    ("x", "y"), [(2**34 - 2, 5), (2**32 - 1, 1), (0, 0), (2**63, 2**62 + 2**33 - 1)]
+)
+def test_wide_numbers_carry(x, y):
+    pair = [jnp.asarray([z >> 32, z & (2**32 - 1)], jnp.uint32) for z in (x, y)]
+    assert int(wide.number(wide.added(*pair))) == x + y
 
 
 def test_held_out_episodes_do_not_depend_on_the_number_of_devices(built):
@@ -224,4 +233,4 @@ def test_held_out_episodes_do_not_depend_on_the_number_of_devices(built):
         state = run.program.init(run.hyper, jnp.uint32(4))
         scores.append(np.asarray(run.program.evaluate(run.hyper, jnp.uint32(4), state)[1]))
     assert scores[0].shape == (5,)
-    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-4)
+    np.testing.assert_array_equal(scores[0], scores[1])

@@ -52,22 +52,27 @@ def _started() -> bool:
     return xla_bridge.backends_are_initialized()
 
 
-def choose(requested: int | str, population_size: int) -> tuple:
-    """-> the devices to run on: all local ones for "auto", though no more than there are members.
+def all_local() -> tuple:
+    """-> every device of this process."""
+    import jax
+
+    return tuple(jax.local_devices())
+
+
+def choose(requested: int | str, most: int) -> tuple:
+    """-> the devices to run on: for "auto" all local ones up to `most`.
 
     Raises ValueError when more are requested than there are.
     """
-    import jax
-
-    found = jax.local_devices()
+    found = all_local()
     if requested == "auto":
-        return tuple(found[: min(len(found), population_size)])
+        return found[:most]
     if int(requested) > len(found):
         raise ValueError(
             f"runtime.devices must be at most {len(found)}, the devices that JAX sees here "
             f"({found[0].platform}), got {requested}: write runtime.devices=auto"
         )
-    return tuple(found[: int(requested)])
+    return found[: int(requested)]
 
 
 def names(devices: tuple) -> list[str]:
@@ -85,22 +90,36 @@ def on_cpu(devices: tuple | None = None) -> bool:
 class OnEvery:
     """`function`, compiled for `devices`: each runs the whole of it on the same arguments.
 
-    Inside it `slice_of`, `gather` and `total` tell the devices apart. All results must be the same
-    on every device.
+    Inside it `number` and `gather` tell the devices apart. All results must be the same on every
+    device. One process maps with pmap; several share a mesh, with the same bits.
     """
 
-    def __init__(self, devices: tuple, function: Callable):
-        """Nothing is compiled before it is needed."""
+    def __init__(self, devices: tuple, function: Callable, mesh: bool | None = None):
+        """Nothing is compiled before it is needed. `mesh`: None takes what the number of processes
+        asks for."""
         import jax
         import numpy as np
+        from jax.sharding import PartitionSpec
 
         def program(_, arguments):
             return function(*arguments)
 
-        self._mapped = jax.pmap(
-            program, axis_name=AXIS, devices=devices, in_axes=(0, None), out_axes=None
-        )
         self._numbers = np.arange(len(devices))  # pmap asks for one argument that is mapped
+        if jax.process_count() > 1 if mesh is None else mesh:
+            everywhere = PartitionSpec()
+            self._mapped = jax.jit(
+                jax.shard_map(
+                    program,
+                    mesh=_mesh(devices),
+                    in_specs=(PartitionSpec(AXIS), everywhere),
+                    out_specs=everywhere,
+                    check_vma=False,
+                )
+            )
+        else:
+            self._mapped = jax.pmap(
+                program, axis_name=AXIS, devices=devices, in_axes=(0, None), out_axes=None
+            )
 
     def __call__(self, *arguments):
         """Run it."""
@@ -112,6 +131,13 @@ class OnEvery:
         return self._mapped.lower(self._numbers, arguments)
 
 
+def _mesh(devices: tuple):
+    import numpy as np
+    from jax.sharding import Mesh
+
+    return Mesh(np.array(devices), (AXIS,))
+
+
 def replicated(devices: tuple, tree):
     """-> the same tree on every device, lying as the results of a program lie."""
     return OnEvery(devices, lambda tree: tree)(tree)
@@ -120,32 +146,29 @@ def replicated(devices: tuple, tree):
 def shapes(devices: tuple, tree):
     """-> the shapes of a tree of a program's results, with how they lie."""
     import jax
-    import numpy as np
-    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+    from jax.sharding import NamedSharding, PartitionSpec
 
-    everywhere = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec())
+    everywhere = NamedSharding(_mesh(devices), PartitionSpec())
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), tree)
 
 
-def slice_of(size: int):
-    """-> [size] the numbers of this device's slice; slices follow one another in the order of the
-    devices."""
+def number():
+    """-> [] int32, which of the devices this is."""
     import jax
-    import jax.numpy as jnp
 
-    return jax.lax.axis_index(AXIS) * size + jnp.arange(size)
+    return jax.lax.axis_index(AXIS)
 
 
 def gather(x):
     """X [size, ...] on every device -> [devices * size, ...], the same everywhere, in the order of
-    the slices."""
+    the devices."""
     import jax
 
     return jax.lax.all_gather(x, AXIS, tiled=True)
 
 
 def total(tree):
-    """-> the sum over devices of every leaf, the same everywhere."""
+    """-> the sum over devices of every leaf, the same everywhere, added in an order of JAX's."""
     import jax
 
     return jax.lax.psum(tree, AXIS)

@@ -12,7 +12,7 @@ from esrun.backend import devices, memory
 from esrun.backend.memory import shown
 from esrun.config import registry
 from esrun.training.build import Run
-from esrun.training.slices import plan_slices
+from esrun.training.slices import plan_blocks
 
 QUADRATIC = 30
 """Numbers a parameter beyond which a strategy's state is taken for a matrix."""
@@ -27,7 +27,8 @@ def costs(built: Run, names: dict[str, str]) -> dict[str, Any]:
     config, parts = built.config, built.program.parts(built.hyper)
     p, n, generations = parts.strategy.population_size, parts.n, config.generations
     state = jax.eval_shape(built.program.init, built.hyper, jnp.uint32(0))
-    slices, members = plan_slices(parts, built.local_devices, config.runtime.population_chunk)
+    blocks = plan_blocks(parts, built.local_devices, config.runtime.population_chunk)
+    members = blocks.size
 
     solutions = jax.eval_shape(
         lambda state: parts.strategy.ask(jax.random.key(0), state, jnp.arange(members)),
@@ -50,7 +51,8 @@ def costs(built: Run, names: dict[str, str]) -> dict[str, Any]:
         "checkpoints": config.checkpoint.keep,
         "population_size": p,
         "population_bytes_per_device": here * member_bytes,
-        "slices": slices,
+        "blocks": blocks.count,
+        "slices": blocks.each,
         "members_per_slice": members,
         "slice_bytes": members * member_bytes,
         "episodes_per_member": parts.task.episodes,
@@ -117,10 +119,14 @@ def _warnings(cost: dict[str, Any], built: Run) -> list[str]:
         lines.append(
             f"stop.{key}={value:g} is finer than float32 computes: write runtime.precision=float64"
         )
-    slots = cost["slices"] * cost["members_per_slice"] * len(cost["devices"])
-    if slots > 1.2 * p and p >= len(cost["devices"]):
+    busy, there = -(-cost["blocks"] // cost["slices"]), len(cost["devices"])
+    if devices.on_cpu(built.local_devices) and config.runtime.devices == "auto" and busy > 1:
+        there = devices.cores()
+    if there >= 2 * busy and p >= there:
+        blocks = "1 block of members keeps" if busy == 1 else f"{busy} blocks of members keep"
         lines.append(
-            f"{slots - p} of {slots} places stay empty: write strategy.population_size={slots}"
+            f"{blocks} {busy} of {there} devices busy: write "
+            f"runtime.population_chunk={-(-p // there)}"
         )
     held_out = cost["held_out"]
     trained = cost["evaluations"] * cost["episodes_per_member"]

@@ -16,7 +16,7 @@ def leave(
 ) -> str:
     """Write record and summary of a run that a signal has ended -> the last line. What an earlier
     process has told of the run stays true."""
-    write_record(folder, order, earlier, ())
+    write_record(folder, order, earlier)
     told: Any = {}
     with suppress(OSError, ValueError):
         told = files.read_json(folder.summary)

@@ -152,11 +152,40 @@ def built(config: Config) -> "Run":
     return build(config)
 
 
+def cut_as_before(config: Config, earlier: Record | None) -> Config:
+    """-> the configuration, with the blocks that the run began with where they went by the memory
+    of its machine. Another search has other blocks: those of a restarting run are cut anew."""
+    cut, runtime = earlier and earlier.blocks, config.runtime
+    if not cut or cut.by != "memory" or runtime.population_chunk != "auto":
+        return config
+    if config.strategy.restarting() is not None:
+        return config
+    runtime = runtime.model_copy(update={"population_chunk": cut.members})
+    return config.model_copy(update={"runtime": runtime})
+
+
+def cut_of(run: "Run") -> record.Cut:
+    """-> how a run's population is cut."""
+    from esrun.training.slices import goes_by_memory, plan_blocks
+
+    chunk = run.config.runtime.population_chunk
+    blocks = plan_blocks(run.program.parts(run.hyper), run.local_devices, chunk)
+    by_memory = chunk == "auto" and goes_by_memory(run.local_devices)
+    by = "memory" if by_memory else "configuration"
+    return record.Cut(count=blocks.count, members=blocks.size, by=by)
+
+
 def write_record(
-    folder: RunFolder, order: Order, earlier: Record | None, local_devices: tuple
+    folder: RunFolder,
+    order: Order,
+    earlier: Record | None,
+    local_devices: tuple = (),
+    blocks: record.Cut | None = None,
 ) -> None:
-    """Write what makes the folder a run's; the devices may not be known yet."""
-    about = record.describe(order.written, order.choices, earlier, local_devices)
+    """Write what makes the folder a run's; the devices and blocks may not be known yet."""
+    if earlier and earlier.blocks and (blocks is None or earlier.blocks.by == "memory"):
+        blocks = earlier.blocks  # the run's own, wherever it goes on
+    about = record.describe(order.written, order.choices, earlier, local_devices, blocks)
     files.write_json(folder.record, about)
     for name, content in order.hydra.items():
         files.make_folder(folder.hydra)

@@ -4,7 +4,7 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -17,7 +17,16 @@ from esrun.runs import git
 from esrun.runs.paths import RunFolder
 from esrun.runs.secrets import masked_word
 
-FREE = ("generations", "task.generations", "stop", "log", "logger", "checkpoint", "resume")
+FREE = (
+    "runtime.devices",
+    "generations",
+    "task.generations",
+    "stop",
+    "log",
+    "logger",
+    "checkpoint",
+    "resume",
+)
 """Keys that a resumed run may change: how long it lasts and what it says, never what it
 computes."""
 
@@ -25,7 +34,7 @@ computes."""
 PACKAGES = ("jax", "jaxlib", "dm-haiku", "optax", "gymnax", "numpy")
 """Packages whose versions are recorded."""
 
-FORMAT = 1
+FORMAT = 2
 """Of `run.json`, `summary.json`, `sweep.json` and `metrics.jsonl` beside them. Readers take every
 earlier one, and files without a number, which are older."""
 
@@ -46,6 +55,18 @@ class Record(NamedTuple):
     resumed: list[list[str]]
     """Those that went on with it."""
     devices: list[str]
+    blocks: "Cut | None"
+    jaxlib: str | None
+    format: int
+
+
+class Cut(BaseModel):
+    """How the population was cut into blocks, on which the bits of a run depend."""
+
+    count: int
+    members: Annotated[int, Field(ge=1, lt=2**31)]
+    by: Literal["configuration", "memory"]
+    """What `runtime.population_chunk: auto` went by."""
 
 
 def read_record(folder: Path) -> Record | None:
@@ -84,6 +105,7 @@ def read_json(path: Path) -> Any:
 
 class _Versions(BaseModel):
     esrun: str  # other programs' folders have a run.json too
+    jaxlib: str | None = None
 
 
 class _Read(BaseModel):
@@ -96,6 +118,7 @@ class _Read(BaseModel):
     command: list[str] = []
     resumed: list[list[str]] = []
     devices: list[str] = []
+    blocks: Cut | None = None
 
     def with_summary(self, ending: "_Ending") -> Record:
         """-> both."""
@@ -108,6 +131,9 @@ class _Read(BaseModel):
             command=self.command,
             resumed=self.resumed,
             devices=self.devices,
+            blocks=self.blocks,
+            jaxlib=self.versions.jaxlib,
+            format=self.format,
         )
 
 
@@ -167,8 +193,25 @@ def unfinished(config: dict, root: Path) -> Path | None:
     return None
 
 
+def doubts(earlier: Record) -> list[str]:
+    """-> why a resumed run may not have the bits of a run that was never interrupted."""
+    lines, here = [], _versions()["jaxlib"]
+    if earlier.jaxlib not in (None, here):
+        lines.append(f"begun with jaxlib {earlier.jaxlib}, going on with {here}: bits may differ")
+    if earlier.format < 2:
+        lines.append(
+            "begun by an earlier version of esrun, which added members in another order: from here "
+            "on the last bits are this version's"
+        )
+    return lines
+
+
 def describe(
-    config: dict, choices: dict[str, str], earlier: Record | None, local_devices: tuple
+    config: dict,
+    choices: dict[str, str],
+    earlier: Record | None,
+    local_devices: tuple,
+    blocks: Cut | None,
 ) -> dict:
     """-> what `run.json` holds: all that is needed to know what ran, and where; `config` has its
     secrets masked. An `earlier` record's command stays the first."""
@@ -185,6 +228,7 @@ def describe(
             for name, device in zip(devices.names(local_devices), local_devices, strict=True)
         ]
         or (earlier.devices if earlier else []),
+        "blocks": blocks and blocks.model_dump(),
         "platform": "-".join((platform.system(), platform.release(), platform.machine())),
         "git": git.commit(STARTED_IN),
     }

@@ -17,6 +17,8 @@ from esrun.runs.opened import (
     OpenRun,
     Order,
     built,
+    cut_as_before,
+    cut_of,
     held,
     is_done,
     lacks_checkpoints,
@@ -24,7 +26,7 @@ from esrun.runs.opened import (
     write_record,
 )
 from esrun.runs.paths import RunFolder
-from esrun.runs.record import Record
+from esrun.runs.record import Record, doubts
 
 if TYPE_CHECKING:
     from esrun.backend.compilation import Clock
@@ -58,14 +60,16 @@ def _opened(
     order: Order, folder: RunFolder, earlier: Record | None, interrupts: Interrupts, began: float
 ) -> OpenRun | None:
     """-> the run, None where it cannot be gone on with or written to, which is said."""
-    identity, run = folder.identity(), built(order.config)
+    identity, run = folder.identity(), built(cut_as_before(order.config, earlier))
     if earlier is not None and lacks_checkpoints(earlier, order, folder):
         return None
     from esrun.runs.console import Show
 
     try:
-        write_record(folder, order, earlier, run.local_devices)
+        write_record(folder, order, earlier, run.local_devices, cut_of(run))
         show = Show(folder.log, order.config.log.every, order.config.generations)
+        for line in doubts(earlier) if earlier else []:
+            show.say(line)
     except OSError as error:
         complain(f"{shown(folder.path)} cannot be written to: {error}")
         return None
@@ -131,13 +135,13 @@ def _with_less_memory(opened: OpenRun) -> "Run":
     """The same run with half the population chunk. Raises MemoryError when there is nothing left to
     halve."""
     from esrun.training.build import build
-    from esrun.training.slices import plan_slices
+    from esrun.training.slices import plan_blocks
 
     built = opened.built
     parts, plan = built.program.parts(built.hyper), built.program.plan()
     runtime = built.config.runtime
-    slices = plan_slices(parts, built.local_devices, runtime.population_chunk)
-    _, members = plan.slices if plan else slices
+    blocks = plan_blocks(parts, built.local_devices, runtime.population_chunk)
+    members = (plan.blocks if plan else blocks).size
     if members <= parts.strategy.unit:
         raise MemoryError(
             "the device has no room for one member: make task.episodes or policy.hidden smaller"

@@ -7,6 +7,7 @@ Runs whose structure is the same share one program, whatever their numbers (see
 import functools
 import inspect
 import json
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +21,7 @@ from esrun.errors import ConfigError
 from esrun.strategies.parts.noise import make_table
 from esrun.training.generation import Parts
 from esrun.training.program import Program, make_program, make_unravel
+from esrun.training.slices import worth
 
 
 class Run(NamedTuple):
@@ -63,15 +65,22 @@ def build(config: Config) -> Run:
     structure, numbers = split(chosen)
     runtime = config.runtime
     try:
-        p = chosen["strategy"].get("population_size")
-        local = devices.choose(runtime.devices, p if isinstance(p, int) else devices.cores())
         hyper = {kind: _arrays(numbers.get(kind, {})) for kind in KINDS}
         dtype = str(jnp.zeros(()).dtype)
-        for kind, model in models.items():
-            for argument, size in model.tables().items():
-                hyper[kind][argument] = devices.replicated(local, make_table(size, dtype))
+        tables = {
+            (kind, argument): make_table(size, dtype)
+            for kind, model in models.items()
+            for argument, size in model.tables().items()
+        }
+        for (kind, argument), table in tables.items():
+            hyper[kind][argument] = table
+        parts = _assembler(json.dumps(structure, sort_keys=True))
+        most = worth(parts(hyper), devices.all_local(), runtime.population_chunk)
+        local = devices.choose(runtime.devices, most)
+        for (kind, argument), table in tables.items():
+            hyper[kind][argument] = devices.replicated(local, table)
         program = _program(
-            json.dumps(structure, sort_keys=True),
+            parts,
             local,
             runtime.population_chunk,
             runtime.precision,
@@ -79,7 +88,6 @@ def build(config: Config) -> Run:
             getattr(config.policy, "normalize_input", False),
             config.strategy.restarting() is not None,
         )
-        program.parts(hyper)  # complain before anything is compiled
     except ValueError as error:
         raise ConfigError(" ".join(str(error).split())) from error
     return Run(config, program, hyper, local)
@@ -92,19 +100,8 @@ def _arrays(tree: Any) -> Any:
 
 
 @functools.cache
-def _program(
-    structure: str,
-    local: tuple,
-    population_chunk: int | str,
-    precision: str,
-    held_out_episodes: int,
-    normalize_input: bool,
-    restarting: bool,
-) -> Program:
-    """One program for all runs of the same structure: a sweep over numbers compiles once.
-
-    `precision` only tells programs apart: they are traced in the one that JAX has.
-    """
+def _assembler(structure: str) -> Callable[[Any], Parts]:
+    """-> what makes Parts of numbers, one for all runs of the same structure."""
     chosen = json.loads(structure)
     names = {kind: chosen[kind].pop("name") for kind in KINDS}
     factories = {kind: registry.factory(kind, name) for kind, name in names.items()}
@@ -124,6 +121,23 @@ def _program(
         )
         return Parts(task, policy, strategy, unravel, n)
 
+    return parts
+
+
+@functools.cache
+def _program(
+    parts: Callable[[Any], Parts],
+    local: tuple,
+    population_chunk: int | str,
+    precision: str,
+    held_out_episodes: int,
+    normalize_input: bool,
+    restarting: bool,
+) -> Program:
+    """One program for all runs of the same structure: a sweep over numbers compiles once.
+
+    `precision` only tells programs apart: they are traced in the one that JAX has.
+    """
     return make_program(
         build=parts,
         local_devices=local,

@@ -12,9 +12,12 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 
-from esrun.backend import devices, keys
+from esrun.backend import devices, keys, memory
+from esrun.backend.fences import Fence
 from esrun.strategies.parts.shaping import finite_or_worst
 from esrun.tasks import normalizer
+from esrun.training import wide
+from esrun.training.blocks import Blocks, over_blocks
 from esrun.types import Moments, Policy, PyTree, Strategy, Sums, Task, TrainState
 
 
@@ -41,7 +44,7 @@ class Seen(NamedTuple):
     """What the evaluation of some members told."""
 
     fitness: jax.Array  # [m], the mean return of a member's episodes
-    steps: jax.Array  # [] environment steps of all of them
+    steps: jax.Array  # [4] uint32, environment steps of all of them (see `esrun.training.wide`)
     inputs: Sums | None  # what their policies saw; None without an input normaliser
 
 
@@ -71,7 +74,8 @@ def evaluated(
     seen = parts.task.evaluate(drawn.episodes, policy, params, state.normalizer)
     real = members < parts.strategy.population_size
     inputs = jax.tree.map(lambda x: jnp.tensordot(real.astype(x.dtype), x, 1), seen.inputs)
-    return Seen(jnp.mean(seen.returns, axis=1), jnp.sum(jnp.where(real, seen.steps, 0)), inputs)
+    steps = wide.summed(jnp.where(real, seen.steps, 0))
+    return Seen(jnp.mean(seen.returns, axis=1), steps, inputs)
 
 
 def recombined(
@@ -97,20 +101,21 @@ def told(
 ) -> tuple[TrainState, dict]:
     """-> (the state after a generation, a row of metrics).
 
-    `fitness` [p] and `sums` are those of the whole population, and so are `seen.steps`, as uint32,
-    and `seen.inputs`.
+    `fitness` [p] and `sums` are those of the whole population, and so are `seen.steps` and
+    `seen.inputs`.
     """
     with in_full_precision():
         after = parts.strategy.update(state.strategy, sums, fitness)
     step, finite = jnp.linalg.norm(after.mean - state.strategy.mean), jnp.isfinite(fitness)
     row = figures(parts.strategy, state.strategy, step, fitness, finite)
-    row |= {"env_steps": seen.steps}
+    steps = wide.carried(seen.steps)
+    row |= {"env_steps": steps}
     return (
         TrainState(
             generation=state.generation + 1,
             strategy=after,
             normalizer=merged(state.normalizer, seen.inputs),
-            env_steps=add_wide(state.env_steps, seen.steps),
+            env_steps=wide.added(state.env_steps, steps),
             best_fitness=jnp.maximum(state.best_fitness, row["fitness_best"]),
             held_out=state.held_out,
             barren=jnp.where(jnp.any(finite), 0, state.barren + 1),
@@ -126,52 +131,46 @@ def merged(moments: Moments | None, inputs: Sums | None) -> Moments | None:
 
 
 def generation(
-    parts: Parts, slices: tuple[int, int], train_key: jax.Array, state: TrainState
+    parts: Parts, blocks: Blocks, train_key: jax.Array, state: TrainState
 ) -> tuple[TrainState, dict]:
     """One generation on one of the devices -> (state, a row of metrics), both the same on all.
 
-    `slices` are (how many, members in each). A slice is made, evaluated and forgotten;
-    `recombined` makes it again from its member numbers, so that a device never holds more than one
-    slice of solutions. A device with a single slice keeps it.
+    A block's solutions stay where they were made if that costs little, and are made again from
+    their member numbers otherwise. What is fenced has the same bits in both cases.
     """
-    count, m = slices
     p = parts.strategy.population_size
+    fence = Fence(state.generation >= 0)
     drawn = keys_of(parts, train_key, state.generation)
-    members = rearrange(devices.slice_of(count * m), "(count m) -> count m", m=m)
-    kept = asked(parts, drawn, state, members[0]) if count == 1 else None
 
-    seen = one_by_one(lambda here: evaluated(parts, drawn, state, here, kept), members)
-    fitness = devices.gather(seen.fitness)[:p]
-    weights = parts.strategy.weigh(state.strategy, fitness)
-    sums = added(lambda here: recombined(parts, drawn, state, here, weights, kept), members)
+    def ask(members):
+        return fence.around(lambda members: asked(parts, drawn, state, members), members)
 
-    sums, steps, inputs = devices.total((sums, seen.steps.astype(jnp.uint32), seen.inputs))
+    def evaluate(members, _):
+        solutions = ask(members)
+        seen = evaluated(parts, drawn, state, members, solutions)
+        return (seen.fitness, solutions if keeps else None), (seen.steps, seen.inputs)
+
+    keeps = blocks.each == 1 or worth_keeping(blocks, jax.eval_shape(ask, jnp.arange(blocks.size)))
+    (fitness, kept), (steps, inputs) = over_blocks(blocks, fence, evaluate)
+    fitness = devices.gather(fitness)
+    fitness = fence.around(lambda all: rearrange(all, "block m -> (block m)")[:p], fitness)
+    weights = fence.around(parts.strategy.weigh, state.strategy, fitness)
+
+    def recombine(members, solutions):
+        solutions = solutions if keeps else ask(members)
+        return None, recombined(parts, drawn, state, members, weights, solutions)
+
+    _, sums = over_blocks(blocks, fence, recombine, given=kept)
     return told(parts, state, fitness, sums, Seen(fitness, steps, inputs))
 
 
-def one_by_one(evaluate: Callable[[jax.Array], Seen], members: jax.Array) -> Seen:
-    """Evaluate slices [count, m] in turn -> what all of them told, fitness [count m]."""
-    if len(members) == 1:
-        return evaluate(members[0])
-    fitness, steps, inputs = jax.lax.map(evaluate, members)
-    fitness = rearrange(fitness, "count m -> (count m)")
-    steps, inputs = jax.tree.map(lambda x: jnp.sum(x, axis=0), (steps, inputs))
-    return Seen(fitness, steps, inputs)
+KEPT = 2**25
+"""Most bytes of the solutions of several blocks that a CPU keeps from `ask` to `recombine`."""
 
 
-def added(recombine: Callable[[jax.Array], PyTree], members: jax.Array) -> PyTree:
-    """-> the sums over slices [count, m], added in their order."""
-    if len(members) == 1:
-        return recombine(members[0])
-
-    def add(sums, here):
-        return jax.tree.map(jnp.add, sums, recombine(here)), None
-
-    shapes = jax.eval_shape(lambda: recombine(members[0]))
-    sums, _ = jax.lax.scan(
-        add, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes), members
-    )
-    return sums
+def worth_keeping(blocks: Blocks, solutions: PyTree) -> bool:
+    """Whether a device keeps the `solutions` of all its blocks, each as large as these."""
+    return devices.on_cpu() and blocks.each * memory.tree_bytes(solutions) <= KEPT
 
 
 def figures(
@@ -221,9 +220,3 @@ def tied(fitness: jax.Array) -> jax.Array:
     ascending = jnp.sort(finite_or_worst(fitness))  # the sort of the ranks: compiled and done once
     same = ascending[1:] == ascending[:-1]
     return jnp.append(same, False) | jnp.append(False, same)
-
-
-def add_wide(wide: jax.Array, x: jax.Array) -> jax.Array:
-    """A [2] uint32 number (high and low word) + x [] uint32."""
-    low = wide[1] + x
-    return jnp.stack([wide[0] + (low < x), low])

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from esrun.config.schema.run import Config
+from esrun.training import wide
 from esrun.training.pace import Pace
 from esrun.training.program import Program, Stop
 from esrun.training.score import Score, scored
@@ -195,7 +196,7 @@ def _further(
 ) -> Progress:
     """-> the progress after `count` generations more."""
     columns = {name: np.asarray(column)[:count] for name, column in chunk.rows.items()}
-    env_steps = before.env_steps + np.cumsum(columns.pop("env_steps"), dtype=np.uint64)
+    env_steps = before.env_steps + np.cumsum(wide.number(columns.pop("env_steps")))
     rows = [
         {
             "generation": before.generation + 1 + i,

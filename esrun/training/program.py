@@ -5,7 +5,6 @@ rules as arguments. Python sees the state between chunks and does all input and 
 the next chunk is already running.
 """
 
-import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -16,9 +15,11 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from esrun.backend import devices, keys
+from esrun.backend.fences import Fence
 from esrun.tasks import normalizer
+from esrun.training.blocks import over_blocks
 from esrun.training.generation import Parts, generation
-from esrun.training.slices import FittingProgram, Plan
+from esrun.training.slices import FittingProgram, Plan, plan_episodes
 from esrun.types import Incumbent, PyTree, Reason, Strategy, TrainState
 
 CHUNK = 1024
@@ -53,7 +54,7 @@ class Program(NamedTuple):
     init: Callable[[Any, Any], TrainState]
     """(hyper, seed) -> TrainState."""
     advance: Callable[[Any, Any, TrainState, Stop], tuple[TrainState, dict, jax.Array, dict]]
-    """(hyper, seed, state, stop) -> (state, metrics [CHUNK] each, generations done, which stop
+    """(hyper, seed, state, stop) -> (state, metrics [CHUNK, ...] each, generations done, which stop
     rules hold)."""
     evaluate: Callable[[Any, Any, TrainState], tuple[TrainState, jax.Array, dict]]
     """(hyper, seed, state) -> (state, held-out returns [episodes], measures [episodes] each)."""
@@ -92,7 +93,7 @@ def make_program(
             incumbent=Incumbent(mean, worst) if restarting else None,
         )
 
-    def advance(slices, hyper, seed, state, stop):
+    def advance(blocks, hyper, seed, state, stop):
         parts = build(hyper)
         train_key = stream(seed, TRAIN)
 
@@ -103,30 +104,37 @@ def make_program(
 
         def body(loop):
             done, state, rows = loop
-            state, row = generation(parts, slices, train_key, state)
+            state, row = generation(parts, blocks, train_key, state)
             return (
                 done + 1,
                 state,
                 {name: column.at[done].set(row[name]) for name, column in rows.items()},
             )
 
-        _, row = jax.eval_shape(lambda: generation(parts, slices, train_key, state))
-        rows = {name: jnp.zeros(CHUNK, figure.dtype) for name, figure in row.items()}
+        _, row = jax.eval_shape(lambda: generation(parts, blocks, train_key, state))
+        rows = {
+            name: jnp.zeros((CHUNK, *figure.shape), figure.dtype) for name, figure in row.items()
+        }
         done, state, rows = jax.lax.while_loop(go_on, body, (jnp.int32(0), state, rows))
         return state, rows, done, reached(parts.strategy, state, stop)
 
     def evaluate(hyper, seed, state):
         """Held-out episodes of the mean policy: always the same ones, on keys that training never
         draws."""
-        parts = build(hyper)
-        here = devices.slice_of(math.ceil(held_out_episodes / len(local_devices)))
-        held_out_keys = keys.fold_in(stream(seed, HELD_OUT), here)
-        params = jax.tree.map(lambda x: x[None], parts.unravel(state.strategy.mean))
-        seen = parts.task.evaluate(held_out_keys, parts.policy, params, state.normalizer)
+        parts, fence = build(hyper), Fence(state.generation >= 0)
+
+        def play(episodes, _):
+            params = jax.tree.map(lambda x: x[None], parts.unravel(state.strategy.mean))
+            held_out_keys = keys.fold_in(stream(seed, HELD_OUT), episodes)
+            seen = parts.task.evaluate(held_out_keys, parts.policy, params, state.normalizer)
+            return jax.tree.map(lambda x: x[0], (seen.returns, seen.measures)), ()
+
+        played, _ = over_blocks(plan_episodes(held_out_episodes, local_devices), fence, play)
         returns, measures = jax.tree.map(
-            lambda x: devices.gather(x[0])[:held_out_episodes], (seen.returns, seen.measures)
+            lambda x: jnp.ravel(devices.gather(x))[:held_out_episodes], played
         )
-        return state._replace(held_out=jnp.mean(returns)), returns, measures
+        held_out = fence.around(jnp.mean, returns)
+        return state._replace(held_out=held_out), returns, measures
 
     initial, scoring = (devices.OnEvery(local_devices, f) for f in (init, evaluate))
     advancing = FittingProgram(advance, build, local_devices, population_chunk)

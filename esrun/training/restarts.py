@@ -142,7 +142,10 @@ def searching(run: Run, search: Search, past: list[dict]) -> Run:
         own = began + math.ceil(search.evaluations / search.population_size)
         generations = min(generations, own)
     strategy = config.strategy.model_copy(update=changes)
-    built = build(config.model_copy(update={"strategy": strategy, "generations": generations}))
+    # the state lies where it is
+    runtime = config.runtime.model_copy(update={"devices": len(run.local_devices)})
+    others = {"strategy": strategy, "generations": generations, "runtime": runtime}
+    built = build(config.model_copy(update=others))
     if built.program is run.program:
         return built
     shared: dict[str, Any] = {"init": run.program.init, "evaluate": run.program.evaluate}

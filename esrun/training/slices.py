@@ -1,7 +1,7 @@
-"""The memory plan: how many members a device holds at a time.
+"""The memory plan: the blocks that the population is cut into.
 
 XLA's own account of the compiled program says what a generation takes. Where that is more than
-there is, the program is compiled again for smaller slices of the population.
+there is, the program is compiled again for smaller blocks.
 """
 
 import functools
@@ -14,35 +14,48 @@ import jax.numpy as jnp
 
 from esrun.backend import devices, memory
 from esrun.backend.devices import OnEvery
+from esrun.training.blocks import Blocks
 from esrun.training.generation import Parts
 
 CACHED = 2**25
-"""Most bytes of solutions that `population_chunk: auto` holds on a CPU: what its caches keep
-between making them and using them."""
+"""Most bytes of solutions in a block on a CPU: what its caches keep between making them and using
+them."""
+
+LARGEST = 128
+"""Most members of a block on a CPU, and most held-out episodes: fewer cost more for each than one
+core gains, more leave cores idle."""
+
+SMALL = 1024
+"""Numbers in a population below which a second block costs more than a second core gains."""
+
+WORTH_TWO = 2e6
+"""Numbers a generation computes from which on a second core gains more than waiting for it costs,
+some 0.1 ms (see docs/performance.md)."""
+
+STEP = 50
+"""What a step of an environment costs beside the policy, in numbers."""
 
 SHARE_OF_SOLUTIONS = 1 / 16
-"""The same on an accelerator, as a share of its memory: what does not fit into a slice is made
-twice."""
+"""Most solutions in a block on an accelerator, as a share of its memory: what does not fit into one
+block is made twice."""
 
 UNKNOWN_MEMORY = 16 * 2**30
 """What an accelerator that does not say is taken to have: the least that is common."""
 
 SHARE_OF_MEMORY = 0.9
-"""How much of the memory `population_chunk: auto` plans with: metrics, saved states and libraries
-need some too."""
+"""How much of the memory a plan may take: metrics, saved states and libraries need some too."""
 
 
 class Plan(NamedTuple):
-    """How a device works through its members, and the memory that XLA says a generation takes."""
+    """How the members are cut, and the memory that XLA says a generation takes."""
 
-    slices: tuple[int, int]
-    """(slices, members a slice)."""
+    blocks: Blocks
     bytes: int
     """Of a device: the training state as it was and as it will be, and all between."""
 
 
 class FittingProgram:
-    """`function` (slices, hyper, ...), compiled for `local_devices` and for slices that fit into
+    """`function` (blocks, hyper, ...), compiled for `local_devices` and for blocks that fit into
     their memory."""
 
     def __init__(
@@ -55,30 +68,34 @@ class FittingProgram:
         """`build` makes Parts of hyper. Nothing is compiled before it is needed."""
         self._build, self._devices, self._chunk = build, local_devices, chunk
         self._program = functools.cache(
-            lambda slices: OnEvery(local_devices, functools.partial(function, slices))
+            lambda blocks: OnEvery(local_devices, functools.partial(function, blocks))
         )
         self._plan: Plan | None = None
 
     def __call__(self, *arguments):
         """Run it."""
         plan = self._plan or self.compiling(*arguments)()
-        return self._program(plan.slices)(*arguments)
+        return self._program(plan.blocks)(*arguments)
 
     def compiling(self, *arguments) -> Callable[[], Plan]:
         """Trace it, for arrays or shapes -> what compiles it, which saves the first such call from
-        compiling."""
+        compiling, and raises MemoryError where one member more is too much."""
         parts = self._build(arguments[0])
-        slices = plan_slices(parts, self._devices, self._chunk)
-        lowered = self._program(slices).lowered(*arguments)
+        blocks = plan_blocks(parts, self._devices, self._chunk)
+        lowered = self._program(blocks).lowered(*arguments)
 
         def compile_what_fits():
-            plan, unit = Plan(slices, bytes_of(lowered.compile())), parts.strategy.unit
+            plan, unit = Plan(blocks, bytes_of(lowered.compile())), parts.strategy.unit
             limit = SHARE_OF_MEMORY * (memory.of_each(self._devices) or math.inf)
-            while self._chunk == "auto" and plan.bytes > limit and plan.slices[1] > unit:
-                fitting = int(plan.slices[1] * limit / plan.bytes)
-                fewer = plan_slices(
-                    parts, self._devices, max(unit, min(fitting, plan.slices[1] - unit))
-                )
+            while self._chunk == "auto" and plan.bytes > limit and plan.blocks.size > unit:
+                fitting = int(plan.blocks.size * limit / plan.bytes)
+                size = max(unit, min(fitting, plan.blocks.size - unit))
+                if not goes_by_memory(self._devices):
+                    raise MemoryError(
+                        f"a generation takes {memory.shown(plan.bytes)} on each device, there are "
+                        f"{memory.shown(limit)}: write runtime.population_chunk={size}"
+                    )
+                fewer = plan_blocks(parts, self._devices, size)
                 plan = Plan(fewer, bytes_of(self._program(fewer).lowered(*arguments).compile()))
             self._plan = plan
             return plan
@@ -100,22 +117,61 @@ def bytes_of(compiled) -> int:
     return own - sizes.alias_size_in_bytes
 
 
-def plan_slices(parts: Parts, local_devices: tuple, population_chunk: int | str) -> tuple[int, int]:
-    """-> (slices, members a slice) that a device works through in turn, in whole units; the last
-    ones may be padded."""
-    here = math.ceil(parts.strategy.population_size / len(local_devices))
-    if population_chunk == "auto":
-        population_chunk = max(1, most_bytes(local_devices) // solution_bytes(parts))
-    units = math.ceil(here / parts.strategy.unit)
-    count = math.ceil(units / max(1, int(population_chunk) // parts.strategy.unit))
-    return count, math.ceil(units / count) * parts.strategy.unit
+def goes_by_memory(local_devices: tuple) -> bool:
+    """Whether `population_chunk: auto` depends on the memory that there is: on accelerators. On a
+    CPU a seed has one set of bits, whatever the machine."""
+    return not devices.on_cpu(local_devices)
 
 
-def most_bytes(local_devices: tuple) -> int:
-    """-> bytes of solutions beyond which a slice on each of the devices is no faster."""
-    if devices.on_cpu(local_devices):
-        return CACHED
-    return int(SHARE_OF_SOLUTIONS * (memory.of_each(local_devices) or UNKNOWN_MEMORY))
+def plan_blocks(parts: Parts, local_devices: tuple, population_chunk: int | str) -> Blocks:
+    """-> the population in blocks of whole units, as equal as they can be.
+
+    On a CPU `auto` is a function of the strategy alone: at least two blocks, of at most LARGEST
+    members and CACHED bytes; a population of fewer than SMALL numbers is one. On an accelerator it
+    is at least a block a device, of what its memory holds.
+    """
+    p, unit, size = parts.strategy.population_size, parts.strategy.unit, population_chunk
+    least = 1
+    if size == "auto":
+        bytes_of_each = max(1, solution_bytes(parts))
+        if goes_by_memory(local_devices):
+            whole = memory.of_each(local_devices) or UNKNOWN_MEMORY
+            size, least = int(SHARE_OF_SOLUTIONS * whole) // bytes_of_each, len(local_devices)
+        else:
+            size, least = min(LARGEST, CACHED // bytes_of_each), 2 if p * parts.n >= SMALL else 1
+    units = math.ceil(p / unit)
+    most = max(1, int(size) // unit)
+    count = max(min(least, units), math.ceil(units / most))
+    each = math.ceil(units / count)
+    return Blocks(math.ceil(units / each), each * unit, len(local_devices))
+
+
+def worth(parts: Parts, found: tuple, population_chunk: int | str) -> int:
+    """-> how many of the devices `runtime.devices: auto` takes: on a CPU one where several would
+    only wait for each other, and never more than there are blocks. Bits do not depend on it."""
+    if goes_by_memory(found):
+        return min(len(found), parts.strategy.population_size)
+    return (
+        min(len(found), plan_blocks(parts, found, population_chunk).count)
+        if (work(parts) >= WORTH_TWO)
+        else 1
+    )
+
+
+def work(parts: Parts) -> float:
+    """-> about how many numbers a generation computes: the noise of all members and a product with
+    every parameter in every step; a matrix of the strategy's counts once a member. Infinite where
+    only the run can tell how many steps there are."""
+    steps = math.inf if parts.task.steps is None else parts.task.steps
+    key, mean = jax.eval_shape(lambda: (jax.random.key(0), jnp.zeros(parts.n)))
+    state = jax.tree.leaves(jax.eval_shape(parts.strategy.init, key, mean))
+    return parts.strategy.population_size * (steps * (parts.n + STEP) + sum(x.size for x in state))
+
+
+def plan_episodes(episodes: int, local_devices: tuple) -> Blocks:
+    """-> the held-out episodes in blocks."""
+    count = math.ceil(episodes / LARGEST)
+    return Blocks(count, math.ceil(episodes / count), len(local_devices))
 
 
 def solution_bytes(parts: Parts) -> int:

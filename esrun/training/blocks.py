@@ -1,0 +1,140 @@
+"""Blocks: the population in pieces whose bits do not depend on where they are computed.
+
+A block of members is evaluated and summed by itself. Sums of blocks are added in one balanced
+binary tree over the block numbers, whoever computed them: each device adds the whole subtrees among
+its own blocks, all devices add the rest. So the same configuration has the same bits on any number
+of devices, as long as the blocks are the same.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from esrun.backend import devices
+from esrun.backend.fences import Fence
+from esrun.types import PyTree
+
+
+class Blocks(NamedTuple):
+    """How something is cut."""
+
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
+    size: int
+    """Of each; the last one may be padded."""
+    devices: int
+    """That share them. Bits do not depend on it."""
+
+    @property
+    def each(self) -> int:
+        """Most blocks that a device computes."""
+        return math.ceil(self.count / self.devices)
+
+    def range(self, device: int) -> tuple[int, int]:
+        """-> the first block of a device, and the first behind its last."""
+        return min(device * self.each, self.count), min((device + 1) * self.each, self.count)
+
+
+def over_blocks(
+    blocks: Blocks,
+    fence: Fence,
+    work: Callable[[jax.Array, PyTree], tuple[PyTree, PyTree]],
+    given: PyTree = None,
+) -> tuple[PyTree, PyTree]:
+    """Do the `work` on every block: (the numbers of its members [size], what is `given` for it) ->
+    (what stays, sums).
+
+    -> (what stays of this device's blocks [each, ...], the sums of all blocks, the same on every
+    device). What is given is of this device's blocks, [each, ...], such as what stayed earlier.
+    """
+    first = devices.number() * blocks.each
+
+    def block(i, own):  # `own` comes from outside the fence: how it was sliced is not fused with
+        here = first + i
+        members = here * blocks.size + jnp.arange(blocks.size)
+        return fence.around(work, members, own, where=here < blocks.count)
+
+    if blocks.each == 1:
+        stays, sums = block(jnp.int32(0), jax.tree.map(lambda x: x[0], given))
+        nodes = jax.tree.map(lambda x: x[None], sums)
+        return jax.tree.map(lambda x: x[None], stays), total(blocks, fence, nodes, lambda node: 0)
+
+    levels = int(math.log2(blocks.each)) + 1
+    each = (jnp.arange(blocks.each), given)
+    _, sums = jax.eval_shape(block, *jax.tree.map(lambda x: x[0], each))
+    forest = jax.tree.map(lambda x: jnp.zeros((2 * levels, *x.shape), x.dtype), sums)
+
+    def body(forest, one):
+        stays, sums = block(*one)
+        return planted(forest, first, first + one[0], sums), stays
+
+    forest, stays = jax.lax.scan(body, forest, each)
+    return stays, total(blocks, fence, forest, place)
+
+
+def place(node: tuple[Any, Any]) -> Any:
+    """-> where a node (level, number) lies in a device's forest. At one level at most one left
+    child waits there for its sibling, and at most one right child has its sibling elsewhere."""
+    level, number = node
+    return 2 * level + number % 2
+
+
+def planted(forest: PyTree, first: jax.Array, block: jax.Array, sums: PyTree) -> PyTree:
+    """-> the forest [2 levels, ...] of a device whose blocks begin at `first`, with one block more,
+    added to the subtrees that it completes (a binary counter)."""
+
+    def completes(carry):
+        (level, number), _ = carry
+        return (number % 2 == 1) & ((number - 1) << level >= first)
+
+    def join(carry):
+        (level, number), sums = carry
+        sibling = jax.tree.map(lambda x: x[place((level, number - 1))], forest)
+        return (level + 1, number // 2), jax.tree.map(jnp.add, sibling, sums)
+
+    node, sums = jax.lax.while_loop(completes, join, ((jnp.int32(0), block), sums))
+    return jax.tree.map(lambda x, own: x.at[place(node)].set(own), forest, sums)
+
+
+def subtrees(first: int, end: int) -> Iterator[tuple[int, int]]:
+    """-> the largest whole subtrees over the blocks `first` to `end` - 1, as (level, number)."""
+    while first < end:
+        level = (end - first).bit_length() - 1
+        while first % (1 << level):
+            level -= 1
+        yield level, first >> level
+        first += 1 << level
+
+
+def total(
+    blocks: Blocks, fence: Fence, forest: PyTree, place: Callable[[tuple[int, int]], int]
+) -> PyTree:
+    """-> the sums over all blocks, the same on every device. `place` says where in the `forest` of
+    its device a subtree lies."""
+    own = [list(subtrees(*blocks.range(device))) for device in range(blocks.devices)]
+    most = max(map(len, own))
+    where = np.zeros((blocks.devices, most), np.int32)
+    for device, nodes in enumerate(own):
+        where[device, : len(nodes)] = [place(node) for node in nodes]
+    lies = jnp.asarray(where)[devices.number()]
+    if blocks.devices == 2 and own[1] and most == 1:  # a sum of two has no order: nothing to gather
+        here = lies[0] if where.any() else 0
+        return devices.total(jax.tree.map(lambda x: x[here], forest))
+    gathered = jax.tree.map(lambda x: devices.gather(x[lies]), forest)
+    known = {
+        node: device * most + i for device, nodes in enumerate(own) for i, node in enumerate(nodes)
+    }
+
+    def added(gathered: PyTree, level: int, number: int) -> PyTree:
+        if (level, number) in known:
+            return jax.tree.map(lambda x: x[known[level, number]], gathered)
+        left = added(gathered, level - 1, 2 * number)
+        if (2 * number + 1) << (level - 1) >= blocks.count:
+            return left
+        return jax.tree.map(jnp.add, left, added(gathered, level - 1, 2 * number + 1))
+
+    root = (blocks.count - 1).bit_length()
+    return fence.around(lambda gathered: added(gathered, root, 0), gathered)
