@@ -2,11 +2,14 @@
 thread."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored, by tests too
 os.environ |= {"OPENBLAS_NUM_THREADS": "1", "JAX_NUM_CPU_DEVICES": "2"}
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # what needs two devices fails elsewhere
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = (
