@@ -19,6 +19,8 @@ os.environ["JAX_ENABLE_COMPILATION_CACHE"] = (
 import jax
 import pytest
 
+from esrun import files
+from esrun.cli import main
 from esrun.config.check import checked
 from esrun.config.compose import composed
 from esrun.training.build import build
@@ -45,6 +47,20 @@ def pytest_collection_modifyitems(config, items):
     slow = [item for item in items if item.get_closest_marker("slow")]
     config.hook.pytest_deselected(items=slow)
     items[:] = [item for item in items if item not in slow]
+
+
+@pytest.fixture
+def in_process(tmp_path, monkeypatch, capsys):
+    """-> (words) -> (exit code, standard output, standard error) of a command typed in `tmp_path`,
+    without a process of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(files, "STARTED_IN", tmp_path)
+
+    def run(*words):
+        code = main(list(words))
+        return code, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture

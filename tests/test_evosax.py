@@ -95,6 +95,14 @@ def keys(generations):
     )
 
 
+def climbed(theirs, state, params, pairs):
+    """-> evosax's state after its own loop over pairs of keys (ask, tell)."""
+    for ask_key, tell_key in pairs:
+        population, state = theirs.ask(ask_key, state, params)
+        state, _ = theirs.tell(tell_key, population, jax.vmap(f)(population), state, params)
+    return state
+
+
 @pytest.mark.parametrize(
     ("name", "constructor", "replaced"),
     [
@@ -109,10 +117,7 @@ def test_a_distribution_goes_the_way_of_evosaxs_own_loop(name, constructor, repl
     )
     params = theirs.default_params.replace(**replaced)
     init, _, rest = keys(5)
-    expected = theirs.init(init, jnp.zeros(N), params)
-    for ask_key, tell_key in rest:
-        population, expected = theirs.ask(ask_key, expected, params)
-        expected, _ = theirs.tell(tell_key, population, jax.vmap(f)(population), expected, params)
+    expected = climbed(theirs, theirs.init(init, jnp.zeros(N), params), params, rest)
 
     strategy = make(name)
     state, ours = first(strategy), jax.jit(lambda state: step(strategy, state))
@@ -138,9 +143,7 @@ def test_a_population_goes_the_way_of_evosaxs_own_loop(name, constructor):
     expected = theirs.init(
         rest[0][1], population, jax.vmap(f)(population), params
     )  # the first generation
-    for ask_key, tell_key in rest[1:]:
-        population, expected = theirs.ask(ask_key, expected, params)
-        expected, _ = theirs.tell(tell_key, population, jax.vmap(f)(population), expected, params)
+    expected = climbed(theirs, expected, params, rest[1:])
 
     strategy = make(name)
     state, ours = first(strategy), jax.jit(lambda state: step(strategy, state))

@@ -6,9 +6,6 @@ import shlex
 
 import pytest
 
-from esrun import files
-from esrun.cli import main
-
 TINY = (
     "task=sphere", "task.dimension=2", "strategy=openai_es", "strategy.population_size=6",
     "eval.episodes=2", "eval.every=2", "generations=4",
@@ -16,15 +13,12 @@ TINY = (
 
 
 @pytest.fixture
-def typed(tmp_path, monkeypatch, capsys):
+def typed(in_process):
     """-> (words) -> (exit code, what was said), in process."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(files, "STARTED_IN", tmp_path)
 
     def run(*words):
-        code = main(list(words))
-        said = capsys.readouterr()
-        return code, said.out + said.err
+        code, said, wrong = in_process(*words)
+        return code, said + wrong
 
     return run
 

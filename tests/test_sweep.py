@@ -4,9 +4,6 @@ import json
 
 import pytest
 
-from esrun import files
-from esrun.cli import main
-
 COMMON = (
     "-m", "task=sphere", "task.dimension=2", "strategy.population_size=6", "generations=2",
     "eval.episodes=2", "checkpoint.keep=1",
@@ -14,15 +11,12 @@ COMMON = (
 
 
 @pytest.fixture
-def sweep(tmp_path, monkeypatch, capsys):
+def sweep(in_process):
     """-> (words) -> (exit code, lines on standard output, lines on standard error), in process."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(files, "STARTED_IN", tmp_path)
 
     def run(*words):
-        code = main(list(words))
-        said = capsys.readouterr()
-        return code, said.out.splitlines(), said.err.splitlines()
+        code, said, wrong = in_process(*words)
+        return code, said.splitlines(), wrong.splitlines()
 
     return run
 

@@ -110,15 +110,15 @@ def subtrees(first: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def total(
-    blocks: Blocks, fence: Fence, forest: PyTree, place: Callable[[tuple[int, int]], int]
+    blocks: Blocks, fence: Fence, forest: PyTree, lies_at: Callable[[tuple[int, int]], int]
 ) -> PyTree:
-    """-> the sums over all blocks, the same on every device. `place` says where in the `forest` of
-    its device a subtree lies."""
+    """-> the sums over all blocks, the same on every device. `lies_at` says where in the `forest`
+    of its device a subtree lies."""
     own = [list(subtrees(*blocks.range(device))) for device in range(blocks.devices)]
     most = max(map(len, own))
     where = np.zeros((blocks.devices, most), np.int32)
     for device, nodes in enumerate(own):
-        where[device, : len(nodes)] = [place(node) for node in nodes]
+        where[device, : len(nodes)] = [lies_at(node) for node in nodes]
     lies = jnp.asarray(where)[devices.number()]
     if blocks.devices == 2 and own[1] and most == 1:  # a sum of two has no order: nothing to gather
         here = lies[0] if where.any() else 0

@@ -67,18 +67,16 @@ def build(config: Config) -> Run:
     try:
         hyper = {kind: _arrays(numbers.get(kind, {})) for kind in KINDS}
         dtype = str(jnp.zeros(()).dtype)
-        tables = {
-            (kind, argument): make_table(size, dtype)
-            for kind, model in models.items()
-            for argument, size in model.tables().items()
-        }
-        for (kind, argument), table in tables.items():
-            hyper[kind][argument] = table
+        tables = [
+            (kind, *table) for kind, model in models.items() for table in model.tables().items()
+        ]
+        for kind, argument, size in tables:
+            hyper[kind][argument] = make_table(size, dtype)
         parts = _assembler(json.dumps(structure, sort_keys=True))
         most = worth(parts(hyper), devices.all_local(), runtime.population_chunk)
         local = devices.choose(runtime.devices, most)
-        for (kind, argument), table in tables.items():
-            hyper[kind][argument] = devices.replicated(local, table)
+        for kind, argument, _ in tables:
+            hyper[kind][argument] = devices.replicated(local, hyper[kind][argument])
         program = _program(
             parts,
             local,

@@ -145,12 +145,13 @@ def generation(
     def ask(members):
         return fence.around(lambda members: asked(parts, drawn, state, members), members)
 
+    keeps = blocks.each == 1 or worth_keeping(blocks, jax.eval_shape(ask, jnp.arange(blocks.size)))
+
     def evaluate(members, _):
         solutions = ask(members)
         seen = evaluated(parts, drawn, state, members, solutions)
         return (seen.fitness, solutions if keeps else None), (seen.steps, seen.inputs)
 
-    keeps = blocks.each == 1 or worth_keeping(blocks, jax.eval_shape(ask, jnp.arange(blocks.size)))
     (fitness, kept), (steps, inputs) = over_blocks(blocks, fence, evaluate)
     fitness = devices.gather(fitness)
     fitness = fence.around(lambda all: rearrange(all, "block m -> (block m)")[:p], fitness)

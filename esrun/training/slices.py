@@ -16,14 +16,15 @@ from esrun.backend import devices, memory
 from esrun.backend.devices import OnEvery
 from esrun.training.blocks import Blocks
 from esrun.training.generation import Parts
+from esrun.types import PyTree
 
 CACHED = 2**25
 """Most bytes of solutions in a block on a CPU: what its caches keep between making them and using
 them."""
 
 LARGEST = 128
-"""Most members of a block on a CPU, and most held-out episodes: fewer cost more for each than one
-core gains, more leave cores idle."""
+"""Most members of a block on a CPU, and most held-out episodes anywhere: fewer cost more for each
+than one core gains, more leave cores idle."""
 
 SMALL = 1024
 """Numbers in a population below which a second block costs more than a second core gains."""
@@ -79,7 +80,7 @@ class FittingProgram:
 
     def compiling(self, *arguments) -> Callable[[], Plan]:
         """Trace it, for arrays or shapes -> what compiles it, which saves the first such call from
-        compiling, and raises MemoryError where one member more is too much."""
+        compiling. That raises MemoryError where `auto` does not fit and does not go by memory."""
         parts = self._build(arguments[0])
         blocks = plan_blocks(parts, self._devices, self._chunk)
         lowered = self._program(blocks).lowered(*arguments)
@@ -151,11 +152,9 @@ def worth(parts: Parts, found: tuple, population_chunk: int | str) -> int:
     only wait for each other, and never more than there are blocks. Bits do not depend on it."""
     if goes_by_memory(found):
         return min(len(found), parts.strategy.population_size)
-    return (
-        min(len(found), plan_blocks(parts, found, population_chunk).count)
-        if (work(parts) >= WORTH_TWO)
-        else 1
-    )
+    if work(parts) < WORTH_TWO:
+        return 1
+    return min(len(found), plan_blocks(parts, found, population_chunk).count)
 
 
 def work(parts: Parts) -> float:
@@ -163,9 +162,8 @@ def work(parts: Parts) -> float:
     every parameter in every step; a matrix of the strategy's counts once a member. Infinite where
     only the run can tell how many steps there are."""
     steps = math.inf if parts.task.steps is None else parts.task.steps
-    key, mean = jax.eval_shape(lambda: (jax.random.key(0), jnp.zeros(parts.n)))
-    state = jax.tree.leaves(jax.eval_shape(parts.strategy.init, key, mean))
-    return parts.strategy.population_size * (steps * (parts.n + STEP) + sum(x.size for x in state))
+    state = sum(x.size for x in jax.tree.leaves(state_shapes(parts)))
+    return parts.strategy.population_size * (steps * (parts.n + STEP) + state)
 
 
 def plan_episodes(episodes: int, local_devices: tuple) -> Blocks:
@@ -176,8 +174,13 @@ def plan_episodes(episodes: int, local_devices: tuple) -> Blocks:
 
 def solution_bytes(parts: Parts) -> int:
     """-> the bytes of one member's solution."""
-    key, mean = jax.eval_shape(lambda: (jax.random.key(0), jnp.zeros(parts.n)))
-    state = jax.eval_shape(parts.strategy.init, key, mean)
+    key = jax.eval_shape(lambda: jax.random.key(0))
     unit = jax.ShapeDtypeStruct((parts.strategy.unit,), jnp.int32)
-    solutions = jax.tree.leaves(jax.eval_shape(parts.strategy.ask, key, state, unit))
+    solutions = jax.tree.leaves(jax.eval_shape(parts.strategy.ask, key, state_shapes(parts), unit))
     return sum(x.size * x.dtype.itemsize for x in solutions) // parts.strategy.unit
+
+
+def state_shapes(parts: Parts) -> PyTree:
+    """-> the shapes of the strategy's state."""
+    key, mean = jax.eval_shape(lambda: (jax.random.key(0), jnp.zeros(parts.n)))
+    return jax.eval_shape(parts.strategy.init, key, mean)
