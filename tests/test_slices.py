@@ -48,7 +48,7 @@ def test_blocks_hold_whole_pairs_and_cover_the_population(parts, chunk, device_c
 
 def test_no_block_is_larger_than_is_fast(parts, monkeypatch):
     monkeypatch.setattr(plan, "CACHED", 10 * 4 * 1000)
-    assert plan_blocks(parts, jax.local_devices(), "auto")[:2] == (7, 10)
+    assert plan_blocks(parts, jax.local_devices(), "auto")[:2] == (8, 8)
 
 
 @pytest.mark.parametrize("nbytes", [None, 1000, 2**50])
@@ -62,6 +62,12 @@ def test_on_a_cpu_blocks_depend_on_the_configuration_alone(parts, monkeypatch, n
 def as_on_a_gpu(monkeypatch):
     monkeypatch.setattr(plan, "goes_by_memory", lambda devices: True)
     monkeypatch.setattr("esrun.training.generation.KEPT", 0)
+
+
+@pytest.mark.parametrize(("members", "count"), [(64, 2), (256, 2), (257, 4), (600, 8), (3000, 24)])
+def test_a_few_blocks_are_shared_evenly(built, members, count):
+    run = built(*SPHERE, "strategy=snes", f"strategy.population_size={members}")
+    assert plan_blocks(run.program.parts(run.hyper), jax.local_devices()[:1], "auto").count == count
 
 
 def test_what_does_not_fit_is_compiled_again_for_blocks_that_do(built, monkeypatch, as_on_a_gpu):

@@ -12,6 +12,7 @@ import numpy as np  # noqa: E402
 from esrun.backend import memory  # noqa: E402
 from esrun.backend.compilation import Clock  # noqa: E402
 from esrun.config.check import checked  # noqa: E402
+from esrun.training import wide  # noqa: E402
 from esrun.training.build import build  # noqa: E402
 from esrun.training.program import Stop  # noqa: E402
 
@@ -25,32 +26,32 @@ class Program:
         self.run = build(checked(config))
         self.seed = jnp.uint32(0)
         self.start = self.run.program.init(self.run.hyper, self.seed)
-        self.env_steps = 0.0
+        self.at = 0
+        self.last = None
 
     def advance(self, generations: int, keep: bool) -> None:
         """Train from the start for some generations; with `keep`, later calls start from there."""
-        stop = Stop(
-            generation=self.start.generation + jnp.int32(generations),
-            fitness=jnp.asarray(np.inf, float),
-            held_out=jnp.asarray(np.inf, float),
-            env_steps=jnp.full(2, 2**32 - 1, jnp.uint32),
+        stop = Stop(  # NumPy's, as in a run: making arrays of JAX takes longer than small programs
+            generation=np.int32(self.at + generations),
+            fitness=np.asarray(np.inf, float),
+            held_out=np.asarray(np.inf, float),
+            env_steps=np.full(2, 2**32 - 1, np.uint32),
         )
         state, rows, done, _ = jax.block_until_ready(
             self.run.program.advance(self.run.hyper, self.seed, self.start, stop)
         )
-        self.env_steps = float(np.sum(np.asarray(rows["env_steps"], float)[: int(done)])) / int(
-            done
-        )
+        self.last = rows["env_steps"], done
         if keep:
-            self.start = state
+            self.start, self.at = state, self.at + generations
 
     def facts(self) -> dict:
         """-> parameters, steps of a generation that counted, devices in use, memory that was
         predicted and held."""
         local, plan = self.run.local_devices, self.run.program.plan()
+        steps, done = self.last
         return {
             "parameters": self.run.program.parts(self.run.hyper).n,
-            "env_steps": self.env_steps,
+            "env_steps": float(np.mean(wide.number(np.asarray(steps)[: int(done)]))),
             "devices": len(local),
             "predicted_mb": plan and plan.bytes * memory.sharing(local) / 1e6,
             "held_mb": (memory.peak_of(local, self.compiling.resident) or 0) / 1e6,

@@ -1,7 +1,8 @@
 """How things are timed, whatever they are.
 
 The sides of a comparison take turns in one run, A B A B: a first call (tracing, compiling and
-running), a call to warm up, then the counted rounds. Figures are medians; a comparison is the ratio
+running), a call to warm up, then the counted rounds, more of them
+where they are short. Figures are medians; a comparison is the ratio
 of medians with the range of the ratios of single rounds.
 """
 
@@ -11,6 +12,10 @@ from typing import Any, NamedTuple
 
 PAUSE = 0.05
 """Seconds between two turns, in which the threads of the last one fall asleep."""
+
+BRIEF, OFTEN = 0.05, 10
+"""Seconds of a round below which chance is a good part of it, and how many times as many rounds
+then are counted."""
 
 
 class Options(NamedTuple):
@@ -59,6 +64,8 @@ def in_turn(sides: dict, options: Options) -> dict[Any, Timing]:
     firsts = {name: side(True) for name, side in sides.items()}
     warm = {name: side(False) for name, side in sides.items()}
     slow = {name for name, seconds in warm.items() if seconds > options.limit}
+    if max(warm.values()) < BRIEF and not options.quick:
+        options = options._replace(rounds=OFTEN * options.rounds)
     rounds = counted({name: side for name, side in sides.items() if name not in slow}, options)
     return {name: Timing(firsts[name], rounds.get(name, [warm[name]])) for name in sides}
 
