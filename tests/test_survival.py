@@ -1,5 +1,6 @@
 """Runs that are killed, interrupted, starved and lied to, by subprocess."""
 
+import itertools
 import json
 import os
 import random
@@ -121,12 +122,12 @@ def results(folder):
 @pytest.mark.parametrize(
     ("options", "devices"),
     [
-        pytest.param(OPENAI, 1, id="openai_es-1", marks=pytest.mark.slow),
-        pytest.param(NOISY_CMA, 1, id="cma_es-1", marks=pytest.mark.slow),
-        pytest.param(RECURRENT, 1, id="recurrent-1"),
-        pytest.param(OPENAI, 2, id="openai_es-2", marks=pytest.mark.slow),
-        pytest.param(NOISY_CMA, 2, id="cma_es-2"),
-        pytest.param(RECURRENT, 2, id="recurrent-2", marks=pytest.mark.slow),
+        pytest.param(OPENAI, [1], id="openai_es-1", marks=pytest.mark.slow),
+        pytest.param(NOISY_CMA, [1], id="cma_es-1", marks=pytest.mark.slow),
+        pytest.param(RECURRENT, [1], id="recurrent-1"),
+        pytest.param(OPENAI, [2, 1], id="openai_es-2-1", marks=pytest.mark.slow),
+        pytest.param(NOISY_CMA, [1, 2], id="cma_es-1-2"),
+        pytest.param(RECURRENT, [2], id="recurrent-2", marks=pytest.mark.slow),
     ],
 )
 def test_a_run_killed_again_and_again_ends_with_the_same_bits(start, tmp_path, options, devices):
@@ -135,12 +136,12 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(start, tmp_path, o
         *options,
         *COMMON,
         f"generations={total}",
-        f"runtime.devices={devices}",
         "log.every=1000",
     ]
-    code, said = finished(start(tmp_path / "whole", *command))
+    on = itertools.cycle([f"runtime.devices={count}" for count in devices])
+    code, said = finished(start(tmp_path / "whole", *command, next(on)))
     assert code == 0, said
-    chance = random.Random(len(options) + devices)
+    chance = random.Random(len(options) + sum(devices))
     broken = tmp_path / "broken"
     killed = 0
     for kill in range(KILLS):
@@ -150,10 +151,10 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(start, tmp_path, o
             target = generations(broken) + chance.randint(0, total // (4 * KILLS))
             death = DIE_AFTER, target, 1e-6 + chance.random() / 50
         code, *when = death
-        code, _ = finished(start(broken, *when, *command, code=code))
+        code, _ = finished(start(broken, *when, *command, next(on), code=code))
         killed += code in (-signal.SIGKILL, -signal.SIGALRM)
     assert killed > KILLS // 2  # the others came when the run was done
-    code, said = finished(start(broken, *command))
+    code, said = finished(start(broken, *command, next(on)))
     assert code == 0, said
     whole, again = results(tmp_path / "whole"), results(broken)
     assert whole[1] == again[1]
