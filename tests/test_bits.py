@@ -13,6 +13,7 @@ import pytest
 
 from esrun.backend import devices
 from esrun.backend.fences import Fence
+from esrun.backend.rewriting import settled
 from esrun.training.blocks import Blocks, over_blocks, subtrees
 from esrun.training.build import _program
 
@@ -34,6 +35,7 @@ KINDS = {
     "simple_gaussian": [*SINE, "strategy=simple_gaussian"],
     "evosax": [*SINE, "strategy=evosax", "strategy.name=Open_ES"],
     "normaliser": [*CARTPOLE, "strategy=openai_es", "policy.normalize_input=true"],
+    "made again": ["task=sphere", "task.dimension=400000", "strategy=openai_es"],
     "table": [*CARTPOLE, "strategy=openai_es", "strategy.noise=table"],
     "recurrent": ["task=memory_chain", "task.episodes=4", "policy=rnn", "policy.hidden=[6]",
                   "strategy=pgpe"],
@@ -116,3 +118,40 @@ def test_subtrees_cover_a_range_with_as_few_as_can_be(first, length):
     assert covered == list(range(first, first + length))
     siblings = {(level, n ^ 1) for level, n in found}
     assert not siblings & {(level, n) for level, n in found}
+
+
+def alone(x, s):
+    """An array by a number, by a root, and in a loop: what XLA rounds by what else is there."""
+
+    def step(x, c):
+        return (x - c * x) / (1 - c), None
+
+    looped, _ = jax.lax.scan(step, x, s * jnp.linspace(0, 0.9, 5))
+    return x / s, x / jnp.sqrt(s), 1 / jnp.sqrt(s), looped
+
+
+def in_company(x, s):
+    """The same, where divisors have other uses."""
+
+    def step(carry, c):
+        x, total = carry
+        rest = 1 - c
+        return ((x - c * x) / rest, total + rest), None
+
+    (looped, total), _ = jax.lax.scan(step, (x, s), s * jnp.linspace(0, 0.9, 5))
+    root = jnp.sqrt(s)
+    return x / s, x / root, 1 / root, looped, (s + 1, root - 2, total)
+
+
+def test_rounding_does_not_depend_on_what_else_a_number_is_used_for():
+    x, s = jnp.linspace(0.1, 3, 1000), jnp.float32(0.7)
+    lone, social = (jax.jit(settled(f, x, s)[0])(x, s) for f in (alone, in_company))
+    for one, other in zip(lone, social[:4], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_xla_rounds_by_company():
+    """The reason for `settled`; where this fails it may go."""
+    x, s = jnp.linspace(0.1, 3, 1000), jnp.float32(0.7)
+    pairs = zip(jax.jit(alone)(x, s), jax.jit(in_company)(x, s)[:4], strict=True)
+    assert any((one != other).any() for one, other in pairs)

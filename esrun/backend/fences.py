@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from esrun.backend import devices
+from esrun.backend.rewriting import settled
 
 
 class Fence:
@@ -31,9 +32,27 @@ class Fence:
         if not devices.on_cpu():
             arguments = jax.lax.optimization_barrier(arguments)
             return jax.lax.optimization_barrier(function(*arguments))
-        shapes = jax.eval_shape(function, *arguments)
+        function, shapes = settled(function, *arguments)
 
         def nothing(*_):
             return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
         return jax.lax.cond(self._true & where, function, nothing, *arguments)
+
+    def updating(self, function: Callable, state: Any, *arguments) -> tuple[Any, Any]:
+        """-> function(state, *arguments), a state of the same shapes and something more, compiled
+        as a piece of its own.
+
+        On a CPU this fence is a loop that runs once: unlike a branch's, a loop's large arrays are
+        changed where they lie.
+        """
+        if not devices.on_cpu():
+            return self.around(function, state, *arguments)
+        function, (_, shapes) = settled(function, state, *arguments)
+
+        def body(loop):
+            _, state, _ = loop
+            return (False, *function(state, *arguments))
+
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        return jax.lax.while_loop(lambda loop: loop[0], body, (self._true, state, nothing))[1:]

@@ -1,7 +1,9 @@
-"""Programs rewritten before XLA sees them: slow operations replaced, fixed work done once.
+"""Programs rewritten before XLA sees them: slow operations replaced, fixed work done once, choices
+made that XLA would make by what stands around.
 
 `tuned` traces a function and replaces just the operations that `esrun.backend.kernels` has rules
-for; `hoisted` takes out of a loop's body what does not change in it.
+for; `settled` replaces those whose rounding is XLA's choice; `hoisted` takes out of a loop's body
+what does not change in it.
 """
 
 import functools
@@ -9,10 +11,12 @@ import warnings
 from collections.abc import Callable
 
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from esrun.backend import devices
 from esrun.backend.kernels import RULES
+from esrun.types import PyTree
 
 
 def tuned(function: Callable) -> Callable:
@@ -21,15 +25,44 @@ def tuned(function: Callable) -> Callable:
     rules = RULES["cpu" if devices.on_cpu() else "accelerator"]
 
     def rewritten(*arguments):
-        flat, tree = jax.tree.flatten(arguments)
-        closed, shape = jax.make_jaxpr(
-            lambda *leaves: function(*jax.tree.unflatten(tree, leaves)), return_shape=True
-        )(*flat)
-        return jax.tree.unflatten(
-            jax.tree.structure(shape), _evaluate(rules, closed.jaxpr, closed.consts, flat)
-        )
+        closed, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
+        outputs = _evaluate(rules, closed.jaxpr, closed.consts, jax.tree.leaves(arguments))
+        return jax.tree.unflatten(jax.tree.structure(shape), outputs)
 
     return _or_else(rewritten, function)
+
+
+def settled(function: Callable, *examples) -> tuple[Callable, PyTree]:
+    """-> (the same function, with one way to round; the shapes of its results), for arguments like
+    the `examples`.
+
+    XLA divides an array by a number where the number has another use and multiplies with its
+    inverse where it has none, and takes 1 / sqrt(x) for rsqrt(x), which is rounded otherwise, where
+    the root has no other use: by what it happens to know at that moment. Here arrays are multiplied
+    with inverses, and roots stay roots.
+    """
+    closed, shape = jax.make_jaxpr(function, return_shape=True)(*examples)
+
+    def evaluated(*arguments):
+        leaves = jax.tree.leaves(arguments)
+        outputs = _evaluate(SETTLING, closed.jaxpr, closed.consts, leaves, inside=True)
+        return jax.tree.unflatten(jax.tree.structure(shape), outputs)
+
+    return _or_else(evaluated, function), shape
+
+
+def _times_inverse(parameters, x: jax.Array, y: jax.Array) -> jax.Array | None:
+    del parameters
+    if x.size == 1 or y.size > 1 or not jnp.issubdtype(x.dtype, jnp.floating):
+        return None
+    return x * (1 / y)
+
+
+def _root(parameters, x: jax.Array) -> jax.Array:
+    return jax.lax.optimization_barrier(jax.lax.sqrt_p.bind(x, **parameters))
+
+
+SETTLING = {"div": _times_inverse, "sqrt": _root}
 
 
 def _or_else(quick: Callable, plain: Callable) -> Callable:
@@ -124,9 +157,11 @@ def _outputs(equation, inputs: list) -> list:
     return outputs if equation.primitive.multiple_results else [outputs]
 
 
-def _evaluate(rules: dict[str, Callable], jaxpr: Jaxpr, constants, arguments) -> list:
-    """Run a jaxpr, operation by operation, with the replacements of `rules`; what lies inside loops
-    stays as it is."""
+def _evaluate(
+    rules: dict[str, Callable], jaxpr: Jaxpr, constants, arguments, inside: bool = False
+) -> list:
+    """Run a jaxpr, operation by operation, with the replacements of `rules`, `inside` loops and
+    branches too."""
     values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *arguments], strict=True))
     for equation in jaxpr.eqns:
         inputs = _read(values, equation.invars)
@@ -136,10 +171,30 @@ def _evaluate(rules: dict[str, Callable], jaxpr: Jaxpr, constants, arguments) ->
             and inner is not None
         ):
             closed = inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
-            outputs = _evaluate(rules, closed.jaxpr, closed.consts, inputs)
+            outputs = _evaluate(rules, closed.jaxpr, closed.consts, inputs, inside)
         else:
             rule = rules.get(equation.primitive.name)
             replaced = rule(equation.params, *inputs) if rule else None
-            outputs = _outputs(equation, inputs) if replaced is None else [replaced]
+            if replaced is not None:
+                outputs = [replaced]
+            else:
+                outputs = _outputs(_within(rules, equation) if inside else equation, inputs)
         values.update(zip(equation.outvars, outputs, strict=True))
     return _read(values, jaxpr.outvars)
+
+
+def _within(rules: dict[str, Callable], equation: JaxprEqn) -> JaxprEqn:
+    """-> the equation, with the replacements in the jaxprs of its parameters."""
+
+    def rewritten(part):
+        if isinstance(part, tuple):
+            return tuple(map(rewritten, part))
+        if not isinstance(part, ClosedJaxpr):
+            return part
+        return jax.make_jaxpr(
+            lambda *inputs: _evaluate(rules, part.jaxpr, part.consts, inputs, inside=True)
+        )(*part.in_avals)
+
+    if equation.primitive.name not in ("scan", "while", "cond"):
+        return equation
+    return equation.replace(params={k: rewritten(part) for k, part in equation.params.items()})

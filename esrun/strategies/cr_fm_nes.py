@@ -133,11 +133,11 @@ def make_cr_fm_nes(
 
     def ask(key, state, members):
         z = draw(key, members, state.mean.dtype)
-        vbar, _, _, stretch = direction(state.v)
+        vbar, squared = direction(state.v)
         along = dots(z[::2], vbar)
         along = jnp.stack([along, -along], axis=1).reshape(-1, 1)
         # for the same bits in any company, as in the next line
-        y = perturbed(z, along, (stretch - 1) * vbar)
+        y = perturbed(z, along, (jnp.sqrt(1 + squared) - 1) * vbar)
         return perturbed(state.mean, state.sigma * state.D, y)
 
     def weigh(state, fitness):
@@ -147,10 +147,10 @@ def make_cr_fm_nes(
         return jnp.where(weights > 0, weights, NO_PARENT)
 
     def recombine(state, solutions, weights):
-        vbar, _, _, stretch = direction(state.v)
+        vbar, squared = direction(state.v)
         y = (solutions - state.mean) / (state.sigma * state.D)
         along = y @ vbar
-        z = y + along[:, None] * ((1 / stretch - 1) * vbar)
+        z = y + along[:, None] * ((1 / jnp.sqrt(1 + squared) - 1) * vbar)
         z_squared = jnp.sum(z**2, axis=1)
 
         parent, there = jnp.maximum(weights, 0), (weights != 0).astype(weights.dtype)
@@ -168,9 +168,8 @@ def make_cr_fm_nes(
 
     def update(state, sums, fitness):
         mean, sigma, D, v, p_sigma, p_c = state
-        along = direction(v)
-        vbar, _, size, stretch = along
-        z_w = sums.y[RANK] + (1 / stretch - 1) * (vbar @ sums.y[RANK]) * vbar
+        vbar, squared = direction(v)
+        z_w = sums.y[RANK] + (1 / jnp.sqrt(1 + squared) - 1) * (vbar @ sums.y[RANK]) * vbar
         p_sigma = (1 - k.c_sigma) * p_sigma + norm_of(k.c_sigma) * z_w
         length = jnp.linalg.norm(p_sigma)
         moving = length >= k.chi_n
@@ -180,10 +179,8 @@ def make_cr_fm_nes(
             jnp.where(length >= 0.1 * k.chi_n, k.eta_stagnating, k.eta_converging),
         ).astype(sigma.dtype)
 
-        weight = sums.weight[DISTANCE]  # once, for one set of bits (docs/design.md)
-
         def chosen(x):
-            by_distance = x[DISTANCE] / weight - x[EVERY] / p
+            by_distance = x[DISTANCE] / sums.weight[DISTANCE] - x[EVERY] / p
             return jnp.where(moving, by_distance, x[RANK])
 
         y, y_squared, y_along, excess, _ = Sums(*(chosen(x) for x in sums))
@@ -193,14 +190,16 @@ def make_cr_fm_nes(
         # the path is one more member; the others' weights have the sum 0
         q = p_c / D
         s, t = natural_gradients(
-            along,
+            vbar,
+            squared,
             y_squared=k.eta_shape * y_squared + k.c_1 * q**2,
             y_along=k.eta_shape * y_along + k.c_1 * (q @ vbar) * q,
             weight=k.c_1,
         )
-        change = jnp.maximum(jnp.max(jnp.abs(s)), jnp.linalg.norm(t) / size**2)
+        squared = jnp.where(squared > 0, squared, 1)
+        change = jnp.maximum(jnp.max(jnp.abs(s)), jnp.linalg.norm(t) / squared)
         share = 1 / jnp.maximum(1, change / LARGEST_CHANGE)
-        v = v + share * t / size
+        v = v + share * t / jnp.sqrt(squared)
         D = D * (1 + share * s)
         D = D / jnp.exp(jnp.mean(jnp.log(D)) + jnp.log1p(v @ v) / (2 * n))
 

@@ -119,8 +119,7 @@ def make_lm_ma_es(
 
         def undo(y, factor):
             c, m = factor
-            rest = 1 - c  # once, for one set of bits (docs/design.md)
-            return (y - c * (m @ y) / (rest + c * (m @ m)) * m) / rest, None
+            return (y - c * (m @ y) / (1 - c + c * (m @ m)) * m) / (1 - c), None
 
         mean, sigma, p_sigma, m, generation = state
         z_w, _ = jax.lax.scan(undo, y_w, factors(state), reverse=True)

@@ -92,11 +92,16 @@ def planted(forest: PyTree, first: jax.Array, block: jax.Array, sums: PyTree) ->
 
     def join(carry):
         (level, number), sums = carry
-        sibling = jax.tree.map(lambda x: x[place((level, number - 1))], forest)
+        at = place((level, number - 1))
+        sibling = jax.tree.map(
+            lambda x: jax.lax.dynamic_index_in_dim(x, at, keepdims=False), forest
+        )
         return (level + 1, number // 2), jax.tree.map(jnp.add, sibling, sums)
 
     node, sums = jax.lax.while_loop(completes, join, ((jnp.int32(0), block), sums))
-    return jax.tree.map(lambda x, own: x.at[place(node)].set(own), forest, sums)
+    return jax.tree.map(
+        lambda x, own: jax.lax.dynamic_update_index_in_dim(x, own, place(node), 0), forest, sums
+    )
 
 
 def subtrees(first: int, end: int) -> Iterator[tuple[int, int]]:

@@ -5,6 +5,7 @@ environments or workers are elsewhere, calls them itself: fitness of any slices 
 all members together the weights, sums of any slices from `recombined`, and `told` once.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from einops import rearrange
 
 from esrun.backend import devices, keys, memory
 from esrun.backend.fences import Fence
+from esrun.backend.rewriting import settled
 from esrun.strategies.parts.shaping import finite_or_worst
 from esrun.tasks import normalizer
 from esrun.training import wide
@@ -162,7 +164,9 @@ def generation(
         return None, recombined(parts, drawn, state, members, weights, solutions)
 
     _, sums = over_blocks(blocks, fence, recombine, given=kept)
-    return told(parts, state, fitness, sums, Seen(fitness, steps, inputs))
+    tell = functools.partial(told, parts)
+    arguments = (state, fitness, sums, Seen(fitness, steps, inputs))
+    return settled(tell, *arguments)[0](*arguments)
 
 
 KEPT = 2**25

@@ -19,18 +19,15 @@ from esrun.training.generation import Parts
 from esrun.types import PyTree
 
 CACHED = 2**25
-"""Most bytes of solutions in a block on a CPU: what its caches keep between making them and using
-them."""
+"""About the most bytes of solutions in a block on a CPU: what its caches keep between making them
+and using them."""
 
 LARGEST = 128
-"""Most members of a block on a CPU, and most held-out episodes anywhere: fewer cost more for each
-than one core gains, more leave cores idle."""
+"""About the most members of a block on a CPU, and the most held-out episodes anywhere: fewer cost
+more for each than one core gains, more leave cores idle."""
 
 SMALL = 1024
 """Numbers in a population below which a second block costs more than a second core gains."""
-
-FEW = 16
-"""Most blocks on a CPU that are a power of two: of three, one of two cores would compute two."""
 
 WORTH_TWO = 2e6
 """Numbers a generation computes from which on a second core gains more than waiting for it costs,
@@ -130,10 +127,10 @@ def goes_by_memory(local_devices: tuple) -> bool:
 def plan_blocks(parts: Parts, local_devices: tuple, population_chunk: int | str) -> Blocks:
     """-> the population in blocks of whole units, as equal as they can be.
 
-    On a CPU `auto` is a function of the strategy alone: at least two blocks, of at most LARGEST
-    members and CACHED bytes; a population of fewer than SMALL numbers is one. A few blocks are a
-    power of two, which devices share evenly. On an accelerator it is at least a block a device, of
-    what its memory holds.
+    On a CPU `auto` is a function of the strategy alone: at least two blocks, of about LARGEST
+    members or CACHED bytes, and a power of two of them, which cores share evenly; a population of
+    fewer than SMALL numbers is one. On an accelerator it is at least a block a device, of what its
+    memory holds.
     """
     p, unit, size = parts.strategy.population_size, parts.strategy.unit, population_chunk
     least = 1
@@ -147,8 +144,8 @@ def plan_blocks(parts: Parts, local_devices: tuple, population_chunk: int | str)
     units = math.ceil(p / unit)
     most = max(1, int(size) // unit)
     count = max(min(least, units), math.ceil(units / most))
-    if population_chunk == "auto" and not goes_by_memory(local_devices) and count <= FEW:
-        count = min(units, 1 << (count - 1).bit_length())
+    if population_chunk == "auto" and not goes_by_memory(local_devices):
+        count = min(units, 1 << round(math.log2(count)))
     each = math.ceil(units / count)
     return Blocks(math.ceil(units / each), each * unit, len(local_devices))
 
