@@ -32,11 +32,11 @@ def make_openai_es(
 ) -> Strategy:
     """OpenAI-ES over n parameters.
 
-    Sigma and the learning rate are multiplied by their decay after every generation and never fall
-    below their limit. With `antithetic`, members 2i and 2i + 1 are mean + sigma z and mean - sigma
-    z, and `population_size` is even. `noise` is "threefry" or "table" (see
-    `esrun.strategies.parts.noise`). `optimizer` names a factory of optax. Raises ValueError when
-    optax refuses `optimizer_options`.
+    Sigma and the learning rate are multiplied by their decay after every generation, down to their
+    limit; a limit above the first value leaves that as it is. With `antithetic`, members 2i and 2i
+    + 1 are mean + sigma z and mean - sigma z, and `population_size` is even. `noise` is "threefry"
+    or "table" (see `esrun.strategies.parts.noise`). `optimizer` names a factory of optax. Raises
+    ValueError when optax refuses `optimizer_options`.
     """
     draw = make_noise(noise, noise_table_size, n, mirrored=antithetic)
     search = make_gradient_search(

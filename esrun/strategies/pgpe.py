@@ -48,15 +48,17 @@ def make_pgpe(
     """PGPE over n parameters: members 2i and 2i + 1 are mean + sigmas z and mean - sigmas z.
 
     `learning_rate` is the length of a step without momentum, None for a tenth of the first
-    perturbations' length, sigma sqrt(n); `max_speed` is that of the longest step, None for twice
-    the learning rate. `sigma_max_change` is a share of sigma, less than 1. `noise` is "threefry" or
-    "table" (see `esrun.strategies.parts.noise`). In a generation without any difference in fitness
-    the mean coasts and the sigmas stay.
+    perturbations' length, sigma sqrt(n), or `max_speed` where that is less; `max_speed` is the
+    length of the longest step, None for twice the learning rate. `sigma_max_change` is a share of
+    sigma, less than 1. `noise` is "threefry" or "table" (see `esrun.strategies.parts.noise`).
     """
     p = population_size
     shape_fitness = SHAPING[shaping]
     draw = make_noise(noise, noise_table_size, n, mirrored=True)
-    alpha = sigma * math.sqrt(n) / 10 if learning_rate is None else learning_rate
+    tenth = sigma * math.sqrt(n) / 10
+    alpha = learning_rate
+    if alpha is None:
+        alpha = tenth if max_speed is None else jnp.minimum(tenth, max_speed)
     limit = 2 * alpha if max_speed is None else max_speed
 
     def init(key, mean):

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from esrun.strategies.parts.defaults import decayed
 from esrun.strategies.parts.noise import normal, perturbed
 from esrun.strategies.parts.shaping import finite_or_worst
 from esrun.types import Number, Strategy
@@ -49,7 +50,7 @@ def make_simple_ga(
 
     Parents are drawn from the `elites` with equal chances. With `crossover` a child has two, and
     every parameter comes from either with probability 1/2. Sigma is multiplied by its decay after
-    every generation, down to its limit.
+    every generation, down to its limit; a limit above the first value leaves that as it is.
     """
 
     def init(key, mean):
@@ -88,9 +89,7 @@ def make_simple_ga(
         generation = state.generation + 1
         return State(
             mean=archive[0],
-            sigma=jnp.maximum(sigma * sigma_decay**generation, sigma_limit).astype(
-                state.sigma.dtype
-            ),
+            sigma=decayed(sigma, sigma_decay, sigma_limit, generation).astype(state.sigma.dtype),
             archive=archive,
             generation=generation,
         )

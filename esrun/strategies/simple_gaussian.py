@@ -44,7 +44,7 @@ def make_simple_gaussian(
     """The simple Gaussian strategy over n parameters.
 
     `parents` None is a tenth of the population, at least 2. No standard deviation falls below
-    `sigma_limit`.
+    `sigma_limit`, or below sigma where that is less.
     """
     mu = max(2, population_size // 10) if parents is None else parents
     w = np.where(np.arange(population_size) < mu, 1 / mu, 0)
@@ -66,7 +66,7 @@ def make_simple_gaussian(
     def update(state, sums, fitness):
         del fitness
         variance = jnp.maximum(sums.z_squared_w - sums.z_w**2, 0)  # about the parents' own mean
-        sigmas = jnp.maximum(state.sigmas * jnp.sqrt(variance), sigma_limit)
+        sigmas = jnp.maximum(state.sigmas * jnp.sqrt(variance), jnp.minimum(sigma, sigma_limit))
         return State(
             mean=state.mean + state.sigmas * sums.z_w,
             sigma=jnp.exp(jnp.mean(jnp.log(sigmas))),

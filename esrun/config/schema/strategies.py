@@ -8,6 +8,17 @@ from esrun.config.schema.base import Count, Factor, NonNegative, Positive, Strat
 from esrun.config.schema.names import EvosaxName, Optimizer, Shaping
 
 
+def refuse_odd(
+    size: int, because: str = ", since members come in pairs", instead: str = ""
+) -> None:
+    """Raise ValueError for a population that does not come in pairs."""
+    if size % 2:
+        raise ValueError(
+            f"strategy.population_size must be even{because}, got {size}: "
+            f"write strategy.population_size={size + 1}{instead}"
+        )
+
+
 class Noise(StrategyModel):
     """What strategies share that perturb one mean."""
 
@@ -19,20 +30,13 @@ class Noise(StrategyModel):
         """-> the table in the place of `noise`, if it is to be one."""
         return {"noise": self.noise_table_size} if self.noise == "table" else {}
 
-    def _refuse_odd(self, because: str, instead: str = "") -> None:
-        if self.population_size % 2:
-            raise ValueError(
-                f"strategy.population_size must be even{because}, got {self.population_size}: "
-                f"write strategy.population_size={self.population_size + 1}{instead}"
-            )
-
 
 class Mirrored(Noise):
     """What strategies share whose members always come in mirrored pairs."""
 
     @model_validator(mode="after")
     def _pairs(self):
-        self._refuse_odd(", since members come in pairs")
+        refuse_odd(self.population_size)
         return self
 
 
@@ -44,7 +48,8 @@ class Perturbing(Noise):
     @model_validator(mode="after")
     def _pairs(self):
         if self.antithetic:
-            self._refuse_odd(
+            refuse_odd(
+                self.population_size,
                 " with strategy.antithetic=true, whose members come in pairs",
                 " or strategy.antithetic=false",
             )
@@ -86,6 +91,16 @@ class PGPE(Mirrored):
     momentum: Annotated[float, Field(ge=0, lt=1)]
     max_speed: Positive | None
     shaping: Shaping
+
+    @model_validator(mode="after")
+    def _speed(self):
+        if self.learning_rate and self.max_speed and self.max_speed < self.learning_rate:
+            raise ValueError(
+                "strategy.max_speed must be at least strategy.learning_rate, got "
+                f"{self.max_speed:g} and {self.learning_rate:g}: write "
+                f"strategy.max_speed={2 * self.learning_rate:g}"
+            )
+        return self
 
 
 class ARS(Mirrored):
@@ -183,11 +198,8 @@ class CRFMNES(StrategyModel):
 
     @model_validator(mode="after")
     def _pairs(self):
-        if self.population_size != "auto" and self.population_size % 2:
-            raise ValueError(
-                "strategy.population_size must be even, since members come in pairs, got "
-                f"{self.population_size}: write strategy.population_size={self.population_size + 1}"
-            )
+        if self.population_size != "auto":
+            refuse_odd(self.population_size)
         return self
 
 

@@ -1,6 +1,13 @@
-"""Sizes that the CMA family shares: how many members, how many of them are parents."""
+"""Numbers that strategies derive in the same way: how many members, how many of them are parents,
+how a number decays."""
 
 import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from esrun.types import Number
 
 
 def whole_population(population_size: int | str, n: int) -> int:
@@ -15,3 +22,17 @@ def checked_parents(parents: int | None, p: int, default: float) -> float:
     if mu > p:
         raise ValueError(f"strategy.parents must be at most the population size {p}, got {mu}")
     return mu
+
+
+def least_sigma(dtype: Any) -> float:
+    """-> the least step size that a type of floats has any use for: a digit of a step that small is
+    the least number there is."""
+    return float(jnp.finfo(dtype).tiny) / float(jnp.finfo(dtype).eps)
+
+
+def decayed(first: Number, decay: Number, limit: Number, generation: jax.Array) -> jax.Array:
+    """-> first decay^generation [], which falls to the limit at the lowest.
+
+    The limit bounds the decay alone: a first value below it stays.
+    """
+    return jnp.maximum(first * decay**generation, jnp.minimum(first, limit))

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from esrun.strategies.parts.defaults import decayed
 from esrun.strategies.parts.shaping import SHAPING, signal_to_noise
 from esrun.types import Number
 
@@ -49,14 +50,14 @@ def make_gradient_search(
     optimizer: str,
     optimizer_options: dict,
 ) -> GradientSearch:
-    """Sigma and the learning rate are multiplied by their decay after every generation and never
-    fall below their limit. `optimizer` names a factory of optax. Raises ValueError when optax
-    refuses `optimizer_options`.
+    """Sigma and the learning rate are multiplied by their decay after every generation, down to
+    their limit: a limit above the first value leaves that as it is. `optimizer` names a factory of
+    optax. Raises ValueError when optax refuses `optimizer_options`.
     """
     shape_fitness = SHAPING[shaping]
 
     def scheduled_learning_rate(generation):
-        return jnp.maximum(learning_rate * learning_rate_decay**generation, learning_rate_limit)
+        return decayed(learning_rate, learning_rate_decay, learning_rate_limit, generation)
 
     try:
         descent = getattr(optax, optimizer)(scheduled_learning_rate, **optimizer_options)
@@ -67,8 +68,7 @@ def make_gradient_search(
 
     def init(key, mean):
         del key
-        first = _at_least(sigma, sigma_limit, mean.dtype)
-        return State(mean, first, descent.init(mean), jnp.int32(0))
+        return State(mean, jnp.asarray(sigma, mean.dtype), descent.init(mean), jnp.int32(0))
 
     def weigh(state, fitness):
         del state
@@ -82,7 +82,7 @@ def make_gradient_search(
         generation = state.generation + 1
         return State(
             mean=state.mean + step,
-            sigma=_at_least(sigma * sigma_decay**generation, sigma_limit, state.sigma.dtype),
+            sigma=decayed(sigma, sigma_decay, sigma_limit, generation).astype(state.sigma.dtype),
             optimizer=optimizer_state,
             generation=generation,
         )
@@ -92,7 +92,3 @@ def make_gradient_search(
         return {"signal_to_noise": signal_to_noise(fitness)} if antithetic else {}
 
     return GradientSearch(init, weigh, update, diagnose)
-
-
-def _at_least(x: Number, limit: Number, dtype) -> jax.Array:
-    return jnp.maximum(x, limit).astype(dtype)
