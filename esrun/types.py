@@ -26,6 +26,8 @@ class Reason(NamedTuple):
     `esrun.training.restarts`)."""
     failed: bool = False
     """Whether the state is worth nothing then: it is neither evaluated nor saved."""
+    why: str = ""
+    """What a user needs to know besides the name."""
 
 
 class Policy(NamedTuple):
@@ -55,13 +57,14 @@ class Sums(NamedTuple):
     count: jax.Array  # [...] # pyright: ignore[reportIncompatibleMethodOverride]
     first: jax.Array  # [..., *input_shape], sum of (input - origin)
     second: jax.Array  # [..., *input_shape], sum of (input - origin)^2
+    ignored: jax.Array  # [...], how many inputs were left out, since they were not finite
 
 
 class Evaluation(NamedTuple):
     """How a slice of members did."""
 
     returns: jax.Array  # [m, e] return of every episode, higher is better
-    steps: jax.Array  # [m] int32, environment steps that counted
+    steps: jax.Array  # [m] int32, environment steps that counted: none negative, less than 2^31
     inputs: Sums | None  # [m, ...] what each member saw; None without an input normaliser
     measures: dict[
         str, jax.Array
@@ -104,6 +107,10 @@ class Strategy(NamedTuple):
     not there."""
     update: Callable[[Any, PyTree, jax.Array], Any]
     """(State, sums over the whole population, fitness [p]) -> State."""
+    flat: Callable[[Any, jax.Array], Any] = lambda state, fitness: state
+    """(State, fitness [p]) -> State, in the place of `update` after a generation that told nothing:
+    no two members differ, or none has a weight. It is the State as it was, but for a number that
+    the next population is drawn from where `ask` does not use its key."""
     express: Callable[[Any], Callable[[PyTree], PyTree]] | None = None
     """State -> (one member's solution -> params), where a solution is not the flat vector of the
     parameters. The params may hold `esrun.policies.layers.LowRank` in the place of a weight

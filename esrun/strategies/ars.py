@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from einops import rearrange
 
 from esrun.strategies.parts.noise import make_noise, perturbed, weighted_noise
-from esrun.strategies.parts.shaping import signal_to_noise
+from esrun.strategies.parts.shaping import signal_to_noise, unit_of
 from esrun.types import Number, Strategy
 
 
@@ -87,6 +87,7 @@ def difference_weights(fitness: jax.Array, parents: int) -> jax.Array:
     rewards = rearrange(fitness, "(direction sign) -> direction sign", sign=2)
     better = jnp.where(jnp.all(jnp.isfinite(rewards), axis=1), jnp.max(rewards, axis=1), -jnp.inf)
     used = jnp.isfinite(better) & (better >= jnp.sort(better)[-parents])
+    rewards = rewards / unit_of(rewards, used[:, None])
     spread = jnp.std(rewards, where=used[:, None])
     scale = 2 * jnp.sum(used) * spread
     difference = jnp.where(used & (scale > 0), (rewards[:, 0] - rewards[:, 1]) / scale, 0)

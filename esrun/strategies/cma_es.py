@@ -17,13 +17,14 @@ from esrun.strategies.parts.constants import constants
 from esrun.strategies.parts.defaults import checked_parents, whole_population
 from esrun.strategies.parts.noise import normal, perturbed
 from esrun.strategies.parts.products import multiply_rows
-from esrun.strategies.parts.shaping import by_rank
+from esrun.strategies.parts.shaping import by_order
 from esrun.strategies.parts.termination import (
     History,
     Spectrum,
     fresh_history,
     fresh_spectrum,
     fulfilled,
+    noted,
     record,
 )
 from esrun.types import Number, Reason, Strategy
@@ -108,7 +109,7 @@ def make_cma_es(
         return perturbed(state.mean, state.sigma, y)  # 40
 
     def weigh(state, fitness):
-        return by_rank(fitness, jnp.asarray(w, state.mean.dtype))
+        return by_order(fitness, jnp.asarray(w, state.mean.dtype))
 
     def recombine(state, solutions, weights):
         y = (solutions - state.mean) / state.sigma
@@ -155,6 +156,13 @@ def make_cma_es(
         )
         return State(mean, sigma, C, p_sigma, p_c, B, D, generation, spectrum, history)
 
+    def flat(state, fitness):
+        """What has been told nothing yet has not converged: only restarts give up then."""
+        kept = state._replace(history=noted(state.history, fitness, n))
+        if restarts is not None:
+            return kept
+        return jax.tree.map(lambda a, b: jnp.where(state.generation > 0, a, b), kept, state)
+
     def ended(state):
         smallest, largest, _ = state.spectrum
         tests = fulfilled(
@@ -181,6 +189,7 @@ def make_cma_es(
         weigh=weigh,
         recombine=recombine,
         update=update,
+        flat=flat,
         ended=ended,
         diagnose=diagnose,
     )

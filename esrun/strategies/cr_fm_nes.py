@@ -12,14 +12,13 @@ and is linear in y, y² and y (y · vbar). Sums of these with the members' weigh
 and the gradients are formed of them once a generation: the update is exact. Which of two sets of
 weights counts is known only when the sums of the whole population are there, so they are of both.
 
-Four choices are ours. Fitness that is not finite ranks worst and ties share their weights; the
-authors rank infeasible members by their distance and count the feasible ones. A generation without
-any difference in fitness changes nothing at all, paths included. c_1 is 0 where the paper's is
-negative, below five parameters: the rank-one update would then narrow the distribution along its
-path. And the step of D and v is shortened, as a whole, where it is longer than 70 percent of v or
-of a coordinate of D, as in pycma's VD-CMA, https://github.com/CMA-ES/pycma. The authors' step has
-no limit: in a long valley across the axes their D falls below zero and all is NaN. Elsewhere the
-limit seldom acts, and a generation in which it does not is theirs.
+Three choices are ours. Fitness that is not finite ranks worst and ties share their weights; the
+authors rank infeasible members by their distance and count the feasible ones. c_1 is 0 where the
+paper's is negative, below five parameters: the rank-one update would then narrow the distribution
+along its path. And the step of D and v is shortened, as a whole, where it is longer than 70 percent
+of v or of a coordinate of D, as in pycma's VD-CMA, https://github.com/CMA-ES/pycma. The authors'
+step has no limit: in a long valley across the axes their D falls below zero and all is NaN.
+Elsewhere the limit seldom acts, and a generation in which it does not is theirs.
 """
 
 import math
@@ -33,7 +32,7 @@ from esrun.strategies.parts.defaults import whole_population
 from esrun.strategies.parts.noise import make_noise, perturbed
 from esrun.strategies.parts.products import dots
 from esrun.strategies.parts.rank_one import direction, natural_gradients
-from esrun.strategies.parts.shaping import by_rank, finite_or_worst, signal_to_noise
+from esrun.strategies.parts.shaping import by_rank, signal_to_noise
 from esrun.types import Number, Strategy
 
 RANK, DISTANCE, EVERY = range(3)
@@ -167,6 +166,7 @@ def make_cr_fm_nes(
         )
 
     def update(state, sums, fitness):
+        del fitness
         mean, sigma, D, v, p_sigma, p_c = state
         vbar, squared = direction(v)
         z_w = sums.y[RANK] + (1 / jnp.sqrt(1 + squared) - 1) * (vbar @ sums.y[RANK]) * vbar
@@ -203,7 +203,7 @@ def make_cr_fm_nes(
         D = D * (1 + share * s)
         D = D / jnp.exp(jnp.mean(jnp.log(D)) + jnp.log1p(v @ v) / (2 * n))
 
-        after = State(
+        return State(
             mean=mean + sigma * step,  # eta_m is 1
             sigma=sigma * jnp.exp(eta_sigma / 2 * excess),
             D=D,
@@ -211,9 +211,6 @@ def make_cr_fm_nes(
             p_sigma=p_sigma,
             p_c=p_c,
         )
-        comparable = finite_or_worst(fitness)
-        flat = jnp.max(comparable) == jnp.min(comparable)
-        return jax.tree.map(lambda new, old: jnp.where(flat, old, new), after, state)
 
     def norm_of(c):
         """-> the factor of a path's newest step, such that under random selection the path's

@@ -16,22 +16,15 @@ started from N(mean, sigma^2): `mean` is that of the one that found the best sol
 knows no start at all, and draws from N(0, sigma^2).
 """
 
-import dataclasses
-import inspect
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
-from evosax.algorithms import algorithms
 from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 
-from esrun.errors import nearest
-from esrun.strategies.parts.shaping import raw
+from esrun.strategies.parts.evosax_options import constructed, numbers, only, scaled
+from esrun.strategies.parts.shaping import finite_or_worst, raw
 from esrun.types import Number, Strategy
-
-SCALES = ("std_init", "radius_max", "scale_factor")
-"""Parameters of evosax's that say how far from the mean the search begins: what sigma sets."""
 
 
 class State(NamedTuple):
@@ -61,12 +54,12 @@ def make_evosax(
     constructor. Raises ValueError for those that it does not have, and with evosax's words where it
     refuses a size.
     """
-    algorithm, defaults = _constructed(
+    algorithm, defaults = constructed(
         name, n, population_size, sigma, optimizer, learning_rate, options
     )
-    known = _numbers(defaults)
-    _only(known, params, f"strategy.params of {name}")
-    settings = defaults.replace(**{scale: sigma for scale in SCALES if scale in known} | params)
+    known = numbers(defaults)
+    only(known, params, f"strategy.params of {name}")
+    settings = defaults.replace(**scaled(defaults, known, sigma, params) | params)
     keeps_population = isinstance(algorithm, PopulationBasedAlgorithm)
     populations = options.get("num_populations")
 
@@ -161,6 +154,21 @@ def make_evosax(
             state.generation + 1,
         )
 
+    def flat(state, fitness):
+        """Nothing moves, and the next population is another one.
+
+        What keeps a population takes note of how good the first one is, and takes one all of which
+        is better than what it has known: that tells something after all.
+        """
+        idle = state._replace(generation=state.generation + 1)
+        if not keeps_population:
+            return idle
+        population, _, key = drawn(state)
+        cost = -finite_or_worst(fitness)
+        first = _alike(call("init", key, population, cost, settings), state.search)
+        later = _chosen(cost[0] < state.search.best_fitness, update(state, (), fitness), idle)
+        return _chosen(state.generation == 0, idle._replace(search=first), later)
+
     return Strategy(
         population_size=population_size,
         init=init,
@@ -168,68 +176,12 @@ def make_evosax(
         weigh=weigh,
         recombine=recombine,
         update=update,
+        flat=flat,
     )
 
 
-def _constructed(name, n, population_size, sigma, optimizer, learning_rate, options):
-    """-> (evosax's object, its default parameters)."""
-    arguments = inspect.signature(algorithms[name].__init__).parameters
-    simple = {key for key, a in arguments.items() if a.annotation in (bool, int, int | None)} - {
-        "population_size"
-    }
-    _only(simple, options, f"strategy.options of {name}")
-    given = dict(options)
-    if "num_populations" in arguments:
-        populations = given.get("num_populations")
-        if not populations or population_size % populations:
-            raise ValueError(
-                f"strategy.name={name} splits strategy.population_size into "
-                "strategy.options.num_populations equal "
-                f"ones, got {population_size} and {populations}: write "
-                "+strategy.options.num_populations=2"
-            )
-        population_size //= populations
-    if optimizer and "optimizer" not in arguments:
-        raise ValueError(
-            f"strategy.optimizer must be null with strategy.name={name}, which takes none, got "
-            f"{optimizer}: "
-            "write strategy.optimizer=null strategy.learning_rate=null"
-        )
-    if optimizer:
-        given["optimizer"] = getattr(optax, optimizer)(learning_rate)
-    if "std_schedule" in arguments:
-        given["std_schedule"] = optax.constant_schedule(sigma)
-    if "sampling_fn" in arguments:
-        given["sampling_fn"] = lambda key: sigma * jax.random.normal(key, (n,))
-    try:
-        with jax.ensure_compile_time_eval():  # evosax turns arrays into Python numbers here
-            algorithm = algorithms[name](
-                population_size=population_size, solution=jnp.zeros(n), **given
-            )
-            return algorithm, algorithm.default_params
-    except AssertionError as error:
-        raise ValueError(
-            f"strategy.name={name} refuses strategy.population_size={population_size}: {error}"
-        ) from error
-
-
-def _numbers(params) -> set[str]:
-    """-> the names of the parameters that are one number."""
-    fields = {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
-    return {
-        key
-        for key, x in fields.items()
-        if isinstance(x, (bool, int, float, jax.Array)) and jnp.ndim(x) == 0
-    }
-
-
-def _only(known: set[str], given: dict, what: str) -> None:
-    for key in given:
-        if key not in known:
-            raise ValueError(
-                f"{what} must be of {', '.join(sorted(known)) or 'none'}, got "
-                f"{key}{nearest(key, known)}"
-            )
+def _chosen(condition, one, other):
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)
 
 
 def _settled(x, dtype) -> jax.Array:

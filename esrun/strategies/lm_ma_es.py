@@ -10,10 +10,12 @@ factors A_j = (1 - c_d,j) I + c_d,j m_j m_jᵀ, each of which the formula of She
 undoes in O(n). M is linear, so the factors are undone once a generation, on the sum of w y: the
 update is exact.
 
-One choice is ours: the paper's rates are made for populations much smaller than n, and grow with
-the population's size. They are at most 1 here, which makes a path its newest step: above 1 a path
-would change its sign every generation, above 2 it has no root. Below five parameters directions are
-too long for their number and M may grow without bound: `cma_es` is the strategy for those.
+Two choices are ours, since the paper's rates are made for populations much smaller than n, and grow
+with the population's size. They are at most 1 here, which makes a path its newest step: above 1 a
+path would change its sign every generation, above 2 it has no root. And in a population larger than
+n a direction counts as sqrt(n) long at most, which is how long a random one is, and sigma grows by
+a factor of e at most in a generation, as in Hansen's purecma: directions of few parameters would
+otherwise multiply what is drawn a thousandfold, and the search explodes.
 """
 
 import math
@@ -25,7 +27,7 @@ import numpy as np
 
 from esrun.strategies.parts.defaults import checked_parents, whole_population
 from esrun.strategies.parts.noise import normal, perturbed
-from esrun.strategies.parts.shaping import by_rank
+from esrun.strategies.parts.shaping import by_order
 from esrun.types import Number, Strategy
 
 
@@ -85,8 +87,11 @@ def make_lm_ma_es(
     def factors(state):
         """-> (c_d [k], m [k, n]); a direction that is not in use yet has c_d 0, which makes its
         factor the identity."""
-        in_use = jnp.arange(len(c_d)) < state.generation
-        return jnp.where(in_use, jnp.asarray(c_d, state.mean.dtype), 0), state.m
+        m, in_use = state.m, jnp.arange(len(c_d)) < state.generation
+        if p > n:
+            length = jnp.linalg.norm(m, axis=1, keepdims=True)
+            m = m / jnp.maximum(1, length / math.sqrt(n))
+        return jnp.where(in_use, jnp.asarray(c_d, state.mean.dtype), 0), m
 
     def init(key, mean):
         del key
@@ -109,7 +114,7 @@ def make_lm_ma_es(
         return perturbed(state.mean, state.sigma, y)
 
     def weigh(state, fitness):
-        return by_rank(fitness, jnp.asarray(w, state.mean.dtype))
+        return by_order(fitness, jnp.asarray(w, state.mean.dtype))
 
     def recombine(state, solutions, weights):
         return weights @ ((solutions - state.mean) / state.sigma)
@@ -128,7 +133,8 @@ def make_lm_ma_es(
         p_sigma = (1 - c_sigma) * p_sigma + math.sqrt(mu_eff * c_sigma * (2 - c_sigma)) * z_w
         c = jnp.asarray(c_c, m.dtype)[:, None]
         m = (1 - c) * m + jnp.sqrt(mu_eff * c * (2 - c)) * z_w
-        sigma = sigma * jnp.exp(c_sigma / 2 * (p_sigma @ p_sigma / n - 1))  # 19
+        growth = c_sigma / 2 * (p_sigma @ p_sigma / n - 1)
+        sigma = sigma * jnp.exp(jnp.minimum(growth, 1) if p > n else growth)  # 19
         return State(mean, sigma, p_sigma, m, generation + 1)
 
     return Strategy(

@@ -20,7 +20,7 @@ from esrun.strategies.parts.constants import constants
 from esrun.strategies.parts.defaults import checked_parents, whole_population
 from esrun.strategies.parts.noise import normal, perturbed
 from esrun.strategies.parts.products import multiply_rows
-from esrun.strategies.parts.shaping import by_rank
+from esrun.strategies.parts.shaping import by_order
 from esrun.types import Number, Strategy
 
 
@@ -69,7 +69,7 @@ def make_ma_es(
         return perturbed(state.mean, state.sigma, y)  # M6
 
     def weigh(state, fitness):
-        return by_rank(fitness, jnp.asarray(w, state.mean.dtype))  # M8
+        return by_order(fitness, jnp.asarray(w, state.mean.dtype))  # M8
 
     def recombine(state, solutions, weights):
         y = (solutions - state.mean) / state.sigma

@@ -20,7 +20,7 @@ import numpy as np
 from esrun.strategies.parts.constants import Constants
 from esrun.strategies.parts.defaults import checked_parents, whole_population
 from esrun.strategies.parts.noise import normal, perturbed
-from esrun.strategies.parts.shaping import by_rank
+from esrun.strategies.parts.shaping import by_order
 from esrun.types import Number, Strategy
 
 
@@ -97,7 +97,7 @@ def make_sep_cma_es(
         return perturbed(state.mean, state.sigma, y)  # 40
 
     def weigh(state, fitness):
-        return by_rank(fitness, jnp.asarray(w, state.mean.dtype))
+        return by_order(fitness, jnp.asarray(w, state.mean.dtype))
 
     def recombine(state, solutions, weights):
         y = (solutions - state.mean) / state.sigma
@@ -120,6 +120,7 @@ def make_sep_cma_es(
         p_c = (1 - c_c) * p_c + h_sigma * math.sqrt(c_c * (2 - c_c) * mu_eff) * y_w  # 45
         delta = (1 - h_sigma) * c_c * (2 - c_c)
         C = (1 + c_1 * delta - c_1 - c_mu) * C + c_1 * p_c**2 + c_mu * sums.rank_mu  # 47
+        C = jnp.maximum(C, jnp.finfo(C.dtype).tiny)  # it divides
         return State(mean, sigma, C, p_sigma, p_c, generation + 1)
 
     return Strategy(

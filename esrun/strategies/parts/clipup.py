@@ -7,6 +7,7 @@ Evolution, 2020, https://arxiv.org/abs/2008.02387.
 import jax
 import jax.numpy as jnp
 
+from esrun.strategies.parts.shaping import length_of
 from esrun.types import Number
 
 
@@ -23,11 +24,11 @@ def clipup(
     Only the gradient's direction counts. A gradient of zero has none: the velocity then fades by
     `momentum`.
     """
-    velocity = momentum * velocity + learning_rate * gradient / _length(gradient)
+    velocity = momentum * velocity + learning_rate * (gradient / _length(gradient))
     return velocity * jnp.minimum(1, max_speed / _length(velocity))
 
 
 def _length(x: jax.Array) -> jax.Array:
     """-> the norm of x, to divide by: 1 for zero."""
-    norm = jnp.linalg.norm(x)
+    norm = length_of(x)
     return jnp.where(norm > 0, norm, 1)

@@ -42,9 +42,34 @@ def z_score(fitness: jax.Array) -> jax.Array:
     """-> (fitness - mean) / std [p]; a non-finite member stands with the worst finite one; all zero
     without spread."""
     finite = raw(fitness)
-    deviation = finite - jnp.mean(finite)
-    flat = jnp.max(finite) == jnp.min(finite)
-    return jnp.where(flat, 0.0, deviation / jnp.where(flat, 1.0, jnp.std(finite)))
+    finite = finite / unit_of(finite)
+    std = jnp.where(jnp.max(finite) == jnp.min(finite), 0.0, jnp.std(finite))
+    return jnp.where(std > 0, (finite - jnp.mean(finite)) / jnp.where(std > 0, std, 1.0), 0.0)
+
+
+def unit_of(values: jax.Array, where: jax.Array | bool = True) -> jax.Array:
+    """-> a power of two [] as large as the largest of the values `where` they count.
+
+    Fitness is of any scale, and float32 squares neither 1e20 nor 1e-30. What is divided by its unit
+    first can be squared, and no digit is lost.
+    """
+    _, exponent = jnp.frexp(jnp.max(jnp.abs(values), where=where, initial=0.0))
+    info = jnp.finfo(values.dtype)  # the reciprocal is none that a processor takes for 0
+    return jnp.ldexp(jnp.ones((), values.dtype), jnp.clip(exponent, info.minexp, info.maxexp - 3))
+
+
+def mean_and_std(values: jax.Array, where: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """-> (mean [], standard deviation []) of the values [p] `where` they count; NaN if none
+    does."""
+    unit = unit_of(values, where)
+    scaled = jnp.where(where, values / unit, 0.0)
+    return unit * jnp.mean(scaled, where=where), unit * jnp.std(scaled, where=where)
+
+
+def length_of(x: jax.Array) -> jax.Array:
+    """-> the Euclidean norm [] of x [n] of any scale."""
+    unit = unit_of(x)
+    return unit * jnp.linalg.norm(x / unit)
 
 
 def raw(fitness: jax.Array) -> jax.Array:
@@ -63,6 +88,17 @@ def by_rank(fitness: jax.Array, weights: jax.Array) -> jax.Array:
     return jnp.where(first == last, weights[first], shared)
 
 
+def by_order(fitness: jax.Array, weights: jax.Array) -> jax.Array:
+    """-> weights [p], one a member: `weights[0]` for the best and so on; of tied members the lower
+    number stands first.
+
+    For members that are independent draws, whose numbers are then a fair lot. `by_rank` shortens
+    the weighted mean of tied members, and a path of such means takes that for a step too long.
+    """
+    order = jnp.argsort(-finite_or_worst(fitness), stable=True)
+    return jnp.zeros_like(weights).at[order].set(weights)
+
+
 def signal_to_noise(fitness: jax.Array) -> jax.Array:
     """Fitness [p] of mirrored pairs 2i, 2i + 1 -> [] how much of it is a slope along the
     perturbations.
@@ -72,7 +108,9 @@ def signal_to_noise(fitness: jax.Array) -> jax.Array:
     non-finite member are left out.
     """
     plus, minus = rearrange(fitness, "(pair sign) -> sign pair", sign=2)
-    finite = jnp.isfinite(plus - minus)
+    finite = jnp.isfinite(plus) & jnp.isfinite(minus)
+    unit = unit_of(jnp.maximum(jnp.abs(plus), jnp.abs(minus)), finite)
+    plus, minus = plus / unit, minus / unit
     slope = jnp.mean(((plus - minus) / 2) ** 2, where=finite)
     return jnp.sqrt(slope / jnp.var((plus + minus) / 2, where=finite))
 

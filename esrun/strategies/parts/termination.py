@@ -24,11 +24,11 @@ all of them."""
 
 TOLFUN = Reason("tolfun")
 TOLX = Reason("tolx")
-TOLUPSIGMA = Reason("tolupsigma")
-CONDITIONCOV = Reason("conditioncov")
+TOLFACUPX = Reason("tolfacupx")
+TOLCONDITIONCOV = Reason("tolconditioncov")
 NOEFFECTAXIS = Reason("noeffectaxis")
 NOEFFECTCOORD = Reason("noeffectcoord")
-STAGNATION = Reason("stagnation")
+TOLSTAGNATION = Reason("tolstagnation")
 
 
 class Spectrum(NamedTuple):
@@ -42,13 +42,15 @@ class Spectrum(NamedTuple):
 
 
 class History(NamedTuple):
-    """Fitness of past generations in rings: generation g stands at g modulo their length."""
+    """Fitness of past generations."""
 
-    best: jax.Array  # [10 + 30 n / p]
+    best: jax.Array  # [10 + 30 n / p] the latest ones, oldest first
     flat: (
         jax.Array
     )  # [] bool, the latest generation's fitness and all of `best` lie within TOLERANCE
-    long_best: jax.Array | None  # [LONGEST], None where stagnation ends nothing
+    long_best: (
+        jax.Array | None
+    )  # [LONGEST] generation g at g modulo LONGEST; None where stagnation ends nothing
     long_median: jax.Array | None
     stagnating: jax.Array  # [] bool
 
@@ -69,20 +71,13 @@ def fresh_history(n: int, long: bool, dtype) -> History:
 def record(history: History, generation: jax.Array, fitness: jax.Array, n: int) -> History:
     """-> the history with the fitness [p] of one more generation, the number of those before it
     given."""
+    history = noted(history, fitness, n)
+    if history.long_best is None or history.long_median is None:
+        return history
+
     p = len(fitness)
     ascending = jnp.sort(finite_or_worst(fitness))
     best, median = ascending[-1], (ascending[(p - 1) // 2] + ascending[p // 2]) / 2
-    count = len(history.best)
-    recent = history.best.at[generation % count].set(best)
-    window = jnp.arange(count) >= count - min(count, 10 + math.ceil(30 * n / p))
-    values = jnp.roll(recent, -1 - generation % count)  # oldest first
-    span = jnp.max(values, where=window, initial=-jnp.inf) - jnp.min(
-        values, where=window, initial=jnp.inf
-    )
-    flat = (span < TOLERANCE) & (ascending[-1] - ascending[0] < TOLERANCE)
-    if history.long_best is None or history.long_median is None:
-        return history._replace(best=recent, flat=flat)
-
     long_best = history.long_best.at[generation % LONGEST].set(best)
     long_median = history.long_median.at[generation % LONGEST].set(median)
     least = 120 + math.ceil(30 * n / p)
@@ -96,7 +91,17 @@ def record(history: History, generation: jax.Array, fitness: jax.Array, n: int) 
     stagnating = jax.lax.cond(
         (generation + 1) % PATIENCE == 0, look, lambda stagnating: stagnating, history.stagnating
     )
-    return History(recent, flat, long_best, long_median, stagnating)
+    return history._replace(long_best=long_best, long_median=long_median, stagnating=stagnating)
+
+
+def noted(history: History, fitness: jax.Array, n: int) -> History:
+    """-> the history with the fitness [p] of a generation among the latest ones, which is all that
+    one that tells nothing has to say."""
+    best, worst = jnp.max(finite_or_worst(fitness)), jnp.min(finite_or_worst(fitness))
+    recent = jnp.roll(history.best, -1).at[-1].set(best)
+    window = recent[-(10 + math.ceil(30 * n / len(fitness))) :]
+    span = jnp.max(window) - jnp.min(window)
+    return history._replace(best=recent, flat=(span < TOLERANCE) & (best - worst < TOLERANCE))
 
 
 def _improved(ring: jax.Array, generation: jax.Array, length: jax.Array) -> jax.Array:
@@ -129,9 +134,9 @@ def fulfilled(
     return {
         TOLFUN: history.flat,
         TOLX: jnp.all(sigma * deviations < tiny) & jnp.all(sigma * jnp.abs(p_c) < tiny),
-        TOLUPSIGMA: sigma * jnp.sqrt(spectrum.largest) > 1e4 * first_sigma,
-        CONDITIONCOV: spectrum.largest > min(1e14, 1 / float(precision)) * spectrum.smallest,
+        TOLFACUPX: sigma * jnp.sqrt(spectrum.largest) > 1e4 * first_sigma,
+        TOLCONDITIONCOV: spectrum.largest > min(1e14, 1 / float(precision)) * spectrum.smallest,
         NOEFFECTAXIS: spectrum.no_effect,
         NOEFFECTCOORD: jnp.any(mean == mean + 0.2 * sigma * deviations),
-        STAGNATION: history.stagnating,
+        TOLSTAGNATION: history.stagnating,
     }
