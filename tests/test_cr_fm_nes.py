@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from esrun.config.schema.strategies import CRFMNES
 from esrun.strategies.cr_fm_nes import constants, inverse_h
+from esrun.strategies.parts.flat import still_where_flat
 
 pytestmark = pytest.mark.usefixtures("float64", "quick_to_compile")
 make = partial(make_strategy, "cr_fm_nes", population_size="auto", sigma=0.5)
@@ -242,7 +243,7 @@ def test_weights_by_distance_are_finite_in_float32():
 
 @pytest.mark.parametrize("fitness", [4.0, np.nan, -np.inf])
 def test_a_generation_without_a_difference_changes_nothing(fitness):
-    strategy = make(6, population_size=8)
+    strategy = still_where_flat(make(6, population_size=8))
     state = fresh(strategy, jnp.arange(6.0))
     for g in range(3):
         solutions = strategy.ask(jax.random.key(g), state, jnp.arange(8))

@@ -120,11 +120,12 @@ def test_a_collapsed_sigma_ends_the_run_with_a_name(faulty):
     assert outcome.score is not None
 
 
-def test_a_state_that_is_not_finite_ends_the_run_with_a_name(faulty):
-    outcome, _, saved = trained(
-        *faulty(make_faulty(share=0.0, after=-1.0), learning_rate=float("inf"))
-    )
-    assert outcome.reason.name == "non_finite_state"
+@pytest.mark.parametrize(
+    ("rate", "name"), [(np.inf, "mean_exploded"), (np.nan, "non_finite_state")]
+)
+def test_a_state_that_is_not_finite_ends_the_run_with_a_name(faulty, rate, name):
+    outcome, _, saved = trained(*faulty(make_faulty(share=0.0, after=-1.0), learning_rate=rate))
+    assert outcome.reason.name == name
     assert saved == []
 
 

@@ -67,21 +67,6 @@ def test_solutions_have_the_distribution_of_the_state():
     np.testing.assert_allclose(np.cov(y.T), M @ M.T, atol=0.15)
 
 
-def test_in_an_all_equal_generation_every_member_counts_the_same():
-    # twins mean ± y: the mean stays, and so does M to within what the path, which is zero, takes
-    # off
-    strategy = make(3, population_size=6)
-    state = fresh(strategy, jnp.array([1.0, 2.0, 3.0]))
-    np.testing.assert_allclose(strategy.weigh(state, jnp.full(6, 7.0)), 1 / 6, rtol=1e-12)
-    y = np.sqrt(3) * np.concatenate(
-        [np.eye(3), -np.eye(3)]
-    )  # their average of y yᵀ is the identity
-    moved = tell(strategy, state, state.mean + 0.5 * y, jnp.full(6, 7.0))
-    np.testing.assert_allclose(moved.mean, state.mean, rtol=1e-12)
-    np.testing.assert_allclose(moved.M, moved.M[0, 0] * np.eye(3), atol=1e-12)
-    assert 0.8 < float(moved.M[0, 0]) < 1
-
-
 def test_more_parents_than_members_are_refused():
     with pytest.raises(
         ValueError, match=r"strategy\.parents must be at most the population size 8, got 9"

@@ -86,16 +86,6 @@ def test_a_separable_ellipsoid_is_solved_in_6000_evaluations():
     )  # C has become the inverse Hessian
 
 
-def test_in_an_all_equal_generation_every_member_counts_the_same():
-    strategy = make(3, population_size=6)
-    state = fresh(strategy, jnp.array([1.0, 2.0, 3.0]))
-    solutions = strategy.ask(jax.random.key(0), state, jnp.arange(6))
-    np.testing.assert_allclose(strategy.weigh(state, jnp.full(6, 7.0)), 1 / 6, rtol=1e-12)
-    mirrored = jnp.concatenate([solutions, 2 * state.mean - solutions])
-    moved = tell(make(3, population_size=12), state, mirrored, jnp.full(12, 7.0))
-    np.testing.assert_allclose(moved.mean, state.mean, rtol=1e-12)
-
-
 def test_more_parents_than_members_are_refused():
     with pytest.raises(
         ValueError, match=r"strategy\.parents must be at most the population size 8, got 9"

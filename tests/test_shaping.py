@@ -7,6 +7,7 @@ import pytest
 
 from esrun.strategies.parts.shaping import (
     SHAPING,
+    by_order,
     by_rank,
     centered_ranks,
     raw,
@@ -56,6 +57,11 @@ def test_by_rank_gives_tied_members_the_mean_of_their_weights():
     np.testing.assert_allclose(weights, [-0.2 / 3, 0.4, 0.4, -0.2 / 3, -0.2 / 3], rtol=1e-5)
     assert weights[0] == weights[3] == weights[4]
     assert weights[1] == weights[2]
+
+
+def test_by_order_gives_the_lower_number_of_a_tie_the_better_place():
+    weights = by_order(jnp.array([1.0, 4.0, jnp.nan, 4.0, 1.0]), WEIGHTS)
+    np.testing.assert_array_equal(weights, WEIGHTS[jnp.array([2, 0, 4, 1, 3])])
 
 
 @pytest.mark.parametrize("shape", RANK_BASED.values(), ids=RANK_BASED)

@@ -12,6 +12,7 @@ from defaults import make_strategy
 
 from esrun.strategies.cma_es import decompose
 from esrun.strategies.parts import termination
+from esrun.strategies.parts.flat import still_where_flat
 from esrun.strategies.parts.termination import fresh_history, record
 
 pytestmark = pytest.mark.usefixtures("float64", "quick_to_compile")
@@ -41,10 +42,32 @@ def search(f, n, limit=5000, **changes):
     }
 
 
-def test_a_flat_function_ends_by_tolfun_once_the_window_is_full():
-    generations, names = search(lambda x: 0.0 * x[0], 5, population_size=20)
-    assert names == {"tolfun"}
-    assert generations == 10 + 8  # 10 + 30 n / p, rounded up
+def flat_search(told, generations, **changes):
+    """-> the generations of a flat function after which tolfun holds, those after `told` of a
+    slope."""
+    strategy = still_where_flat(make(5, population_size=20, **changes))
+    state, ended = fresh(strategy, jnp.ones(5)), []
+
+    @jax.jit
+    def step(state, g):
+        x = strategy.ask(jax.random.fold_in(jax.random.key(0), g), state, jnp.arange(20))
+        state = tell(strategy, state, x, jnp.where(g < told, x[:, 0], 0.0))
+        return state, strategy.ended(state)[termination.TOLFUN]
+
+    for g in range(generations):
+        state, yes = step(state, g)
+        ended.append(bool(yes))
+    return [g + 1 for g, yes in enumerate(ended) if yes]
+
+
+def test_a_search_that_was_told_something_ends_by_tolfun_once_the_window_is_flat():
+    window = 10 + 8  # 10 + 30 n / p, rounded up
+    assert flat_search(3, 3 + window + 1) == [3 + window, 3 + window + 1]
+
+
+def test_a_search_that_was_told_nothing_has_not_converged_unless_another_one_follows():
+    assert flat_search(0, 25) == []
+    assert flat_search(0, 19, restarts="bipop") == [18, 19]
 
 
 @pytest.mark.parametrize(
@@ -56,10 +79,10 @@ def test_a_flat_function_ends_by_tolfun_once_the_window_is_full():
             4,
             "tolx",
         ),  # fitness that differs however close to 0 the members are
-        (lambda x: x[0], 4, "tolupsigma"),
-        (lambda x: 1e60 * (x[0] ** 2 + 1e16 * (x[1] - 0.7 * x[0]) ** 2), 2, "conditioncov"),
+        (lambda x: x[0], 4, "tolfacupx"),
+        (lambda x: 1e60 * (x[0] ** 2 + 1e16 * (x[1] - 0.7 * x[0]) ** 2), 2, "tolconditioncov"),
     ],
-    ids=["tolfun", "tolx", "tolupsigma", "conditioncov"],
+    ids=["tolfun", "tolx", "tolfacupx", "tolconditioncov"],
 )
 def test_a_search_ends_by_the_test_that_is_made_for_it(f, n, name):
     generations, names = search(f, n)

@@ -5,9 +5,12 @@ of the population. Arguments and results are replicated (`in_axes=None`, `out_ax
 result goes back in as it came out and the second chunk finds the first one's program.
 """
 
+import functools
 import importlib.util
 import os
 from collections.abc import Callable
+
+from esrun.errors import complain
 
 AXIS = "devices"
 
@@ -26,6 +29,13 @@ def may_have_accelerator() -> bool:
     )
 
 
+def announce() -> None:
+    """Say what JAX is to find when it starts, for whatever imports it before `start`: modules that
+    make an array as they are imported start it (gymnax does)."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores()))
+
+
 def start(precision: str, deterministic: bool) -> None:
     """Set up JAX; called before its first import (what can only be set then stays as the first call
     set it).
@@ -34,16 +44,31 @@ def start(precision: str, deterministic: bool) -> None:
     thread each. OpenBLAS is kept to one thread, since two devices in LAPACK at once fight over its
     threads.
     """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    announce()
     if deterministic:
         flags = os.environ.get("XLA_FLAGS", "")
         if "--xla_gpu_deterministic_ops" not in flags:
             os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
     import jax
 
-    if not jax.distributed.is_initialized() and not _started():
-        jax.config.update("jax_num_cpu_devices", cores())
+    wanted = int(os.environ["JAX_NUM_CPU_DEVICES"])
+    if _started():
+        _say_what_is_missing(wanted)
+    elif not jax.distributed.is_initialized():
+        jax.config.update("jax_num_cpu_devices", wanted)
     jax.config.update("jax_enable_x64", precision == "float64")
+
+
+@functools.cache
+def _say_what_is_missing(wanted: int) -> None:
+    import jax
+
+    found = len(jax.local_devices())
+    if on_cpu() and found < wanted:
+        complain(
+            f"warning: JAX was started with {found} of {wanted} devices before esrun could set it "
+            f"up: import esrun first, or set JAX_NUM_CPU_DEVICES={wanted}"
+        )
 
 
 def _started() -> bool:

@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args
 from pydantic import create_model
 from pydantic.errors import PydanticSchemaGenerationError
 
+from esrun.backend import devices
 from esrun.config.schema import base, loggers, policies, strategies, tasks
 from esrun.config.schema.base import Model, names_of
 from esrun.errors import ConfigError
@@ -89,6 +90,7 @@ def find(kind: str, name: str) -> Option:
         return OPTIONS[kind][name]
     for point in plugins(kind):
         if point.name == name:
+            devices.announce()  # its module may import what starts JAX
             return Option(schema_of(kind, name, point.load()), point.value)
     raise KeyError(name)
 

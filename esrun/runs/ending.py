@@ -135,10 +135,11 @@ def close(opened: OpenRun, outcome: Outcome, summary: dict[str, Any]) -> None:
     sizes = (summary["peak_memory_bytes"], summary["predicted_memory_bytes"])
     held, planned = (memory.shown(size) if size else "?" for size in sizes)
     total, compiling = summary["wall_seconds"], summary["compile_seconds"]
+    why = f" ({outcome.reason.why})" if outcome.reason.why else ""
     rows = {
         "held-out": _held_out(score, progress.generation),
         "best fitness": f"{progress.best_fitness:.4g} (one member, one generation's episodes)",
-        "stopped by": f"{summary['stop_reason']}, after {progress.generation} generations",
+        "stopped by": f"{summary['stop_reason']}{why}, after {progress.generation} generations",
         "work": f"{progress.env_steps:.3g} env steps, {rate:.3g} a second",
         "time": f"{total:.1f} s, {compiling:.1f} s of it compiling",
         "memory": f"{held} at most, {planned} of arrays predicted",

@@ -12,7 +12,7 @@ from esrun.backend import devices
 from esrun.backend.deferred import deferred
 from esrun.backend.keys import fold_in
 from esrun.backend.rewriting import hoisted, tuned
-from esrun.tasks.normalizer import normalize, observe
+from esrun.tasks.normalizer import normalize, nothing, observe
 from esrun.types import Evaluation, PyTree, Sums, Task
 
 # some of its modules make arrays when they are imported, and five import these for their pictures:
@@ -66,7 +66,7 @@ def make_gymnax(
         def reset(key):
             observation, state = reset_env(key, params)
             zero, none = jnp.zeros(()), jnp.int32(0)
-            inputs = normalizer and Sums(zero, jnp.zeros(input_shape), jnp.zeros(input_shape))
+            inputs = normalizer and nothing(input_shape)
             return Episode(
                 observation, state, policy.initial_carry(), zero, none, jnp.bool_(True), inputs
             )

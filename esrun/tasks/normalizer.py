@@ -15,6 +15,10 @@ CLIP = 10.0
 first sight of a rare input must not be a hundred standard deviations large."""
 
 
+LARGEST = 1e15
+"""Distance from the mean beyond which an input's square would soon fill a float32."""
+
+
 def fresh(input_shape: tuple[int, ...]) -> Moments:
     """-> moments of nothing seen; `normalize` is then the identity up to CLIP."""
     return Moments(jnp.zeros(()), jnp.zeros(input_shape), jnp.zeros(input_shape))
@@ -28,10 +32,21 @@ def normalize(moments: Moments, x: jax.Array) -> jax.Array:
     return jnp.clip((x - moments.mean) / std, -CLIP, CLIP)
 
 
+def nothing(input_shape: tuple[int, ...]) -> Sums:
+    """-> the sums of no input."""
+    return Sums(jnp.zeros(()), jnp.zeros(input_shape), jnp.zeros(input_shape), jnp.zeros(()))
+
+
 def observe(moments: Moments, x: jax.Array, counts: jax.Array) -> Sums:
-    """One input x [*input_shape] as sums; nothing where `counts` [] is false."""
-    deviation = jnp.where(counts, x - moments.mean, 0.0)
-    return Sums(counts.astype(x.dtype), deviation, deviation**2)
+    """One input x [*input_shape] as sums; nothing where `counts` [] is false.
+
+    An input that is NaN, infinite or too large for a sum of squares in any place is left out, as a
+    whole, and counted as such.
+    """
+    usable = jnp.all(jnp.abs(x - moments.mean) <= LARGEST)
+    deviation = jnp.where(counts & usable, x - moments.mean, 0.0)
+    one = counts.astype(x.dtype)
+    return Sums(jnp.where(usable, one, 0.0), deviation, deviation**2, jnp.where(usable, 0.0, one))
 
 
 def merge(moments: Moments, seen: Sums) -> Moments:

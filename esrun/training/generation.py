@@ -16,7 +16,7 @@ from einops import rearrange
 from esrun.backend import devices, keys, memory
 from esrun.backend.fences import Fence
 from esrun.backend.rewriting import settled
-from esrun.strategies.parts.shaping import finite_or_worst
+from esrun.strategies.parts.shaping import finite_or_worst, length_of, mean_and_std
 from esrun.tasks import normalizer
 from esrun.training import wide
 from esrun.training.blocks import Blocks, over_blocks
@@ -108,10 +108,12 @@ def told(
     """
     with in_full_precision():
         after = parts.strategy.update(state.strategy, sums, fitness)
-    step, finite = jnp.linalg.norm(after.mean - state.strategy.mean), jnp.isfinite(fitness)
+    step, finite = length_of(after.mean - state.strategy.mean), jnp.isfinite(fitness)
     row = figures(parts.strategy, state.strategy, step, fitness, finite)
     steps = wide.carried(seen.steps)
     row |= {"env_steps": steps}
+    if seen.inputs is not None:
+        row |= {"non_finite_inputs": seen.inputs.ignored}
     return (
         TrainState(
             generation=state.generation + 1,
@@ -186,15 +188,16 @@ def figures(
 
     Best, mean and standard deviation are over the members whose `fitness` [p] is `finite` [p].
     """
+    mean, std = mean_and_std(fitness, finite)
     return {
         "fitness_best": jnp.max(finite_or_worst(fitness)),
-        "fitness_mean": jnp.mean(fitness, where=finite),
-        "fitness_std": jnp.std(fitness, where=finite),
+        "fitness_mean": mean,
+        "fitness_std": std,
         "sigma": before.sigma,
         "non_finite": len(fitness) - jnp.sum(finite, dtype=jnp.int32),
         "tied": jnp.mean(tied(fitness), dtype=fitness.dtype),
         "step_per_sigma": step / before.sigma,
-        "step_per_mean": step / jnp.linalg.norm(before.mean),
+        "step_per_mean": step / length_of(before.mean),
     } | strategy.diagnose(before, fitness)
 
 

@@ -5,6 +5,7 @@ the host. All stop rules but `stop.seconds` are decided inside the compiled prog
 was dispatched after the end does nothing.
 """
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -23,6 +24,9 @@ from esrun.types import Reason, TrainState
 GENERATIONS = Reason("generations", final=True)
 SECONDS = Reason("seconds", final=True)
 SIGNAL = Reason("signal", final=True)
+NON_FINITE_SCORE = Reason(
+    "non_finite_eval", failed=True, why="the mean policy's held-out score is not a finite number"
+)
 
 
 class Progress(NamedTuple):
@@ -175,6 +179,8 @@ def _left(
         score = scored(progress.generation, returns, measures)
         progress = progress._replace(rows=[], score=score)
         report(progress)
+    if reason is not SIGNAL and score and not math.isfinite(score.mean):
+        return Outcome(state, NON_FINITE_SCORE, progress, None)
     save(state, progress._replace(score=score), True)
     return Outcome(state, reason, progress, score)
 

@@ -170,7 +170,8 @@ def better(state: TrainState) -> Incumbent:
     """-> the present mean or the incumbent, whichever scored higher on held-out episodes."""
     assert state.incumbent is not None
     present = Incumbent(state.strategy.mean, state.held_out)
-    return present if present.held_out > state.incumbent.held_out else state.incumbent
+    beats = jnp.isfinite(present.held_out) & (present.held_out > state.incumbent.held_out)
+    return present if beats else state.incumbent
 
 
 def with_the_best(run: Run, outcome: Outcome) -> Outcome:

@@ -21,10 +21,11 @@ class Score(NamedTuple):
 def scored(generation: int, returns: jax.Array, measures: dict) -> Score:
     """-> the score of held-out returns [episodes] and what else the task measured."""
     values = np.asarray(returns, np.float64)
-    std = float(np.std(values, ddof=1))
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is told by its score
+        mean, std = float(np.mean(values)), float(np.std(values, ddof=1))
     return Score(
         generation=generation,
-        mean=float(np.mean(values)),
+        mean=mean,
         std=std,
         ci95=1.96 * std / len(values) ** 0.5,
         episodes=len(values),

@@ -1,0 +1,260 @@
+"""Numbers at the ends of their range: wide counts, fitness of any scale, limits, inputs, and what a
+run that leaves its range says."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from asktell import fresh, tell
+from test_strategies import make
+
+from esrun.errors import ConfigError
+from esrun.strategies.ars import difference_weights
+from esrun.strategies.evosax import make_evosax
+from esrun.strategies.parts.clipup import clipup
+from esrun.strategies.parts.defaults import decayed
+from esrun.strategies.parts.shaping import (
+    length_of,
+    mean_and_std,
+    signal_to_noise,
+    unit_of,
+    z_score,
+)
+from esrun.strategies.parts.termination import TOLCONDITIONCOV, TOLFACUPX, TOLSTAGNATION
+from esrun.tasks import normalizer
+from esrun.training.loop import NOTHING, Start, advance_until
+from esrun.training.program import is_at_least
+
+SCALES = [1e-30, 1e-10, 1.0, 1e10, 1e30]
+RANDOM = np.random.default_rng(0)
+
+
+def test_a_run_counts_steps_beyond_32_bits(built):
+    run = built("task=sine", "task.batch_size=1000", "policy.hidden=[]", "strategy=openai_es",
+                "strategy.population_size=8", "generations=3", "eval.episodes=2")  # fmt: skip
+    config = run.config.model_copy(deep=True)
+    config.stop.env_steps = 2**32 + 8000
+    state = run.program.init(run.hyper, jnp.uint32(0))
+    near = state._replace(env_steps=jnp.asarray([0, 2**32 - 4000], jnp.uint32))
+    start = Start(near, NOTHING._replace(env_steps=2**32 - 4000))
+    outcome = advance_until(run.program, run.hyper, config, lambda progress: None, start=start)
+    assert outcome.reason.name == "env_steps"
+    assert outcome.progress.env_steps == 2**32 - 4000 + 2 * 8000
+
+
+def test_more_steps_of_a_member_than_it_counts_are_refused(built):
+    with pytest.raises(ConfigError, match=r"must be less than 2147483648, got 4294967296"):
+        built("task=sine", "task.batch_size=1073741824", "task.episodes=4", "strategy=openai_es")
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_weights_do_not_depend_on_the_scale_of_fitness(scale):
+    fitness = jnp.asarray(RANDOM.normal(size=16), jnp.float32)
+    scaled = jnp.float32(scale) * fitness
+    for weigh in (z_score, lambda f: difference_weights(f, 5)):
+        np.testing.assert_allclose(weigh(scaled), weigh(fitness), rtol=1e-5)
+        assert np.abs(weigh(scaled)).max() > 0.1
+    np.testing.assert_allclose(signal_to_noise(scaled), signal_to_noise(fitness), rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_figures_scale_with_fitness(scale):
+    fitness = RANDOM.normal(size=16)
+    there = np.arange(16) != 3
+    mean, std = mean_and_std(jnp.asarray(scale * fitness, jnp.float32).at[3].set(jnp.nan), there)
+    np.testing.assert_allclose(mean, scale * fitness[there].mean(), rtol=1e-5)
+    np.testing.assert_allclose(std, scale * fitness[there].std(), rtol=1e-5)
+
+
+def test_a_mean_near_the_largest_number_is_finite():
+    mean, std = mean_and_std(jnp.full(100, 3e38, jnp.float32), jnp.ones(100, bool))
+    np.testing.assert_allclose(mean, 3e38, rtol=1e-6)
+    assert 0 <= float(std) < 1e33  # rounding alone
+
+
+@pytest.mark.parametrize("x", [0.0, 1.0, 3.0, 1e-30, 3e38, 2e-38])
+def test_a_unit_is_a_power_of_two_that_loses_no_digit(x):
+    unit = unit_of(jnp.asarray([x, -x / 3], jnp.float32))
+    mantissa, _ = np.frexp(float(unit))
+    assert mantissa == 0.5
+    np.testing.assert_array_equal(jnp.float32(x) / unit * unit, np.float32(x))
+    assert abs(np.float32(x) / unit) <= 8
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_clipups_step_has_its_length_whatever_the_gradients(scale):
+    gradient = jnp.asarray([3.0, -4.0]) * jnp.float32(scale)
+    np.testing.assert_allclose(length_of(gradient), 5 * scale, rtol=1e-5)
+    step = clipup(jnp.zeros(2), gradient, learning_rate=0.1, momentum=0.9, max_speed=0.2)
+    np.testing.assert_allclose(step, [0.06, -0.08], rtol=1e-5)
+
+
+def test_a_limit_bounds_the_decay_alone():
+    generations = jnp.arange(4)
+    np.testing.assert_allclose(decayed(0.4, 0.5, 0.1, generations), [0.4, 0.2, 0.1, 0.1])
+    np.testing.assert_allclose(decayed(0.001, 0.5, 0.1, generations), 4 * [0.001])
+
+
+@pytest.mark.parametrize("name", ["openai_es", "eggroll", "simple_ga", "simple_gaussian"])
+def test_a_step_size_below_its_limit_is_the_one_that_runs(name):
+    strategy = make(name, {"sigma": 0.001, **({"elites": 5} if name == "simple_ga" else {})}, 4, 20)
+    state = fresh(strategy, jnp.zeros(4))
+    np.testing.assert_allclose(state.sigma, 0.001, rtol=1e-6)
+    fitness = jnp.arange(20.0)
+    for g in range(3):
+        solutions = strategy.ask(jax.random.key(g), state, jnp.arange(20))
+        state = tell(strategy, state, solutions, fitness)
+        assert 0.001 - 1e-6 < float(state.sigma) < 0.002
+
+
+def test_a_learning_rate_below_its_limit_is_the_one_that_runs():
+    steps = []
+    for rate in (1e-5, 0.05):
+        strategy = make("openai_es", {"learning_rate": rate}, 4, 20)
+        state = fresh(strategy, jnp.zeros(4))
+        solutions = strategy.ask(jax.random.key(0), state, jnp.arange(20))
+        steps.append(tell(strategy, state, solutions, jnp.arange(20.0)).mean)
+    np.testing.assert_allclose(steps[0] / 1e-5, steps[1] / 0.05, rtol=1e-4)
+
+
+def test_a_speed_limit_bounds_the_derived_learning_rate_and_contradicts_a_given_one(built):
+    strategy = make("pgpe", {"max_speed": 0.01, "momentum": 0.0}, 4, 20)
+    state = fresh(strategy, jnp.zeros(4))
+    solutions = strategy.ask(jax.random.key(0), state, jnp.arange(20))
+    after = tell(strategy, state, solutions, solutions[:, 0])
+    np.testing.assert_allclose(jnp.linalg.norm(after.mean), 0.01, rtol=1e-5)
+    with pytest.raises(ConfigError, match=r"strategy\.max_speed=0\.2"):
+        built("task=cartpole", "strategy=pgpe", "strategy.learning_rate=0.1",
+              "strategy.max_speed=0.05")  # fmt: skip
+
+
+def evosax(name, **changes):
+    options = {"population_size": 8, "sigma": 0.1, "optimizer": None, "learning_rate": None}
+    return make_evosax(n=3, name=name, **(options | {"params": {}, "options": {}} | changes))
+
+
+@pytest.mark.parametrize(("name", "sigma"), [("Rm_ES", 1e-4), ("GESMR_GA", 50.0)])
+def test_evosaxs_bounds_give_way_to_sigma(name, sigma):
+    strategy = evosax(name, sigma=sigma)
+    settings = jax.eval_shape(strategy.init, jax.random.key(0), jnp.zeros(3))
+    assert settings.sigma.shape == ()
+    state = fresh(strategy, jnp.zeros(3))
+    for fitness in (jnp.arange(8.0), jnp.arange(8.0) ** 2):
+        state = tell(
+            strategy, state, strategy.ask(jax.random.key(0), state, jnp.arange(8)), fitness
+        )
+        assert sigma / 10 < float(state.sigma) < 10 * sigma
+
+
+def test_evosaxs_own_name_of_sigma_is_refused():
+    for params, line in {
+        "std_init": r"strategy\.params\.std_init must not be given.*write strategy\.sigma=0\.5",
+        "std_min": r"strategy\.params\.std_min must be at most strategy\.sigma, got 0\.5 and 0\.1",
+    }.items():
+        with pytest.raises(ValueError, match=line):
+            evosax("CMA_ES", params={params: 0.5})
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30])
+def test_an_input_out_of_range_is_left_out_whole_and_counted(bad):
+    data = RANDOM.normal(size=(20, 3)).astype(np.float32)
+    spoilt = data.copy()
+    spoilt[[3, 7], [0, 2]] = bad
+    counts = np.arange(20) != 7  # what does not count is not counted as spoilt either
+
+    def seen(x, counts):
+        sums = jax.vmap(normalizer.observe, in_axes=(None, 0, 0))
+        return jax.tree.map(lambda x: jnp.sum(x, axis=0), sums(moments, x, counts))
+
+    moments = normalizer.fresh((3,))
+    one = seen(jnp.asarray(spoilt), jnp.asarray(counts))
+    other = seen(jnp.asarray(data), jnp.asarray(counts & (np.arange(20) != 3)))
+    assert (int(one.ignored), int(other.ignored)) == (1, 0)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        normalizer.merge(moments, one),
+        normalizer.merge(moments, other),
+    )
+
+
+def test_what_is_not_finite_reaches_no_limit():
+    for x in (jnp.nan, jnp.inf, -jnp.inf):
+        for limit in (-1.0, jnp.inf, -jnp.inf):
+            assert not is_at_least(jnp.asarray(x), jnp.asarray(limit))
+    assert is_at_least(jnp.asarray(2.0), jnp.asarray(2.0))
+
+
+def test_termination_tests_have_pycmas_names():
+    names = [reason.name for reason in (TOLFACUPX, TOLCONDITIONCOV, TOLSTAGNATION)]
+    assert names == ["tolfacupx", "tolconditioncov", "tolstagnation"]
+
+
+FUNCTION = ["task=sphere", "task.dimension=3", "eval.episodes=2", "runtime.devices=1"]
+
+
+def ended(run):
+    """-> (outcome, rows) of a run."""
+    rows = []
+    outcome = advance_until(
+        run.program, run.hyper, run.config, lambda progress: rows.extend(progress.rows)
+    )
+    return outcome, rows
+
+
+@pytest.mark.parametrize("strategy", ["openai_es", "cma_es"])
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["strategy.sigma=1e-30"], "(sigma_collapsed|noeffectcoord)"),
+        (["strategy.sigma=1e20"], "sigma_exploded"),
+        (["policy.low=1e16", "policy.high=1e17"], "mean_exploded"),
+    ],
+)
+def test_a_run_that_would_end_before_it_begins_is_refused_and_the_remedy_works(
+    built, strategy, words, name
+):
+    with pytest.raises(ConfigError, match=rf"by {name} before its first generation") as caught:
+        built(*FUNCTION, f"strategy={strategy}", *words)
+    remedy = str(caught.value).split("write ")[1].split()
+    built(*FUNCTION, f"strategy={strategy}", *words, *remedy)
+
+
+def test_a_mean_beyond_its_range_fails_the_run(built):
+    run = built("task=pendulum", "task.episodes=1", "task.episode_length=5", "policy.hidden=[2]",
+                "strategy=openai_es", "strategy.population_size=4", "strategy.learning_rate=1e38",
+                "eval.episodes=2", "generations=20", "runtime.devices=1")  # fmt: skip
+    outcome, _ = ended(run)
+    assert outcome.reason.failed
+    assert outcome.reason.name == "mean_exploded"
+    assert outcome.reason.why == "the mean has grown beyond 1e+15"
+    assert outcome.score is None
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_score_that_is_not_finite_fails_the_run(built, bad):
+    run = built(*FUNCTION, "strategy=openai_es", "strategy.population_size=4", "generations=3")
+
+    def evaluate(hyper, seed, state):
+        state, returns, measures = run.program.evaluate(hyper, seed, state)
+        return state._replace(held_out=jnp.asarray(bad)), returns.at[0].set(bad), measures
+
+    saved = []
+    outcome = advance_until(
+        run.program._replace(evaluate=evaluate),
+        run.hyper,
+        run.config,
+        lambda progress: None,
+        save=lambda state, progress, final: saved.append(final),
+    )
+    assert (outcome.reason.name, outcome.reason.failed) == ("non_finite_eval", True)
+    assert True not in saved
+
+
+@pytest.mark.parametrize("strategy", ["sep_cma_es", "lm_ma_es", "ma_es", "snes", "cma_es"])
+def test_at_the_optimum_of_one_parameter_a_run_is_done(built, strategy):
+    run = built("task=sphere", "task.dimension=1", f"strategy={strategy}", "generations=400",
+                "eval.episodes=2", "runtime.devices=1")  # fmt: skip
+    outcome, rows = ended(run)
+    assert not outcome.reason.failed, outcome.reason
+    assert -1e-10 < outcome.score.mean <= 0
+    assert np.isfinite([row["sigma"] for row in rows]).all()
