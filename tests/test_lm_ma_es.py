@@ -65,7 +65,8 @@ def test_asked_solutions_are_the_matrix_times_z():
     z = (strategy.ask(jax.random.key(0), state, jnp.arange(4)) - state.mean) / state.sigma
     state = state._replace(m=m, generation=jnp.int32(2))
     assert constants(3, 4, 2).c_d[:2].tolist() == pytest.approx([1 / 3, 2 / 9])
-    first = 2 / 3 * np.eye(3) + 1 / 3 * np.outer(m[0], m[0])
+    # of more members than parameters the first direction, of length sqrt(5), counts as sqrt(3) long
+    first = 2 / 3 * np.eye(3) + 1 / 3 * np.outer(m[0], m[0]) * 3 / 5
     second = 7 / 9 * np.eye(3) + 2 / 9 * np.outer(m[1], m[1])
     x = strategy.ask(jax.random.key(0), state, jnp.arange(4))
     np.testing.assert_allclose((x - state.mean) / state.sigma, z @ (second @ first).T, rtol=1e-12)
@@ -128,6 +129,13 @@ def test_a_generation_of_100_000_parameters_needs_no_more_than_some_populations_
     memory = compiled.memory_analysis()
     assert memory.argument_size_in_bytes < 1.2 * population
     assert memory.temp_size_in_bytes < 6 * population  # n^2 would be 2600
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.usefixtures("float64")
+def test_few_parameters_and_many_members_converge(n):
+    mean = evolved(make(n, population_size=100), jnp.ones(n), lambda x: jnp.sum(x**2), 150).mean
+    assert float(jnp.abs(mean).max()) < 1e-6
 
 
 def test_more_parents_than_members_are_refused():

@@ -1,6 +1,11 @@
 """Numbers at the ends of their range: wide counts, fitness of any scale, limits, inputs, and what a
 run that leaves its range says."""
 
+import functools
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +18,7 @@ from esrun.strategies.ars import difference_weights
 from esrun.strategies.evosax import make_evosax
 from esrun.strategies.parts.clipup import clipup
 from esrun.strategies.parts.defaults import decayed
+from esrun.strategies.parts.flat import still_where_flat
 from esrun.strategies.parts.shaping import (
     length_of,
     mean_and_std,
@@ -230,6 +236,16 @@ def test_a_mean_beyond_its_range_fails_the_run(built):
     assert outcome.score is None
 
 
+def test_an_optimizer_that_overflows_fails_the_run(built):
+    # the slope of a fourth power at 1e7 is of the order of 1e23
+    run = built("task=rosenbrock", "task.dimension=3", "policy.low=-1e7", "policy.high=1e7",
+                "strategy=openai_es", "strategy.population_size=4", "strategy.shaping=raw",
+                "strategy.sigma=100", "generations=9", "eval.episodes=2",
+                "runtime.devices=1")  # fmt: skip
+    outcome, _ = ended(run)
+    assert (outcome.reason.name, outcome.reason.failed) == ("optimizer_overflow", True)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_score_that_is_not_finite_fails_the_run(built, bad):
     run = built(*FUNCTION, "strategy=openai_es", "strategy.population_size=4", "generations=3")
@@ -258,3 +274,110 @@ def test_at_the_optimum_of_one_parameter_a_run_is_done(built, strategy):
     assert not outcome.reason.failed, outcome.reason
     assert -1e-10 < outcome.score.mean <= 0
     assert np.isfinite([row["sigma"] for row in rows]).all()
+
+
+@pytest.mark.parametrize("name", ["cma_es", "sep_cma_es", "ma_es", "lm_ma_es"])
+@pytest.mark.usefixtures("quick_to_compile")
+def test_ties_without_signal_move_sigma_as_untied_noise_does(name):
+    strategy, first = still_where_flat(make(name, {}, 20, 20)), make(name, {}, 20, 20)
+
+    def noise(kind, key):
+        values = jax.random.normal(key, (20,))
+        tied = jnp.stack([values, jnp.sign(values), jnp.minimum(values, -0.25)])
+        return tied[kind]  # untied, two values, the best 60 % tied
+
+    def step(kind, state, number):
+        ask_key, key = jax.random.split(jax.random.fold_in(jax.random.key(3), number))
+        solutions = strategy.ask(ask_key, state, jnp.arange(20))
+        return tell(strategy, state, solutions, noise(kind, key)), None
+
+    @jax.jit
+    def last(kind):
+        begin = fresh(first, jnp.zeros(20))
+        state, _ = jax.lax.scan(functools.partial(step, kind), begin, jnp.arange(100))
+        return state.sigma / begin.sigma
+
+    untied, *ties = (float(last(kind)) for kind in range(3))
+    for sigma in ties:
+        assert 1 / 3 < sigma / untied < 3, (untied, ties)
+
+
+def test_every_run_is_still_where_nothing_is_told(built):
+    run = built(*FUNCTION, "strategy=openai_es", "strategy.population_size=4")
+    strategy = run.program.parts(run.hyper).strategy
+    state = fresh(strategy, jnp.ones(3))
+    solutions = strategy.ask(jax.random.key(0), state, jnp.arange(4))
+    moving = tell(strategy, state, solutions, solutions[:, 0])
+    assert not np.array_equal(moving.mean, state.mean)
+    jax.tree.map(
+        np.testing.assert_array_equal, tell(strategy, moving, solutions, jnp.zeros(4)), moving
+    )
+
+
+@pytest.mark.parametrize("name", ["Open_ES", "SimpleGA"])
+def test_evosax_stands_still_and_draws_another_population(name):
+    strategy = still_where_flat(evosax(name))
+    step = jax.jit(lambda state, x, fitness: tell(strategy, state, x, fitness))
+    ask = jax.jit(lambda state: strategy.ask(jax.random.key(0), state, jnp.arange(8)))
+    state = first = fresh(strategy, jnp.ones(3))
+    for fitness in (jnp.full(8, 2.0), jnp.full(8, jnp.nan), jnp.full(8, 2.0)):
+        before, state = ask(state), step(state, ask(state), fitness)
+        np.testing.assert_array_equal(state.mean, first.mean)
+        assert not np.array_equal(ask(state), before)
+    better = ask(state)
+    state = step(state, better, -jnp.sum((better - 5) ** 2, axis=1))
+    assert not np.array_equal(state.mean, first.mean)
+
+
+def test_evosaxs_population_takes_one_that_is_better_as_a_whole():
+    strategy = still_where_flat(evosax("DifferentialEvolution"))
+    state = fresh(strategy, jnp.ones(3))
+    for fitness in (jnp.arange(8.0), jnp.full(8, 9.0)):
+        state = tell(
+            strategy, state, strategy.ask(jax.random.key(0), state, jnp.arange(8)), fitness
+        )
+    np.testing.assert_array_equal(state.search.fitness, -9.0)
+
+
+EARLY = """
+from esrun.backend import devices
+from esrun.config import registry
+devices.cores = lambda: 3
+
+def make_early(*, dimension: int):
+    pass
+
+class Point:
+    name, value = "early", "early:make_early"
+
+    def load(self):
+        import jax.numpy as jnp
+        jnp.zeros(1)  # as gymnax does when it is imported
+        return make_early
+
+registry.plugins = lambda kind: [Point()]
+if {by_plugin}:
+    registry.find("task", "early")
+else:
+    Point().load()
+devices.start("float32", False)
+devices.start("float32", False)
+import jax
+print(len(jax.devices()))
+"""
+
+
+@pytest.mark.parametrize("by_plugin", [True, False])
+def test_whatever_starts_jax_first_all_cores_are_found_or_a_line_says_so(by_plugin):
+    free = {k: x for k, x in os.environ.items() if k not in ("JAX_NUM_CPU_DEVICES", "XLA_FLAGS")}
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY.format(by_plugin=by_plugin)],
+        capture_output=True, text=True, check=True, env=free | {"JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+    if by_plugin:
+        assert (done.stdout, done.stderr) == ("3\n", "")
+    else:
+        assert done.stdout == "1\n"
+        assert done.stderr.count("\n") == 1
+        assert "started with 1 of 3 devices" in done.stderr
+        assert "set JAX_NUM_CPU_DEVICES=3" in done.stderr

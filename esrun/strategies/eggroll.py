@@ -132,6 +132,7 @@ def make_eggroll(
         recombine=recombine,
         update=search.update,
         express=express,
+        ended=search.ended,
         diagnose=search.diagnose,
         unit=2 if antithetic else 1,
     )

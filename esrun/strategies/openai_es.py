@@ -67,6 +67,7 @@ def make_openai_es(
         weigh=search.weigh,
         recombine=recombine,
         update=search.update,
+        ended=search.ended,
         diagnose=search.diagnose,
         unit=2 if antithetic else 1,
     )

@@ -5,7 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from esrun.config.schema.base import Count, Factor, NonNegative, Positive, StrategyModel
+from esrun.config.schema.cma import CMAES, LMMAES, MAES, Selection, SepCMAES
 from esrun.config.schema.names import EvosaxName, Optimizer, Shaping
+
+__all__ = ["CMAES", "LMMAES", "MAES", "SepCMAES"]  # options too, by way of their import
 
 
 def refuse_odd(
@@ -120,58 +123,6 @@ class ARS(Mirrored):
                 f"strategy.parents={directions}"
             )
         return self
-
-
-class Selection(StrategyModel):
-    """What strategies share that select parents from a population."""
-
-    population_size: Literal["auto"] | Annotated[int, Field(ge=2)]
-    sigma: Positive
-    parents: Count | None
-
-    @model_validator(mode="after")
-    def _parents(self):
-        if self.parents and self.population_size != "auto" and self.parents > self.population_size:
-            raise ValueError(
-                "strategy.parents must be at most strategy.population_size, got "
-                f"{self.parents} parents of {self.population_size}: write "
-                f"strategy.parents={self.population_size // 2}"
-            )
-        return self
-
-
-class CMAES(Selection):
-    run_keys = frozenset({"max_restarts"})
-
-    name: Literal["cma_es"]
-    c_m: Positive
-    active: bool
-    decompose_every: Literal["auto"] | Count
-    restarts: Literal["ipop", "bipop"] | None
-    max_restarts: Count
-
-    def restarting(self) -> str | None:
-        """-> `restarts`."""
-        return self.restarts
-
-
-class SepCMAES(Selection):
-    linear = True
-
-    name: Literal["sep_cma_es"]
-    c_m: Positive
-
-
-class MAES(Selection):
-    name: Literal["ma_es"]
-    c_m: Positive
-
-
-class LMMAES(Selection):
-    linear = True
-
-    name: Literal["lm_ma_es"]
-    c_m: Positive
 
 
 class SNES(StrategyModel):

@@ -13,7 +13,7 @@ import optax
 
 from esrun.strategies.parts.defaults import decayed
 from esrun.strategies.parts.shaping import SHAPING, signal_to_noise
-from esrun.types import Number
+from esrun.types import Number, Reason
 
 
 class State(NamedTuple):
@@ -25,6 +25,14 @@ class State(NamedTuple):
     generation: jax.Array  # [] int32
 
 
+OPTIMIZER_OVERFLOW = Reason(
+    "optimizer_overflow",
+    failed=True,
+    why="a square of the gradient has left the range of floats: write "
+    "strategy.shaping=centered_ranks or runtime.precision=float64",
+)
+
+
 class GradientSearch(NamedTuple):
     """The functions of a `Strategy` that do not depend on how noise is drawn."""
 
@@ -33,6 +41,7 @@ class GradientSearch(NamedTuple):
     update: Callable[[State, jax.Array, jax.Array], State]
     """(State, sum of w z [n], fitness [p]) -> State."""
     diagnose: Callable[[State, jax.Array], dict[str, jax.Array]]
+    ended: Callable[[State], dict[Reason, jax.Array]]
 
 
 def make_gradient_search(
@@ -91,4 +100,8 @@ def make_gradient_search(
         del state
         return {"signal_to_noise": signal_to_noise(fitness)} if antithetic else {}
 
-    return GradientSearch(init, weigh, update, diagnose)
+    def ended(state):
+        finite = [jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(state.optimizer)]
+        return {OPTIMIZER_OVERFLOW: ~jnp.all(jnp.stack([jnp.bool_(True), *finite]))}
+
+    return GradientSearch(init, weigh, update, diagnose, ended)
