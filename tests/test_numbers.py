@@ -12,8 +12,12 @@ import numpy as np
 import pytest
 from asktell import fresh, tell
 from test_strategies import make
+from test_warnings import rows
 
+from esrun.config.check import checked
+from esrun.config.compose import composed
 from esrun.errors import ConfigError
+from esrun.runs.health import Health
 from esrun.strategies.ars import difference_weights
 from esrun.strategies.evosax import make_evosax
 from esrun.strategies.parts.clipup import clipup
@@ -28,8 +32,11 @@ from esrun.strategies.parts.shaping import (
 )
 from esrun.strategies.parts.termination import TOLCONDITIONCOV, TOLFACUPX, TOLSTAGNATION
 from esrun.tasks import normalizer
+from esrun.training.build import build
 from esrun.training.loop import NOTHING, Start, advance_until
 from esrun.training.program import is_at_least
+from esrun.training.restarts import search_until
+from esrun.training.score import scored
 
 SCALES = [1e-30, 1e-10, 1.0, 1e10, 1e30]
 RANDOM = np.random.default_rng(0)
@@ -215,6 +222,7 @@ def ended(run):
         (["strategy.sigma=1e20"], "sigma_exploded"),
         (["policy.low=1e16", "policy.high=1e17"], "mean_exploded"),
     ],
+    ids=["collapsed", "exploded", "far"],
 )
 def test_a_run_that_would_end_before_it_begins_is_refused_and_the_remedy_works(
     built, strategy, words, name
@@ -223,6 +231,16 @@ def test_a_run_that_would_end_before_it_begins_is_refused_and_the_remedy_works(
         built(*FUNCTION, f"strategy={strategy}", *words)
     remedy = str(caught.value).split("write ")[1].split()
     built(*FUNCTION, f"strategy={strategy}", *words, *remedy)
+
+
+def test_a_step_size_is_held_against_the_policys_own_numbers(built):
+    words = [*FUNCTION, "strategy=cma_es", "policy.low=-1000", "policy.high=1000"]
+    with pytest.raises(ConfigError, match="by noeffectcoord before its first generation"):
+        built(*words, "strategy.sigma=1e-5")
+    with pytest.raises(ConfigError, match=r"mean_exploded.*write policy\.init_scale=1$"):
+        built("task=cartpole", "strategy=openai_es", "policy.init_scale=1e20")
+    small = checked(composed([*words, "strategy.sigma=1e-5"])[0])
+    build(small, begins=False)  # one of many searches may
 
 
 def test_a_mean_beyond_its_range_fails_the_run(built):
@@ -264,6 +282,35 @@ def test_a_score_that_is_not_finite_fails_the_run(built, bad):
     )
     assert (outcome.reason.name, outcome.reason.failed) == ("non_finite_eval", True)
     assert True not in saved
+
+
+def test_a_score_that_is_not_finite_ends_a_restarting_run_that_was_long_enough(built):
+    run = built(*FUNCTION, "strategy=cma_es", "strategy.restarts=ipop", "generations=3")
+
+    def evaluate(hyper, seed, state):
+        state, returns, measures = run.program.evaluate(hyper, seed, state)
+        return state._replace(held_out=jnp.asarray(jnp.nan)), returns * jnp.nan, measures
+
+    said = []
+    program = run.program._replace(evaluate=evaluate)
+    outcome = search_until(run._replace(program=program), lambda progress: None, say=said.append)
+    assert (outcome.reason.name, outcome.progress.generation) == ("non_finite_eval", 3)
+    assert said == []
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200, 8e307])
+def test_scores_and_warnings_of_any_scale(scale):
+    values = np.array([0.5, -1.0, 2.0, 1.0])
+    score = scored(1, scale * values, {})
+    np.testing.assert_allclose(score.mean / scale, values.mean(), rtol=1e-12)
+    np.testing.assert_allclose(score.std / scale, values.std(ddof=1), rtol=1e-12)
+    noisy = {name: lambda g: scale * values[g % 4] for name in ("fitness_best", "fitness_mean")}
+    one, other = (
+        Health("float64").look(rows(100, fitness_std=1.0, axis_ratio=1e300, condition=1.0, **x))
+        for x in (noisy, {name: lambda g: values[g % 4] for name in noisy})
+    )
+    assert "no better than in the first" in one[0]
+    assert one == other
 
 
 @pytest.mark.parametrize("strategy", ["sep_cma_es", "lm_ma_es", "ma_es", "snes", "cma_es"])

@@ -119,7 +119,8 @@ class Health:
                 "policy.activation"
             )
             yield "large_sigma", line
-        condition = row.get("condition", row.get("axis_ratio", 1.0) ** 2)
+        ratio = row.get("axis_ratio", 1.0)
+        condition = row.get("condition", ratio * ratio)  # Python's ** raises where this is infinite
         if condition > 0.1 / EPS[self._precision]:
             remedy = "bring a network's inputs to one scale: policy.normalize_input=true"
             if self._precision == "float32":
@@ -176,10 +177,10 @@ def _about(x: float) -> str:
 
 
 def _mean(values: list[float]) -> float:
-    return math.fsum(values) / len(values)
+    return math.fsum(x / len(values) for x in values)  # whose sum may leave the range
 
 
 def _error(values: list[float]) -> float:
     """-> the standard error of the mean."""
     mean = _mean(values)
-    return math.sqrt(math.fsum((x - mean) ** 2 for x in values) / (len(values) - 1) / len(values))
+    return math.hypot(*(x - mean for x in values)) / math.sqrt((len(values) - 1) * len(values))

@@ -20,16 +20,14 @@ from esrun.config.schema.run import Config
 from esrun.errors import ConfigError
 from esrun.strategies.parts.flat import still_where_flat
 from esrun.strategies.parts.noise import make_table
+from esrun.training.beginning import (
+    is_extreme,
+    refuse_an_end_before_the_beginning,
+    refuse_more_steps_than_are_counted,
+)
 from esrun.training.generation import Parts
-from esrun.training.loop import stop_at
-from esrun.training.program import MEAN_EXPLODED, Program, make_program, make_unravel, reached
+from esrun.training.program import Program, make_program, make_unravel
 from esrun.training.slices import worth
-
-MOST_STEPS = 2**31
-"""Of a member's environment steps in a generation: they are counted in 32 bits, their sums in
-64."""
-USUAL_SIGMA, USUAL_BOUND = (1e-5, 1e6), 1e3
-"""Step sizes, and numbers of a policy, with which no first state can be at its end."""
 
 
 class Run(NamedTuple):
@@ -64,8 +62,11 @@ def joined(structure: Any, numbers: Any) -> Any:
     return structure if numbers is None else numbers
 
 
-def build(config: Config) -> Run:
-    """-> the run. Sets JAX up for it. Raises ConfigError for what only the built parts can tell."""
+def build(config: Config, begins: bool = True) -> Run:
+    """-> the run. Sets JAX up for it. Raises ConfigError for what only the built parts can tell.
+
+    `begins`: whether it may begin with its first state, which must not be at its end already.
+    """
     devices.start(config.runtime.precision, config.runtime.deterministic)
     cache.use()
     models = {kind: getattr(config, kind) for kind in KINDS}
@@ -96,49 +97,11 @@ def build(config: Config) -> Run:
             getattr(config.policy, "normalize_input", False),
             config.strategy.restarting() is not None,
         )
-        run = Run(config, program, hyper, local)
-        if is_extreme(config):
-            refuse_an_end_before_the_beginning(run)
+        if begins and is_extreme(config):
+            refuse_an_end_before_the_beginning(config, program, hyper)
     except ValueError as error:
         raise ConfigError(" ".join(str(error).split())) from error
-    return run
-
-
-def refuse_more_steps_than_are_counted(parts: Parts) -> None:
-    """Raise ValueError where a member could take more environment steps than it can count."""
-    if parts.task.steps is not None and parts.task.steps >= MOST_STEPS:
-        raise ValueError(
-            "a member's environment steps in a generation must be less than "
-            f"{MOST_STEPS}, got {parts.task.steps}: write task.episodes=1 or shorter episodes"
-        )
-
-
-def is_extreme(config: Config) -> bool:
-    """Whether a first state that ends the run at once is to be feared: finding out takes a
-    compilation."""
-    sigma = getattr(config.strategy, "sigma", 1.0)
-    bounds = [abs(x) for x in config.policy.model_dump().values() if isinstance(x, float)]
-    return not USUAL_SIGMA[0] <= sigma <= USUAL_SIGMA[1] or max(bounds, default=0.0) > USUAL_BOUND
-
-
-def refuse_an_end_before_the_beginning(run: Run) -> None:
-    """Raise ValueError where the first state of a new run would end it by the run's own tests."""
-    strategy = run.program.parts(run.hyper).strategy
-    state = run.program.init(run.hyper, jnp.uint32(run.config.seed))
-    held = reached(strategy, state, stop_at(run.config, run.config.generations))
-    reasons = sorted((x for x, yes in held.items() if yes), key=lambda x: not x.failed)
-    if not reasons:
-        return
-    largest, sigma = float(jnp.max(jnp.abs(state.strategy.mean))), float(state.strategy.sigma)
-    remedy = f"strategy.sigma={float(f'{0.1 * max(1.0, largest):.1g}'):g}"
-    if MEAN_EXPLODED in reasons:
-        bounded = {"low", "high"} <= run.config.policy.model_fields_set
-        remedy = "policy.low=-5 policy.high=5" if bounded else "a first policy of smaller numbers"
-    raise ValueError(
-        f"the first step size must suit the first policy, whose parameters are up to {largest:.3g},"
-        f" got {sigma:.3g}, with which the run would end by {reasons[0].name} before its first "
-        f"generation: write {remedy}"
-    )
+    return Run(config, program, hyper, local)
 
 
 def _arrays(tree: Any) -> Any:

@@ -180,7 +180,7 @@ def _left(
         progress = progress._replace(rows=[], score=score)
         report(progress)
     if reason is not SIGNAL and score and not math.isfinite(score.mean):
-        return Outcome(state, NON_FINITE_SCORE, progress, None)
+        return Outcome(state, NON_FINITE_SCORE._replace(final=reason.final), progress, None)
     save(state, progress._replace(score=score), True)
     return Outcome(state, reason, progress, score)
 

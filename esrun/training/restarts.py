@@ -145,7 +145,7 @@ def searching(run: Run, search: Search, past: list[dict]) -> Run:
     # the state lies where it is
     runtime = config.runtime.model_copy(update={"devices": len(run.local_devices)})
     others = {"strategy": strategy, "generations": generations, "runtime": runtime}
-    built = build(config.model_copy(update=others))
+    built = build(config.model_copy(update=others), begins=False)
     if built.program is run.program:
         return built
     shared: dict[str, Any] = {"init": run.program.init, "evaluate": run.program.evaluate}

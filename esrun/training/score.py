@@ -21,8 +21,11 @@ class Score(NamedTuple):
 def scored(generation: int, returns: jax.Array, measures: dict) -> Score:
     """-> the score of held-out returns [episodes] and what else the task measured."""
     values = np.asarray(returns, np.float64)
+    _, unit = np.frexp(np.max(np.abs(values)))  # of float64 too, squares may leave the range
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is told by its score
-        mean, std = float(np.mean(values)), float(np.std(values, ddof=1))
+        scaled = np.ldexp(values, -unit)
+        mean = float(np.ldexp(np.mean(scaled), unit))
+        std = float(np.ldexp(np.std(scaled, ddof=1), unit))
     return Score(
         generation=generation,
         mean=mean,

@@ -1,8 +1,8 @@
 """Fitness shaping: from the fitness of a population to the weights of its members.
 
-Every function takes fitness [p], higher is better. Non-finite fitness counts as the worst. Tied
-members get the same weight, the average over the ranks that they share: `argsort(argsort(f))` would
-hand a plateau in [+z, -z] order an update.
+Every function takes fitness [p], higher is better. Non-finite fitness counts as the worst. But for
+`by_order`, tied members get the same weight, the average over the ranks that they share:
+`argsort(argsort(f))` would hand a plateau in [+z, -z] order an update.
 """
 
 import jax
