@@ -14,6 +14,7 @@ from asktell import fresh, tell
 from test_strategies import make
 from test_warnings import rows
 
+from esrun.backend import devices
 from esrun.config.check import checked
 from esrun.config.compose import composed
 from esrun.errors import ConfigError
@@ -34,7 +35,7 @@ from esrun.strategies.parts.termination import TOLCONDITIONCOV, TOLFACUPX, TOLST
 from esrun.tasks import normalizer
 from esrun.training.build import build
 from esrun.training.loop import NOTHING, Start, advance_until
-from esrun.training.program import is_at_least
+from esrun.training.program import is_at_least, make_program
 from esrun.training.restarts import search_until
 from esrun.training.score import scored
 
@@ -188,6 +189,36 @@ def test_an_input_out_of_range_is_left_out_whole_and_counted(bad):
         normalizer.merge(moments, one),
         normalizer.merge(moments, other),
     )
+
+
+@pytest.mark.usefixtures("quick_to_compile")
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_spoilt_input_of_one_member_spoils_no_normaliser_of_a_run(built, count):
+    def spoilt(*words):
+        evaluation = plain(*words)
+        inputs = jax.vmap(lambda x: normalizer.observe(words[3], x, jnp.bool_(True)))(
+            jnp.ones((len(evaluation.steps), 1)).at[1].set(jnp.nan)
+        )
+        return evaluation._replace(inputs=jax.tree.map(jnp.add, evaluation.inputs, inputs))
+
+    run = built("task=sine", "task.batch_size=2", "policy.hidden=[]", "policy.normalize_input=true",
+                "strategy=openai_es", "strategy.population_size=8", "generations=3",
+                "runtime.population_chunk=4", f"runtime.devices={count}",
+                "eval.episodes=2")  # fmt: skip
+    plain = run.program.parts(run.hyper).task.evaluate
+
+    def build(hyper):
+        parts = run.program.parts(hyper)
+        return parts._replace(task=parts.task._replace(evaluate=spoilt))
+
+    program = make_program(
+        build=build, local_devices=run.local_devices, population_chunk=4, normalize_input=True,
+        restarting=False, held_out_episodes=2,
+    )  # fmt: skip
+    outcome, figures = ended(run._replace(program=program))
+    assert not outcome.reason.failed
+    assert [row["non_finite_inputs"] for row in figures] == 3 * [2]  # one in each of two blocks
+    assert np.isfinite(outcome.state.normalizer.m2).all()
 
 
 def test_what_is_not_finite_reaches_no_limit():
@@ -428,3 +459,15 @@ def test_whatever_starts_jax_first_all_cores_are_found_or_a_line_says_so(by_plug
         assert done.stderr.count("\n") == 1
         assert "started with 1 of 3 devices" in done.stderr
         assert "set JAX_NUM_CPU_DEVICES=3" in done.stderr
+
+
+def test_what_came_too_late_for_determinism_is_said(monkeypatch, capsys):
+    monkeypatch.setenv("XLA_FLAGS", "--other")
+    devices.start("float32", True)  # the tests' JAX has long been started
+    assert capsys.readouterr().err == ""  # processors add in one order anyhow
+    monkeypatch.setenv("XLA_FLAGS", "--other")
+    monkeypatch.setattr(devices, "on_cpu", lambda devices=None: False)
+    devices.start("float32", True)
+    assert "set XLA_FLAGS=--xla_gpu_deterministic_ops=true" in capsys.readouterr().err
+    devices.start("float32", True)
+    assert capsys.readouterr().err == ""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from esrun.errors import complain
 
 AXIS = "devices"
+DETERMINISTIC = "--xla_gpu_deterministic_ops"
 
 
 def cores() -> int:
@@ -45,30 +46,39 @@ def start(precision: str, deterministic: bool) -> None:
     threads.
     """
     announce()
-    if deterministic:
-        flags = os.environ.get("XLA_FLAGS", "")
-        if "--xla_gpu_deterministic_ops" not in flags:
-            os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+    flags = os.environ.get("XLA_FLAGS", "")
+    lacks_flag = deterministic and DETERMINISTIC not in flags
+    if lacks_flag:
+        os.environ["XLA_FLAGS"] = f"{flags} {DETERMINISTIC}=true".strip()
     import jax
 
     wanted = int(os.environ["JAX_NUM_CPU_DEVICES"])
     if _started():
-        _say_what_is_missing(wanted)
+        _say_what_came_too_late(wanted, lacks_flag)
     elif not jax.distributed.is_initialized():
         jax.config.update("jax_num_cpu_devices", wanted)
     jax.config.update("jax_enable_x64", precision == "float64")
 
 
-@functools.cache
-def _say_what_is_missing(wanted: int) -> None:
+def _say_what_came_too_late(wanted: int, lacks_flag: bool) -> None:
     import jax
 
     found = len(jax.local_devices())
     if on_cpu() and found < wanted:
-        complain(
-            f"warning: JAX was started with {found} of {wanted} devices before esrun could set it "
-            f"up: import esrun first, or set JAX_NUM_CPU_DEVICES={wanted}"
+        _warn(
+            f"JAX was started with {found} of {wanted} devices before esrun could set it up: "
+            f"import esrun first, or set JAX_NUM_CPU_DEVICES={wanted}"
         )
+    if lacks_flag and not on_cpu():
+        _warn(
+            "JAX was started before runtime.deterministic=true could be set up, and bits may "
+            f"differ from run to run: set XLA_FLAGS={DETERMINISTIC}=true"
+        )
+
+
+@functools.cache
+def _warn(line: str) -> None:
+    complain(f"warning: {line}")
 
 
 def _started() -> bool:

@@ -119,8 +119,7 @@ class Health:
                 "policy.activation"
             )
             yield "large_sigma", line
-        ratio = row.get("axis_ratio", 1.0)
-        condition = row.get("condition", ratio * ratio)  # Python's ** raises where this is infinite
+        condition = _condition(row)
         if condition > 0.1 / EPS[self._precision]:
             remedy = "bring a network's inputs to one scale: policy.normalize_input=true"
             if self._precision == "float32":
@@ -169,6 +168,12 @@ class Health:
 def _level(row: dict) -> bool:
     """Whether all members have the same fitness, but for the rounding of the mean."""
     return row["fitness_std"] <= 1e-6 * abs(row["fitness_best"])
+
+
+def _condition(row: dict) -> float:
+    """-> of the covariance matrix, 1 where a strategy has none."""
+    ratio = row.get("axis_ratio", 1.0)
+    return row.get("condition", ratio * ratio)  # Python's ** raises where this is infinite
 
 
 def _about(x: float) -> str:
