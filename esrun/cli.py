@@ -8,15 +8,8 @@ import sys
 
 from esrun.runs import interrupts  # it needs nothing, and nothing else is needed before it
 
-VERBS = {
-    "train": "esrun.commands.train:train",
-    "resume": "esrun.commands.resume:resume",
-    "explain": "esrun.commands.explain:explain",
-    "list": "esrun.commands.list:list_options",
-}
 TRAINING = ("train", "resume")
 """Verbs whose result is a run folder, whatever the console took of it."""
-LATER = ("eval", "render", "plot", "report", "doctor")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,9 +47,9 @@ def _run(words: list[str]) -> int:
 
 
 def _run_verb(words: list[str]) -> int:
-    from difflib import get_close_matches
     from pkgutil import resolve_name
 
+    from esrun.commands.words import LATER, VERBS, neither
     from esrun.errors import ConfigError
 
     if words[:1] and words[0] in LATER:
@@ -70,10 +63,10 @@ def _run_verb(words: list[str]) -> int:
     if not _has_directory():
         raise ConfigError("the working directory is gone: cd to one that is there")
     if verb == "train" and rest and _is_neither_flag_nor_override(rest[0]):
-        near = get_close_matches(rest[0], [*VERBS, *LATER], n=1)
-        hint = f" (did you mean `esrun {near[0]}`?)" if near else ""
-        raise ConfigError(f"{rest[0]} is neither a verb nor KEY=VALUE{hint}: see `esrun --help`")
-    return resolve_name(VERBS[verb])(rest)
+        from esrun.config.compose import composed, keys
+
+        raise ConfigError(neither(rest, lambda word: word in keys(composed([]).config)))
+    return resolve_name(VERBS[verb].function)(rest)
 
 
 def _has_directory() -> bool:
@@ -86,6 +79,8 @@ def _has_directory() -> bool:
 
 def _split(words: list[str]) -> tuple[str, list[str]]:
     """-> the verb and what comes behind it."""
+    from esrun.commands.words import VERBS
+
     return (words[0], words[1:]) if words[:1] and words[0] in VERBS else ("train", words)
 
 

@@ -18,12 +18,57 @@ def complain(error: Exception | str) -> int:
     return USAGE
 
 
+def first_line(error: BaseException) -> str:
+    """-> the first line of an error that says something, or its name."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
 def printable(text: str) -> str:
     """-> the text without what could steer a terminal: words from files are shown too."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
+ABBREVIATED = {
+    "lr": "learning_rate",
+    "std": "sigma",
+    "stdev": "sigma",
+    "popsize": "population_size",
+    "lambda": "population_size",
+    "epochs": "generations",
+    "iterations": "generations",
+    "gens": "generations",
+    "maxstepsinepisode": "episode_length",
+    "maxsteps": "episode_length",
+    "units": "hidden",
+    "layers": "hidden",
+    "dim": "dimension",
+}
+"""Other projects' words for a key, in letters alone, and ours."""
+
+
+def alike(given: str, names: Iterable[object]) -> list[str]:
+    """-> at most two of the names, those that may have been meant, best first; for a dotted key of
+    those with the same beginning.
+
+    Case and punctuation do not count: CMA-ES is cma_es.
+    """
+    group, dot, last = given.rpartition(".")
+    inside = [x for x in map(str, names) if x.startswith(f"{group}{dot}")]
+    beside = {x.removeprefix(f"{group}{dot}"): x for x in inside if x != given}
+    letters = {_letters(name): x for name, x in beside.items()}
+    wanted = _letters(last)
+    for exact in (wanted, _letters(ABBREVIATED.get(wanted, wanted))):
+        if exact in letters:
+            return [letters[exact]]
+    return [letters[x] for x in get_close_matches(wanted, letters, n=2, cutoff=0.6)]
+
+
 def nearest(given: str, names: Iterable[object]) -> str:
     """-> " (did you mean ...?)" with the names like `given`, nothing where there are none."""
-    near = get_close_matches(given, {str(name) for name in names}, n=2, cutoff=0.6)
+    near = alike(given, names)
     return f" (did you mean {' or '.join(near)}?)" if near else ""
+
+
+def _letters(name: str) -> str:
+    return "".join(c for c in name.casefold() if c.isalnum() or c == ".") or name

@@ -7,7 +7,7 @@ import pytest
 from esrun.cli import main
 from esrun.config.bounds import NODES, check_yaml
 from esrun.config.compose import composed
-from esrun.config.hydra import Source
+from esrun.config.loader import Source
 from esrun.errors import ConfigError
 
 HEAD = "# @package _global_\n"

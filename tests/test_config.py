@@ -6,7 +6,7 @@ import pytest
 from esrun.config import CONF_DIR
 from esrun.config.check import checked
 from esrun.config.compose import composed, options, sweep
-from esrun.config.hydra import Source
+from esrun.config.loader import Source
 from esrun.errors import ConfigError
 from esrun.runs.folder import make
 from esrun.training.build import joined, split
@@ -56,7 +56,7 @@ WRONG = {
     "policy=vector": ["needs policy=vector and nothing else does", "write policy=mlp"],
     "runtime.devices=4096": ["runtime.devices must be at most", "write runtime.devices=auto"],
     "runtime.devices=some": ["runtime.devices must be 'auto' or an integer"],
-    "policy.hidden=[64": ["cannot read the command line"],
+    "policy.hidden=[64": ["a bracket that is not closed", "write 'policy.hidden=[64]'"],
 }
 
 

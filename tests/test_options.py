@@ -5,7 +5,7 @@ import inspect
 import pytest
 import yaml
 
-from esrun.config import CONF_DIR, registry
+from esrun.config import CONF_DIR, plugins, registry
 from esrun.config.check import KINDS, checked
 from esrun.config.compose import composed, options
 
@@ -33,7 +33,7 @@ def test_yaml_has_the_arguments_of_its_factory(kind, option):
     assert {p.kind for p in parameters} <= {inspect.Parameter.KEYWORD_ONLY}
     assert {p.default for p in parameters} <= {inspect.Parameter.empty}
     read_by_the_run = registry.find(kind, content["name"]).schema.run_keys | {"name"}
-    assert set(content) - read_by_the_run == {p.name for p in parameters} - registry.GIVEN[kind]
+    assert set(content) - read_by_the_run == {p.name for p in parameters} - plugins.GIVEN[kind]
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "logger"])

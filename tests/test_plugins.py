@@ -10,6 +10,7 @@ import pytest
 from conftest import PATIENCE, ROOT
 
 from esrun.config import registry
+from esrun.config.plugins import PLURAL
 from esrun.errors import ConfigError
 from esrun.types import Number
 
@@ -74,7 +75,7 @@ def test_an_installed_task_trains_and_its_schema_is_its_signature(esrun):
     wrong = esrun(*COMMON, "task.dimension=x")
     assert wrong.returncode == 2
     assert "task.dimension must be an integer" in wrong.stderr
-    assert "+task.depth" in esrun(*COMMON, "task.depth=1").stderr
+    assert "task.depth is not a key of task=faulty" in esrun(*COMMON, "task.depth=1").stderr
 
 
 def test_list_names_plugins_and_imports_none(esrun):
@@ -83,14 +84,50 @@ def test_list_names_plugins_and_imports_none(esrun):
     assert listed.returncode == 0, listed.stderr
     tasks, _ = listed.stdout.split("strategies (strategy=...)")
     assert "faulty" in tasks
-    assert "From faulty 1.0; its yaml is found by --config-dir." in tasks
+    assert "From faulty 1.0." in tasks
     assert "wandb" in esrun("list", "loggers").stdout
 
 
-def test_a_plugin_without_its_yaml_is_told_where_yamls_are_looked_for(esrun):
-    done = esrun("task=faulty")
-    assert done.returncode == 2
-    assert "write --config-dir=DIR with the folder that holds task/faulty.yaml" in done.stderr
+def test_an_entry_point_alone_is_a_choice_with_its_factorys_defaults(esrun):
+    words = ["task=bare", "policy.hidden=[]", "generations=2", "eval.episodes=2"]
+    bare = MODULE.replace("make_faulty", "make_bare").replace("int,", "int = 2,")
+    bare = bare.replace("explode: bool, room: int", "explode: bool = False, room: int = 100")
+    add(esrun, "task", "bare", bare)
+    done = esrun(*words, "strategy.population_size=6", "hydra.run.dir=run")
+    assert done.returncode == 0, done.stderr
+    record = json.loads((esrun.folder / "run" / "run.json").read_text())
+    assert record["config"]["task"] == {
+        "name": "bare", "dimension": 2, "episodes": 2, "explode": False, "room": 100,
+    }  # fmt: skip
+    assert "did you mean bare?" in esrun("task=bar").stderr
+    assert "dimension: 2" in esrun("help", "task=bare").stdout
+    add(esrun, "task", "bare", bare, "name: bare\ndimension: x\n")
+    assert "got 'x': write for example" in esrun(*words, "--config-dir=conf").stderr
+
+
+def test_a_key_without_a_default_must_be_given(esrun):
+    assert "task.dimension must be given" in esrun("task=faulty").stderr
+
+
+BROKEN = {
+    "raise ImportError('no such thing')": "cannot be imported: ImportError: no such thing",
+    "raise SystemExit(3)": "cannot be imported: SystemExit: 3",
+    "def something_else(): ...": "cannot be imported: AttributeError",
+    "make_broken = 3": "must be a function, got int",
+    "def make_broken(*, x): ...": "every argument is annotated",
+    "def make_broken(*, x: object()): ...": "every argument is annotated",
+}
+
+
+@pytest.mark.parametrize("module", BROKEN)
+def test_a_broken_plugin_is_one_line_that_names_it(esrun, module):
+    add(esrun, "task", "broken", f"{module}\n", "name: broken\nx: 1\n")
+    for words in (["task=broken", "--config-dir=conf"], ["task=broken", "task.x=1"]):
+        done = esrun(*words)
+        assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, ""), done.stderr
+        assert BROKEN[module] in done.stderr
+        assert "task broken" in done.stderr
+    assert not (esrun.folder / "outputs").exists()
 
 
 LOGGER = """
@@ -136,14 +173,18 @@ def test_a_policys_inputs_can_be_normalized_though_its_factory_does_not_know(esr
     assert "policy.normalize_input must be a boolean" in wrong.stderr
 
 
-def add(esrun, kind, name, module, yaml):
+def add(esrun, kind, name, module, yaml=None):
     """Add an option to the plug-in."""
     site, folder = esrun.folder.parent / "site", esrun.folder / "conf" / kind
     (site / f"{name}.py").write_text(module)
-    with (site / "faulty-1.0.dist-info" / "entry_points.txt").open("a") as points:
-        points.write(f"[esrun.{registry.PLURAL[kind]}]\n{name} = {name}:make_{name}\n")
-    folder.mkdir()
-    (folder / f"{name}.yaml").write_text(yaml)
+    points = site / "faulty-1.0.dist-info" / "entry_points.txt"
+    section, line = f"[esrun.{PLURAL[kind]}]\n", f"{name} = {name}:make_{name}\n"
+    said = points.read_text().replace(line, "")
+    said = said if section in said else said + section
+    points.write_text(said.replace(section, section + line))
+    if yaml is not None:
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name}.yaml").write_text(yaml)
 
 
 def test_a_number_that_may_be_traced_is_a_float_to_a_yaml():

@@ -12,7 +12,8 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from esrun.config.compose import composed, sweep
-from esrun.config.hydra import Source, loaded
+from esrun.config.hydra import loaded
+from esrun.config.loader import Source
 from esrun.errors import ConfigError
 
 TINY = ["task=sphere", "generations=1", "eval.episodes=2"]

@@ -8,34 +8,33 @@ and plug-in.
 import json
 from typing import Any
 
+from esrun.commands.words import parsers
 from esrun.config.check import checked
 from esrun.config.compose import composed
-from esrun.config.hydra import Source, parser_of_flags
+from esrun.config.loader import Source
 from esrun.errors import DONE, ConfigError
 from esrun.runs.opened import built, names_in
-
-USAGE = "usage: esrun explain [--json] [--config-dir DIR] [KEY=VALUE ...]"
 
 
 def explain(arguments: list[str]) -> int:
     """Print what a run would cost -> the exit code."""
-    as_json = "--json" in arguments
-    parsed = parser_of_flags().parse_intermixed_args(
-        [word for word in arguments if word != "--json"]
-    )
-    if parsed.help:
-        print(USAGE)
-        return 0
+    parsed = parsers()["explain"].read(arguments)
     if parsed.multirun:
         raise ConfigError("esrun explain takes one configuration, not a sweep: leave out -m")
     source = Source(parsed.config_name or "esrun", parsed.config_dir, parsed.config_path)
-    one = composed(parsed.overrides, source)
+    try:
+        one = composed(parsed.overrides, source)
+    except ConfigError as error:  # what training says of a sweep is no advice here
+        if "esrun -m" not in str(error):
+            raise
+        given = str(error).partition(":")[0]
+        raise ConfigError(f"{given}, and esrun explain takes one configuration") from error
     config = checked(one.config)
     run, names = built(config), names_in(config, one.hydra.runtime.choices)
     from esrun.runs.costs import costs
 
     cost = costs(run, names)
-    if as_json:
+    if parsed.json:
         print(json.dumps(cost, indent=2))
     else:
         show(cost)

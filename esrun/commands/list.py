@@ -1,44 +1,75 @@
-"""`esrun list [KIND]`: what can be chosen, a line each."""
+"""`esrun list [KIND]`: what can be chosen, a sentence each."""
 
-from importlib.metadata import EntryPoint
+import re
+import shutil
+import textwrap
 from pathlib import Path
 
-from esrun.config import CONF_DIR, registry
-from esrun.errors import ConfigError
+from esrun.commands.words import KINDS, parsers
+from esrun.config import CONF_DIR, plugins
+from esrun.config.plugins import PLURAL
+from esrun.errors import ConfigError, nearest
 
-KINDS = {
-    "tasks": "task",
-    "strategies": "strategy",
-    "policies": "policy",
-    "loggers": "logger",
-    "experiments": "experiment",
-}
+NAMES = 26
+"""Columns for the names."""
 
 
 def list_options(words: list[str]) -> int:
     """Print the options -> the exit code. Plug-ins are named and not imported."""
-    if len(words) > 1 or any(kind not in KINDS for kind in words):
-        raise ConfigError(f"list takes one of {', '.join(KINDS)}, got {' '.join(words)}")
-    for kind in words or KINDS:
-        group = KINDS[kind]
-        if not words:
-            print(f"{kind} ({group}={'[...]' if group == 'logger' else '...'})")
-        for file in sorted((CONF_DIR / group).glob("*.yaml")):
-            print(f"  {file.stem:24}{_summary(file)}")
-        for point in registry.plugins(group) if group in registry.PLURAL else ():
-            print(f"  {point.name:24}{_origin(point)}")
+    flags = parsers()["list"].read(words)
+    singular = {group: kind for kind, group in KINDS.items()}
+    kind = singular.get(flags.kind, flags.kind)
+    if kind is not None and kind not in KINDS:
+        known = ", ".join(KINDS)
+        raise ConfigError(
+            f"list takes one of {known}, got {kind}{nearest(kind, KINDS)}: see `esrun help list`"
+        )
+    if flags.config_dir and not Path(flags.config_dir).is_dir():
+        raise ConfigError(f"--config-dir must be a folder, got {flags.config_dir}")
+    for name in [kind] if kind else KINDS:
+        group = KINDS[name]
+        if not kind:
+            print(f"{name} ({group}={'[...]' if group == 'logger' else '...'})")
+        for option, says in _options(group, flags.config_dir).items():
+            print(_wrapped(option, says))
     return 0
 
 
-def _summary(file: Path) -> str:
-    """The first sentence of an option's header comment."""
-    for line in file.read_text().splitlines():
-        if line.startswith("# ") and "@package" not in line:
-            return line[1:].strip()
-    return ""
+def _options(group: str, directory: str | None) -> dict[str, str]:
+    """-> a sentence on each option of a group, those of the user and of plug-ins too."""
+    found = {file.stem: sentence(file.read_text()) for file in sorted(_files(CONF_DIR, group))}
+    for point in plugins.points(group) if group in PLURAL else ():
+        found.setdefault(point.name, f"From {plugins.origin(point)}.")
+    for file in sorted(_files(Path(directory), group)) if directory else ():
+        found[file.stem] = sentence(file.read_text(errors="replace")) or f"From {file}."
+    return found
 
 
-def _origin(point: EntryPoint) -> str:
-    """Where a plug-in comes from; its yaml is the user's."""
-    package = f"{point.dist.name} {point.dist.version}" if point.dist else "an installed package"
-    return f"From {package}; its yaml is found by --config-dir."
+def _files(folder: Path, group: str) -> list[Path]:
+    return list((folder / group).glob("*.yaml"))
+
+
+def sentence(text: str) -> str:
+    """-> the first sentence of the comment that a yaml file begins with."""
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        if not line.startswith("# @package"):
+            lines.append(line.removeprefix("#").strip())
+    return re.split(r"(?<=[.!?])\s+(?=[A-Z])", " ".join(lines), maxsplit=1)[0]
+
+
+def _wrapped(name: str, says: str) -> str:
+    """-> an option on as many lines as the terminal's width asks for."""
+    width = shutil.get_terminal_size((100, 24)).columns
+    indent = " " * (NAMES if width >= 2 * NAMES else 6)
+    first = f"  {name:{len(indent) - 2}}"
+    return textwrap.fill(
+        says,
+        max(width - 1, 30),
+        initial_indent=first if len(first) == len(indent) else f"{first} ",
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -10,11 +10,11 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from esrun.commands.words import parsers
 from esrun.config.check import checked
-from esrun.config.compose import first_line
 from esrun.config.quoting import to_be_quoted
 from esrun.config.trees import flat
-from esrun.errors import ConfigError
+from esrun.errors import ConfigError, first_line
 from esrun.runs.folder import Made, earlier_run, is_sweep
 from esrun.runs.opened import Order
 from esrun.runs.paths import RunFolder
@@ -24,25 +24,25 @@ from esrun.runs.secrets import HIDDEN
 
 def resume(arguments: list[str]) -> int:
     """`esrun resume RUN|SWEEP [KEY=VALUE ...] [--force]` -> the exit code."""
-    force = "--force" in arguments
-    words = [word for word in arguments if word != "--force"]
-    is_folder = bool(words) and ("=" not in words[0] or Path(words[0]).is_dir())
-    if not is_folder or words[0].startswith("-"):
+    flags = parsers()["resume"].read(arguments)
+    folder = Path(flags.folder)
+    if "=" in flags.folder and not folder.is_dir():
         raise ConfigError(
-            "resume needs a run folder: write esrun resume outputs/DATE/TIME [KEY=VALUE ...] "
-            "[--force]"
+            f"resume needs a run folder before KEY=VALUE, got {flags.folder}: write esrun resume "
+            f"outputs/DATE/TIME {flags.folder}"
         )
-    folder = Path(words[0])
     if not os.path.lexists(RunFolder(folder).record) and is_sweep(folder):
         from esrun.runs.sweep import resume_sweep
 
-        return resume_sweep(folder, lambda config: with_overrides(config, words[1:]), force)
+        return resume_sweep(
+            folder, lambda config: with_overrides(config, flags.overrides), flags.force
+        )
     record = earlier_run(folder)
     if record is None:
         raise ConfigError(f"{folder} is not a run folder: it has no run.json")
-    given = with_overrides(record.config, words[1:])
+    given = with_overrides(record.config, flags.overrides)
     made = Made(folder.resolve())
-    order = Order(checked(given), given, made, record.choices, going_on=True, force=force)
+    order = Order(checked(given), given, made, record.choices, going_on=True, force=flags.force)
     return carry_out(order)
 
 

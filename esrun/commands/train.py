@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from hydra.types import RunMode
 
-from esrun.config import compose, hydra
+from esrun.commands.words import parsers
+from esrun.config import compose
 from esrun.config.compose import Composed, composed
-from esrun.config.hydra import Source
+from esrun.config.loader import Source
 from esrun.errors import DONE, ConfigError
 
 if TYPE_CHECKING:
@@ -22,12 +23,18 @@ if TYPE_CHECKING:
 
 def train(arguments: list[str]) -> int:
     """Train -> the exit code: of a sweep's jobs the worst."""
-    flags = hydra.parser_of_flags().parse_intermixed_args(arguments)
+    flags = parsers()["train"].read(arguments)
     source = Source(flags.config_name or "esrun", flags.config_dir, flags.config_path)
     if flags.experimental_rerun:
         raise ConfigError(
             "--experimental-rerun reads pickles, which esrun does not: write esrun resume RUN"
         )
+    if flags.shell_completion and (word := flags.overrides[:1]) and word[0].startswith("query="):
+        from esrun.commands.completion import answer
+
+        if found := answer(word[0].removeprefix("query="), source):
+            print(found)
+        return DONE
     if flags.help or flags.hydra_help or flags.shell_completion or flags.cfg or flags.info:
         compose.show(flags, source)
         return DONE

@@ -33,7 +33,8 @@ def checked(cfg: dict) -> Config:
     try:
         config = Config.model_validate(cfg)
     except ValidationError as error:
-        raise ConfigError(complaint(error, "", cfg, list(keys(composed([]).config)))) from error
+        known = list(keys(composed([]).config))
+        raise ConfigError(complaint(error, "", cfg, known, Config)) from error
     options: dict[str, Any] = {kind: _option(kind, getattr(config, kind), kind) for kind in KINDS}
     options["logger"] = {
         name: _option("logger", given, f"logger.{name}") for name, given in config.logger.items()
@@ -65,7 +66,7 @@ def _option(kind: str, given: Any, where: str) -> Model:
         return schema.model_validate(given).resolved()
     except ValidationError as error:
         known = fields_of(kind, name) if kind in KINDS else list(keys(composed([]).config))
-        raise ConfigError(complaint(error, f"{where}.", given, known)) from error
+        raise ConfigError(complaint(error, f"{where}.", given, known, schema)) from error
 
 
 def _check_together(config: Config) -> None:

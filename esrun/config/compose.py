@@ -11,15 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from esrun.config import CONF_DIR, hydra
-from esrun.config.hydra import PRIMARY, Source
-from esrun.config.quoting import to_be_quoted
-from esrun.errors import ConfigError, nearest
+from esrun.config.loader import PRIMARY, Source
+from esrun.errors import ConfigError, first_line
 
 
 class Composed(NamedTuple):
@@ -58,6 +56,12 @@ def composed(
     """
     with _one_line(overrides, source):
         cfg = hydra.whole(overrides, source, RunMode.RUN, typed)
+        for word in overrides:
+            if several := re.fullmatch(r"(task|strategy|policy)=\[(.*)\]", word):
+                raise ConfigError(
+                    f"{several[1]} must be one option, got {word}: write one of them, or a sweep, "
+                    f"esrun -m {several[1]}={several[2]}"
+                )
         if job is not None:
             with open_dict(cfg.hydra):
                 cfg.hydra.job.num, cfg.hydra.job.id = job, str(job)
@@ -84,7 +88,9 @@ def sweep(overrides: list[str], source: Source = PRIMARY) -> Sweep:
         always = hydra.words_of(section, "hydra")
         jobs = [[*always, *job] for job in hydra.expanded(words)]
         if not jobs:
-            raise ConfigError(f"a sweep must have a job, got none of {' '.join(task_words)}")
+            from esrun.config.explained import is_empty, of_empty
+
+            raise ConfigError(of_empty(next(x for x in words if is_empty(x))))
         return Sweep(whole, jobs, plugin=not own_launcher)
 
 
@@ -122,60 +128,10 @@ def _one_line(overrides: list[str], source: Source) -> Iterator[None]:
         yield
     except (ConfigError, BrokenPipeError):
         raise
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_explain(error, overrides, source)) from error
-    except Exception as error:  # of the yaml parser, of the resolvers, of Hydra itself
-        raise ConfigError(f"the configuration cannot be read: {first_line(error)}") from error
+    except Exception as error:
+        from esrun.config.explained import explained  # help need not wait for it
 
-
-def first_line(error: Exception) -> str:
-    """-> the first line of an error that says something, or its name."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
-
-
-def _explain(error: Exception, overrides: list[str], source: Source) -> str:
-    """One line for an exception of Hydra's or OmegaConf's."""
-    text = str(error)
-    if (
-        isinstance(error, MissingConfigException)
-        and error.missing_cfg_file
-        and "/" in error.missing_cfg_file
-    ):
-        group, _, given = error.missing_cfg_file.rpartition("/")
-        choices = options(group)
-        from esrun.config import registry  # pydantic, which help need not wait for
-
-        if group in registry.PLURAL and any(x.name == given for x in registry.plugins(group)):
-            return (
-                f"{group}={given} is installed and its yaml was not found: write --config-dir=DIR "
-                f"with the folder that holds {group}/{given}.yaml"
-            )
-        near, known = nearest(given, choices), ", ".join(sorted(choices))
-        return f"{group}={given} is not a choice{near}: write one of {known}"
-    if isinstance(error, ConfigCompositionException) and (
-        found := re.search(r"Could not (?:override|append to|delete) '([^']+)'", text)
-    ):
-        key = found[1].split("@")[0]
-        rest = [override for override in overrides if key not in override]
-        known = keys(composed(rest, source).config) if len(rest) < len(overrides) else []
-        near = nearest(key, [*known, *groups()])
-        return (
-            f"{key} is not a key of this configuration{near}: `esrun --cfg job` shows them all, "
-            f"+{key}=... adds one"
-        )
-    if "missing" in text.lower() and (found := re.search(r"(?:full_key: |value: )(\S+)", text)):
-        return f"{found[1]} must be given: write {found[1]}=..."
-    if line := to_be_quoted(overrides):
-        return line
-    return f"cannot read the command line: {first_line(error)} (in {' '.join(overrides)})"
-
-
-def groups() -> list[str]:
-    """-> the names of the configuration groups."""
-    return sorted(
-        path.name for path in CONF_DIR.iterdir() if path.is_dir() and path.name != "hydra"
-    )
+        raise ConfigError(explained(error, overrides, source)) from error
 
 
 def options(group: str) -> list[str]:

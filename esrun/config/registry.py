@@ -11,14 +11,14 @@ folder can only name what is registered.
 import inspect
 import sys
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
 from pkgutil import resolve_name
 from typing import Any, Literal, NamedTuple, Union, get_args
 
 from pydantic import create_model
 from pydantic.errors import PydanticSchemaGenerationError
 
-from esrun.backend import devices
+from esrun.config import plugins
+from esrun.config.plugins import GIVEN, PLURAL
 from esrun.config.schema import base, loggers, policies, strategies, tasks
 from esrun.config.schema.base import Model, names_of
 from esrun.errors import ConfigError
@@ -32,23 +32,12 @@ class Option(NamedTuple):
     """"module:function", imported when a run is built: that is where JAX comes in."""
 
 
-PLURAL = {"task": "tasks", "strategy": "strategies", "policy": "policies", "logger": "loggers"}
-
 BASES: dict[str, type[Model]] = {
     "task": base.TaskModel,
     "strategy": base.StrategyModel,
     "policy": base.PolicyModel,
     "logger": base.LoggerModel,
 }
-
-GIVEN: dict[str, set[str]] = {
-    "task": set(),
-    "strategy": {"n", "name", "unravel"},
-    "policy": {"input_shape", "output_size"},
-    "logger": {"folder"},
-}
-"""Arguments of factories that no configuration sets: they follow from the other parts. A policy and
-a logger are given all of theirs, a strategy those that it asks for."""
 
 
 def _own(kind: str, module: Any) -> dict[str, Option]:
@@ -74,24 +63,19 @@ OPTIONS: dict[str, dict[str, Option]] = {
 }
 
 
-def plugins(kind: str) -> list[EntryPoint]:
-    """-> the options of a kind that installed packages add; none of them is imported."""
-    return list(entry_points(group=f"esrun.{PLURAL[kind]}"))
-
-
 def names(kind: str) -> list[str]:
     """-> every registered name of a kind, the package's first."""
-    return [*OPTIONS[kind], *(point.name for point in plugins(kind))]
+    return [*OPTIONS[kind], *plugins.names(kind)]
 
 
 def find(kind: str, name: str) -> Option:
     """-> the option; KeyError when there is none of that name. A plug-in is imported here."""
     if name in OPTIONS[kind]:
         return OPTIONS[kind][name]
-    for point in plugins(kind):
+    for point in plugins.points(kind):
         if point.name == name:
-            devices.announce()  # its module may import what starts JAX
-            return Option(schema_of(kind, name, point.load()), point.value)
+            made_by = plugins.factory_of(kind, point)
+            return Option(schema_of(kind, name, made_by), point.value)
     raise KeyError(name)
 
 
@@ -101,7 +85,7 @@ def schema_of(kind: str, name: str, factory: Callable) -> type[Model]:
     Raises ConfigError where an annotation is missing or no type that a yaml can hold.
     """
     fields: Any = {
-        argument: (_typed(parameter.annotation), ...)
+        argument: (_typed(parameter.annotation), _default(parameter))
         for argument, parameter in inspect.signature(factory, eval_str=True).parameters.items()
         if argument not in GIVEN[kind]
     } | {"name": (Literal[name], ...)}
@@ -114,6 +98,10 @@ def schema_of(kind: str, name: str, factory: Callable) -> type[Model]:
             f"the {kind} {name} must have a factory whose every argument is annotated with a type "
             f"that a yaml can hold, such as float, int, str or list[int], got {got}"
         ) from error
+
+
+def _default(parameter: inspect.Parameter) -> Any:
+    return ... if parameter.default is parameter.empty else parameter.default
 
 
 def _typed(annotation: Any) -> Any:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from hydra.core.utils import env_override
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -61,8 +62,13 @@ def _surroundings(section: DictConfig, place: Path) -> Iterator[None]:
 
 def _hydras_record(one: Composed) -> dict[str, bytes]:
     """-> the files of `.hydra`, as Hydra writes them but for secrets."""
-    words = [masked_word(word) for word in hydra.words_of(one.hydra, "task")]
-    section = OmegaConf.to_container(one.hydra, enum_to_str=True)
+    given = hydra.words_of(one.hydra, "task")
+    words = [masked_word(word) for word in given]
+    section: Any = OmegaConf.to_container(one.hydra, enum_to_str=True)
+    for word, hidden in zip(given, words, strict=True):  # they stand there in one string
+        section["job"]["override_dirname"] = section["job"]["override_dirname"].replace(
+            word, hidden
+        )
     return {
         "config.yaml": yaml_of(OmegaConf.to_container(one.text, enum_to_str=True)),
         "hydra.yaml": yaml_of({"hydra": section}),

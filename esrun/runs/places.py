@@ -8,7 +8,7 @@ from pathlib import Path
 from esrun.config import compose, hydra
 from esrun.config.check import checked
 from esrun.config.compose import Composed, composed
-from esrun.config.hydra import Source
+from esrun.config.loader import Source
 from esrun.config.schema.run import Config
 from esrun.errors import ConfigError
 from esrun.runs import folder, sweep_record

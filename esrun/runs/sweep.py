@@ -13,7 +13,7 @@ from esrun import files
 from esrun.config import compose, hydra
 from esrun.config.check import checked
 from esrun.config.compose import Composed, composed
-from esrun.config.hydra import Source
+from esrun.config.loader import Source
 from esrun.config.quoting import quoted
 from esrun.config.schema.run import Config
 from esrun.errors import DONE, SAVED, USAGE, ConfigError, complain, printable
