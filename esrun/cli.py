@@ -47,6 +47,11 @@ def _run(words: list[str]) -> int:
 
 
 def _run_verb(words: list[str]) -> int:
+    if words in (["--version"], ["train", "--version"]):
+        from esrun import __version__
+
+        print(f"esrun {__version__}")
+        return 0
     from pkgutil import resolve_name
 
     from esrun.commands.words import LATER, VERBS, neither
@@ -55,11 +60,6 @@ def _run_verb(words: list[str]) -> int:
     if words[:1] and words[0] in LATER:
         raise ConfigError(f"`esrun {words[0]}` is not there yet in this version")
     verb, rest = _split(words)
-    if rest == ["--version"]:
-        from esrun import __version__
-
-        print(f"esrun {__version__}")
-        return 0
     if not _has_directory():
         raise ConfigError("the working directory is gone: cd to one that is there")
     if verb == "train" and rest and _is_neither_flag_nor_override(rest[0]):

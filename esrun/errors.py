@@ -1,8 +1,10 @@
 """Errors that are one line for the user, and the exit codes of every command."""
 
+import json
 import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 DONE, FAILED, USAGE, SAVED = 0, 1, 2, 75
 """Exit codes: done, failed, wrong usage or configuration, interrupted with the state saved."""
@@ -62,6 +64,11 @@ def alike(given: str, names: Iterable[object]) -> list[str]:
         if exact in letters:
             return [letters[exact]]
     return [letters[x] for x in get_close_matches(wanted, letters, n=2, cutoff=0.6)]
+
+
+def as_typed(value: Any) -> str:
+    """-> a value as Hydra's grammar reads it, without spaces."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def nearest(given: str, names: Iterable[object]) -> str:

@@ -139,7 +139,7 @@ def test_a_missing_package_is_named_in_one_line_without_jax_or_a_folder(esrun, t
     done = esrun("task=bbob", code=code)
     assert done.returncode == 2
     assert done.stderr.startswith("esrun: task=bbob needs the package bbobax")
-    assert done.stderr.endswith(": pip install 'esrun[bbob]'\n")
+    assert " -m pip install 'bbobax" in done.stderr
     assert not list(tmp_path.iterdir())
 
 

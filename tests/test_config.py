@@ -5,7 +5,7 @@ import pytest
 
 from esrun.config import CONF_DIR
 from esrun.config.check import checked
-from esrun.config.compose import composed, options, sweep
+from esrun.config.compose import composed, options, path_of, sweep
 from esrun.config.loader import Source
 from esrun.errors import ConfigError
 from esrun.runs.folder import make
@@ -89,7 +89,19 @@ def test_a_wrong_value_gets_one_line_with_the_remedy(override):
             ["task.dimension must be 2", "write task.dimension=2"],
         ),
         (["task=sine", "policy=cnn"], ["image-like", "write policy=mlp"]),
-        (["task=gymnax"], ["env must be given"]),
+        (["task=gymnax"], ["task.env must be given", "write task.env="]),
+        (
+            ["strategy=openai_es", "strategy.optimizer_options={b1:2.0}"],
+            ["strategy.optimizer_options.b1 must be a number from 0 to less than 1, got 2.0"],
+        ),
+        (
+            ["strategy=openai_es", "strategy.optimizer_options.eps=-1"],
+            ["strategy.optimizer_options.eps must be at least 0"],
+        ),
+        (
+            ["strategy=eggroll", "strategy.optimizer=sgd", "strategy.optimizer_options.nesterov=1"],
+            ["nesterov must be true or false"],
+        ),
     ],
 )
 def test_two_settings_that_contradict_each_other_get_one_line(overrides, parts):
@@ -166,3 +178,55 @@ def test_two_runs_of_one_second_get_two_folders(tmp_path):
 def test_an_empty_folder_of_the_users_own_is_taken(tmp_path):
     (tmp_path / "mine").mkdir()
     assert make(tmp_path / "mine") == (tmp_path / "mine", ())
+
+
+def test_a_key_of_an_option_needs_no_plus_and_may_have_one():
+    for word in (
+        "strategy.optimizer_options={b1:0.8}",
+        "strategy.optimizer_options.b1=0.8",
+        "+strategy.optimizer_options.b1=0.8",
+    ):
+        config = checked(composed(["strategy=openai_es", word]).config)
+        assert config.strategy.optimizer_options == {"b1": 0.8}
+
+
+USERS = {
+    "seed: 1\nseed: 2\n": "duplicate key seed, line 2",
+    "task:\n\tepisodes: 3\n": "a tab stands where yaml wants spaces, line 2",
+    "seed: \xe9\n".encode("latin-1"): "it must be UTF-8, and byte 7 is not",
+    "- seed\n- task\n": "KEY: VALUE",
+    "seed: [1\n": "line ",
+    "just text\n": "must begin with the line",
+    "seed: 1\n": "must begin with the line # @package _global_",
+}
+
+
+@pytest.mark.parametrize("content", USERS)
+def test_a_users_file_that_cannot_be_read_is_named_with_what_is_wrong(tmp_path, content):
+    (tmp_path / "experiment").mkdir()
+    file = tmp_path / "experiment" / "mine.yaml"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ConfigError) as caught:
+        composed(["experiment=mine"], Source(directory=str(tmp_path)))
+    assert str(file) in str(caught.value)
+    assert USERS[content] in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_choices_and_what_may_be_meant_include_the_users_own_options(tmp_path):
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task" / "moonwalk.yaml").write_text("name: gymnax\n")
+    with pytest.raises(ConfigError, match=r"did you mean moonwalk\?\).*, moonwalk, "):
+        composed(["task=moonwlk"], Source(directory=str(tmp_path)))
+
+
+def test_a_primary_configuration_of_the_users_own(tmp_path):
+    (tmp_path / "my.yaml").write_text("defaults:\n  - esrun\n  - _self_\nseed: 7\n")
+    assert composed([], Source("my", str(tmp_path))).config["seed"] == 7
+    with pytest.raises(ConfigError, match=r"has no your\.yaml: name its folder by --config-dir"):
+        composed([], Source("your", str(tmp_path)))
+
+
+def test_a_folder_may_be_named_by_the_overrides():
+    one = composed(["hydra.run.dir=outputs/${hydra.job.override_dirname}", "seed=3"])
+    assert path_of(one.hydra, "run.dir") == "outputs/seed=3"

@@ -98,10 +98,12 @@ def test_a_refused_job_has_no_score(sweep, tmp_path):
     assert sweep(*words, "seed=1,2")[0] == 0
     code, said, _ = sweep(*words, "seed=1,2", "task.dimension=3")
     assert code == 2
-    assert [line.split() for line in said[-3:-1]] == [
-        ["s1", "seed=1", "refused", "-"],
-        ["s2", "seed=2", "refused", "-"],
+    rows = [line.split() for line in said if "refused" in line]
+    assert [(*row[:3], row[-1]) for row in rows] == [
+        ("s1", "seed=1", "refused", "-"),
+        ("s2", "seed=2", "refused", "-"),
     ]
+    assert sum("task.dimension: 2 -> 3" in line for line in said) == 2  # why, in each row
 
 
 @pytest.mark.parametrize(

@@ -174,3 +174,21 @@ def test_a_real_run_says_it_on_the_console_and_in_its_log(part, tmp_path, capsys
     assert len([line for line in warnings if part in line]) == 1
     shown = capsys.readouterr().out
     assert all(line in shown for line in warnings)
+
+
+@pytest.mark.parametrize(
+    ("precision", "fitness", "remedy"),
+    [
+        ("float32", -1e8, "write runtime.precision=float64"),
+        ("float64", 1e18, "take what all members share out of the task's fitness"),
+        ("float32", -200.0, "search wider: strategy.sigma="),
+        ("float64", -1e8, "search wider: strategy.sigma="),
+    ],
+)
+def test_members_that_are_tied_for_want_of_digits_are_not_told_to_search_wider(
+    precision, fitness, remedy
+):
+    level = {"fitness_best": fitness, "fitness_mean": fitness, "fitness_std": 0.0, "tied": 1.0}
+    (line,) = said(rows(FLAT + 3, **level), precision)
+    assert remedy in line
+    assert ("search wider" in line) == ("search wider" in remedy)

@@ -10,13 +10,14 @@ import contextlib
 import io
 import os
 from argparse import ArgumentParser
+from itertools import pairwise
 from pathlib import Path
 
 from esrun.commands.words import VERBS, parsers
 from esrun.config import hydra
 from esrun.config.loader import Source
 
-RUNS = ("outputs/*/*/run.json", "multirun/*/*/*/run.json")
+RUNS = ("outputs/*/*/run.json", "multirun/*/*/sweep.json", "multirun/*/*/*/run.json")
 
 
 def answer(shell: str, source: Source) -> str:
@@ -41,17 +42,24 @@ def candidates(line: str, source: Source) -> list[str]:
     verb = before[0] if before[:1] and before[0] in VERBS else None
     given = before[1:] if verb else before
     parser = parsers()[verb or "train"]
+    for flag, value in pairwise(before):
+        if flag in ("--config-dir", "-cd"):
+            source = source._replace(directory=value)
     if before[-1:] and before[-1] in ("--config-dir", "-cd", "--config-path", "-cp"):
         return _folders(last)
     found = [] if before else [name for name in VERBS if name.startswith(last)]
     if last.startswith("-"):
         return [flag for flag in _flags(parser) if flag.startswith(last)]
     positionals = [action for action in parser._actions if not action.option_strings]
-    if getattr(positionals[0], "completer", None) == "runs" and not _words_of(given):
-        return found + _runs(last)
+    typed = _words_of(given)
+    if positionals[0].metavar == "RUN|SWEEP":
+        if not typed:
+            return found + _runs(last)
+        del typed[0]
     if verb in ("list", "help"):
         return found + _about(verb, last, source)
-    return found + hydra.completed(source, " ".join([*_words_of(given), last]))
+    keys = hydra.completed(source, " ".join([*typed, last]))
+    return list(dict.fromkeys([*found, *keys]))
 
 
 def _flags(parser: ArgumentParser) -> list[str]:

@@ -87,5 +87,7 @@ def show(cost: dict[str, Any]) -> None:
     }
     console = Console(highlight=False)
     console.print(Panel(figures(rows), title="esrun explain", title_align="left", expand=False))
+    if cost["hopeless"]:
+        console.print(f"hopeless: {cost['hopeless']}", markup=False, soft_wrap=True)
     for line in cost["warnings"]:
         console.print(f"warning: {line}", markup=False, soft_wrap=True)

@@ -87,7 +87,8 @@ def _run_folder(one: Composed, typed: list[str]) -> "Made":
             )
         if folder.earlier_run(Path(resume)) is None:
             raise ConfigError(
-                f"resume must be null, auto or a run folder, got {resume}, which has no run.json"
+                f"resume must be null, auto or a run folder, got {resume}, which has no run.json: "
+                "write resume=null"
             )
         return Made(Path(resume))
     if folder.earlier_run(target) is not None:

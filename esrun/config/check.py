@@ -1,6 +1,9 @@
 """Checking a configuration: every option by its own model, then what no single one can know."""
 
+import shlex
+import sys
 from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, requires
 from importlib.util import find_spec
 from typing import Any
 
@@ -8,8 +11,7 @@ from pydantic import ValidationError
 
 from esrun.backend import devices
 from esrun.config import registry
-from esrun.config.complaints import complaint, fields_of
-from esrun.config.compose import composed, keys
+from esrun.config.complaints import complaint
 from esrun.config.schema.base import Model, PolicyModel, TaskModel
 from esrun.config.schema.run import Config
 from esrun.errors import ConfigError, nearest
@@ -33,8 +35,7 @@ def checked(cfg: dict) -> Config:
     try:
         config = Config.model_validate(cfg)
     except ValidationError as error:
-        known = list(keys(composed([]).config))
-        raise ConfigError(complaint(error, "", cfg, known, Config)) from error
+        raise ConfigError(complaint(error, "", cfg, Config)) from error
     options: dict[str, Any] = {kind: _option(kind, getattr(config, kind), kind) for kind in KINDS}
     options["logger"] = {
         name: _option("logger", given, f"logger.{name}") for name, given in config.logger.items()
@@ -60,13 +61,26 @@ def _option(kind: str, given: Any, where: str) -> Model:
         chosen = group if name == schema.extra else f"{where}.name={name}"
         raise ConfigError(
             f"{chosen} needs the package {schema.package}, which is not installed: "
-            f"pip install 'esrun[{schema.extra}]'"
+            f"{_installing(schema)}"
         )
     try:
         return schema.model_validate(given).resolved()
     except ValidationError as error:
-        known = fields_of(kind, name) if kind in KINDS else list(keys(composed([]).config))
-        raise ConfigError(complaint(error, f"{where}.", given, known, schema)) from error
+        raise ConfigError(complaint(error, f"{where}.", given, schema)) from error
+
+
+def _installing(schema: type[Model]) -> str:
+    """-> the command that installs what an option needs, for the Python that runs."""
+    try:
+        needed = requires("esrun") or []
+    except PackageNotFoundError:
+        needed = []
+    wanted = [
+        str(x).partition(";")[0].strip()
+        for x in needed
+        if f'"{schema.extra}"' in x.replace("'", '"')
+    ]
+    return shlex.join([sys.executable, "-m", "pip", "install", *(wanted or [str(schema.package)])])
 
 
 def _check_together(config: Config) -> None:

@@ -1,7 +1,8 @@
 """What pydantic finds wrong, as one line: what must hold, what was given, what to write instead."""
 
 import copy
-import json
+import functools
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -9,31 +10,32 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from esrun.config import CONF_DIR, registry
-from esrun.errors import alike, nearest
+from esrun.config import CONF_DIR
+from esrun.config.schema.base import Model
+from esrun.errors import ConfigError, alike, as_typed, nearest
 
 BRANCHES = ("int", "float", "bool", "str", "constrained-int")
 """Parts of pydantic's location of an error that name a branch of a union, not a key."""
 
 
-def complaint(
-    error: ValidationError, prefix: str, given: dict, known: list[str], model: type[BaseModel]
-) -> str:
+def complaint(error: ValidationError, prefix: str, given: dict, model: type[BaseModel]) -> str:
     """-> the first of pydantic's errors about the `given` that the model refused; `prefix` is
-    "strategy." or the like, `known` are the keys that could have been meant."""
+    "strategy." or the like."""
     first = error.errors()[0]
     path = [part for part in first["loc"] if not isinstance(part, str) or _is_key(part)]
     key = prefix + ".".join(map(str, path))
     if first["type"] == "value_error":
         return str(first.get("ctx", {}).get("error"))
     if first["type"] == "extra_forbidden":
+        near = nearest(key, [f"{prefix}{x}" for x in _keys_of(model)])
         title = f"{prefix[:-1]}={given.get('name')}" if prefix else "this configuration"
-        return f"{key} is not a key of {title}{nearest(key, known)}: `esrun --cfg job` shows them"
+        return f"{key} is not a key of {title}{near}: `esrun --cfg job` shows them"
     name = given.get("name")
     if first["type"] == "missing":
         return must_be_given(key, name)
     faults = [one for one in error.errors() if _is_of_one_key(one["loc"], first["loc"])]
-    musts = list(dict.fromkeys(_must(one["msg"]) for one in faults))
+    bounds = [one for one in faults if one["type"].startswith(("greater", "less"))]
+    musts = list(dict.fromkeys(_must(one) for one in bounds or faults))
     if _accepts(model, given, path, None):
         musts.append("null")
     if first["type"] in ("model_type", "dict_type"):
@@ -50,15 +52,10 @@ def complaint(
 
 def must_be_given(key: str, name: str | None = None) -> str:
     """-> the line for a key without a value."""
-    example = _default(key, name)
+    example = next(iter(_defaults(key, name)), None)
     return f"{key} must be given" + (
         "" if example is None else f": write {key}={as_typed(example)}"
     )
-
-
-def as_typed(value: Any) -> str:
-    """-> a value as Hydra's grammar reads it, without spaces."""
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def _shown(value: Any) -> str:
@@ -73,6 +70,8 @@ def _meant(key: str, name: str | None, errors: list, factorys: Any) -> Iterator[
     given = errors[0]["input"]
     if isinstance(given, str) and given.casefold() in ("", "none", "null", "nil", "off"):
         yield True, None
+    if isinstance(given, float) and not math.isfinite(given):
+        yield False, None  # where there may be no limit at all
     literals = [
         literal
         for one in errors
@@ -81,9 +80,7 @@ def _meant(key: str, name: str | None, errors: list, factorys: Any) -> Iterator[
     yield from ((True, literal) for literal in alike(str(given), literals))
     if isinstance(given, (int, float)) and not isinstance(given, bool):
         yield True, [given]
-    default = _default(key, name)
-    if default is not None:
-        yield False, default
+    yield from ((False, x) for x in _defaults(key, name))
     yield from ((False, literal) for literal in literals)
     for one in errors:
         ends = one.get("ctx", {})
@@ -102,10 +99,12 @@ def _accepts(model: type[BaseModel], given: dict, path: list, value: Any) -> boo
         for part in path[:-1]:
             node = node[part]
         node[path[-1]] = value
-        model.model_validate(tried)
-    except ValidationError as error:
-        return all(list(one["loc"])[: len(path)] != path for one in error.errors())
-    except (KeyError, IndexError, TypeError):
+        found = model.model_validate(tried)
+        if isinstance(found, Model):
+            found.resolved()
+    except ValidationError as error:  # other keys may be wrong too, and are not asked for here
+        return all(one["loc"] and list(one["loc"])[: len(path)] != path for one in error.errors())
+    except (ConfigError, KeyError, IndexError, TypeError):
         return False
     return True
 
@@ -118,26 +117,30 @@ def _is_of_one_key(one: tuple, first: tuple) -> bool:
     return one[: len(first) - 1] == first[:-1] or one[0] == first[0]
 
 
-def _must(message: str) -> str:
+def _must(error: Any) -> str:
     """-> "Input should be a valid integer" as "an integer"."""
-    message = re.sub(r"^Input should be ", "", message).replace("a valid ", "a ")
+    message = re.sub(r"^Input should be ", "", error["msg"]).replace("a valid ", "a ")
+    message = re.sub(r"\d{20,}", lambda digits: f"{float(digits[0]):g}", message)
     return message.replace("a integer", "an integer")
 
 
-def _default(key: str, name: str | None) -> Any:
-    """-> the value of a key in the primary file, or in an option of that `name` (of any, where
-    there is none); None without one."""
+def _defaults(key: str, name: str | None) -> list[Any]:
+    """-> the values of a key in the primary file and in the options of that `name`, of any where
+    there is none."""
     group, _, rest = key.partition(".")
-    primary = yaml.safe_load((CONF_DIR / "esrun.yaml").read_text())
-    for choice in primary["defaults"]:
-        if isinstance(choice, dict) and key in choice:
-            return choice[key]
-    found = [_value(primary, key)]
-    for file in sorted((CONF_DIR / group).glob("*.yaml")) if rest else ():
-        option = yaml.safe_load(file.read_text())
+    (primary,) = _read("esrun.yaml")
+    found = [choice[key] for choice in primary["defaults"] if key in choice]
+    found.append(_value(primary, key))
+    for option in _read(f"{group}/*.yaml") if rest else ():
         if name in (None, option.get("name")):
             found.append(_value(option, rest))
-    return next((x for x in found if x is not None), None)
+    return [x for x in found if x is not None]
+
+
+@functools.cache
+def _read(pattern: str) -> list[dict]:
+    """-> esrun's own yaml files, which do not change."""
+    return [yaml.safe_load(file.read_text()) for file in sorted(CONF_DIR.glob(pattern))]
 
 
 def _value(node: Any, key: str) -> Any:
@@ -147,6 +150,10 @@ def _value(node: Any, key: str) -> Any:
     return node if plain else None
 
 
-def fields_of(kind: str, name: str) -> list[str]:
-    """-> the keys of an option, with its kind before them."""
-    return [f"{kind}.{field}" for field in registry.find(kind, name).schema.model_fields]
+def _keys_of(model: type[BaseModel]) -> Iterator[str]:
+    """-> the dotted keys of a model."""
+    for name, field in model.model_fields.items():
+        yield name
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from (f"{name}.{key}" for key in _keys_of(inner))

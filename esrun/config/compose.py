@@ -59,7 +59,7 @@ def composed(
         for word in overrides:
             if several := re.fullmatch(r"(task|strategy|policy)=\[(.*)\]", word):
                 raise ConfigError(
-                    f"{several[1]} must be one option, got {word}: write one of them, or a sweep, "
+                    f"{several[1]} must be one option, and several are a sweep, got {word}: write "
                     f"esrun -m {several[1]}={several[2]}"
                 )
         if job is not None:

@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import MissingConfigException
 
 from esrun.config import CONF_DIR, hydra
-from esrun.config.loader import Source
+from esrun.config.loader import PRIMARY, Source
 from esrun.config.quoting import quoted, to_be_quoted
 from esrun.errors import first_line, nearest
 
@@ -44,12 +44,14 @@ def explained(error: Exception, overrides: list[str], source: Source) -> str:
     words, unread = _parsed(overrides)
     if unread:
         return _of_grammar(*unread)
+    if nameless := next((str(x.input_line) for x in words if not x.key_or_group), None):
+        return f"{nameless} must be KEY=VALUE: see `esrun --help`"
     text = str(error)
     if isinstance(error, MissingConfigException):
         return _of_choice(error, source)
-    swept = [x for x in words if x.is_sweep_override()]
+    swept = [str(x.input_line) for x in words if x.is_sweep_override()]
     if swept and ("multirun" in text or "Ambiguous value" in text):
-        return _of_sweep(swept)
+        return _of_sweep(hydra.parsed(swept, source, overrides))
     if "does not support sweep type" in text:
         return _of_interval(next(x for x in words if x.is_interval_sweep()), "")
     for word in words:
@@ -65,6 +67,8 @@ def explained(error: Exception, overrides: list[str], source: Source) -> str:
         return must_be_given(found[1])
     if found := re.search(r"Multiple values for (\S+?)\.?\s", text):
         return f"{found[1]} is chosen twice: leave one of {' '.join(overrides)} out"
+    if (found := re.search(r"Error merging override (.+)", text)) and error.__cause__:
+        return f"{found[1]} cannot be set: {first_line(error.__cause__)}"
     return f"the configuration cannot be composed: {first_line(error)}"
 
 
@@ -98,8 +102,10 @@ def _of_grammar(word: str, error: Exception) -> str:
     if closing:
         why = "has a bracket that is not closed"
     for meant in (f"{word}{''.join(closing)}", f"{key.strip()}={value.strip()}"):
-        if not _parsed([meant])[1]:
-            return f"{word} {why}: write {shlex.quote(meant)}"
+        read, unread = _parsed([meant])
+        if not unread:
+            flag = "esrun -m " if any(x.is_sweep_override() for x in read) else ""
+            return f"{word} {why}: write {flag}{shlex.quote(meant)}"
     if line := to_be_quoted([word]):
         return line
     meant = f"{key}={quoted(value)}"
@@ -122,12 +128,9 @@ def _of_choice(error: MissingConfigException, source: Source) -> str:
         install = shlex.join([sys.executable, "-m", "pip", "install", package])
         return f"{group}={given} needs the package {package}, which is not installed: {install}"
     choices = hydra.listed(source, group)
-    known = ", ".join(choices)
-    if group in SEVERAL and given.casefold() in ("", "none", "null"):
-        return (
-            f"{group}={given} is not a choice: leave it out, or write one of {', '.join(choices)}"
-        )
     near, known = nearest(given, choices), ", ".join(choices)
+    if group in SEVERAL and given.casefold() in ("", "none", "null"):
+        return f"{group}={given} is not a choice: leave it out, or write one of {known}"
     return f"{group}={given} is not a choice{near}: write one of {known}"
 
 
@@ -184,6 +187,11 @@ def _of_key(key: str, source: Source) -> str:
     primary: Any = yaml.safe_load((CONF_DIR / "esrun.yaml").read_text())
     known = {*groups(source), *primary} - {"defaults"}
     key = key.split("@")[0]
+    if key in known and source.name != PRIMARY.name:
+        return (
+            f"{key} is not in the configuration {source.name}.yaml: begin that file with "
+            f"defaults: [{PRIMARY.name}, _self_]"
+        )
     known |= {f"{name}.{x}" for name in known for x in primary.get(name) or () if "." in key}
     return (
         f"{key} is not a key of this configuration{nearest(key, known)}: `esrun --help` shows them"

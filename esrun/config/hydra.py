@@ -128,7 +128,7 @@ def show(flags: Namespace, source: Source) -> None:
             hydra.show_info(flags.info, source.name, words)
         else:
             cfg = hydra.compose_config(source.name, words, RunMode.RUN)
-            HydraConfig.instance().set_config(copy.deepcopy(cfg))
+            HydraConfig.instance().set_config(cfg)
             page = cfg.hydra.hydra_help if flags.hydra_help else cfg.hydra.help
             kind = "hydra" if flags.hydra_help else "job"
             shown = hydra.get_sanitized_cfg(copy.deepcopy(cfg), kind)

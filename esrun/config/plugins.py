@@ -5,8 +5,10 @@ An entry point's name is the option's, its factory's defaults are what a yaml fi
 installed option needs no file. A package is imported when one of its options is chosen.
 """
 
+import functools
 import inspect
 import re
+import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -31,6 +33,12 @@ a logger are given all of theirs, a strategy those that it asks for."""
 
 def points(kind: str) -> list[EntryPoint]:
     """-> the options of a kind that installed packages add; none of them is imported."""
+    return _points(kind, tuple(sys.path))
+
+
+@functools.cache
+def _points(kind: str, places: tuple[str, ...]) -> list[EntryPoint]:
+    """Looked for once in the same places: Hydra asks for every option and group."""
     return list(entry_points(group=f"esrun.{PLURAL[kind]}"))
 
 

@@ -12,6 +12,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from pkgutil import resolve_name
+from types import UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args
 
 from pydantic import create_model
@@ -107,9 +108,12 @@ def _default(parameter: inspect.Parameter) -> Any:
 def _typed(annotation: Any) -> Any:
     """-> what a configuration may hold for an argument: of `esrun.types.Number` the float alone."""
     traced = getattr(sys.modules.get("jax"), "Array", None)  # who names it has imported JAX
+    bounded = {int: base.Whole, float: base.Finite}
     union = get_args(annotation)
-    plain = [x for x in union if x is not traced]
-    return annotation if len(plain) == len(union) else Union[tuple(plain)]  # noqa: UP007
+    plain = [bounded.get(x, x) for x in union if x is not traced]
+    if len(plain) < len(union) or isinstance(annotation, UnionType):
+        return Union[tuple(plain)]  # noqa: UP007
+    return bounded.get(annotation, annotation) if isinstance(annotation, type) else annotation
 
 
 def _shown(annotation: Any) -> str:

@@ -1,8 +1,9 @@
 """What a run shows: a panel, a line of progress, a closing table; the same as plain lines in
 `esrun.log`.
 
-A terminal gets a line that is rewritten after every chunk. Without one (a pipe, a batch job) plain
-lines come, one every `log.every` generations, without control characters.
+A terminal gets a line that is rewritten after every chunk, and one that stays at every held-out
+evaluation. Without one (a pipe, a batch job, TERM=dumb) plain lines come, one every `log.every`
+generations, without control characters.
 """
 
 import sys
@@ -28,6 +29,7 @@ class Show:
         """`every`: generations between plain lines. The log is appended to."""
         self._file = patient(files.open_log(log))
         self._terminal = Console(file=patient(sys.stdout), highlight=False)
+        self._rewrites = self._terminal.is_terminal and not self._terminal.is_dumb_terminal
         self._log = Console(
             file=self._file,
             width=100,
@@ -73,12 +75,14 @@ class Show:
         pace = self._pace(progress)
         for row in progress.rows:
             last = row is progress.rows[-1]
-            if last and progress.score:
+            evaluated = last and progress.score is not None
+            if progress.score and evaluated:
                 self._held_out = progress.score.mean
             line = self._line(row, pace)
-            if row["generation"] % self._every == 0 or row["generation"] == self._generations:
-                if not self._terminal.is_terminal:
-                    self._terminal.print(line, soft_wrap=True)
+            due = row["generation"] % self._every == 0 or row["generation"] == self._generations
+            if (due and not self._rewrites) or (evaluated and self._rewrites):
+                self._terminal.print(line, soft_wrap=True)
+            if due:
                 self._log.print(line, soft_wrap=True)
             if last:
                 self.status(line)
@@ -86,7 +90,7 @@ class Show:
 
     def status(self, line: Text | str) -> None:
         """The line at the bottom of a terminal; nothing without one."""
-        if self._terminal.is_terminal:
+        if self._rewrites:
             if self._live is None:
                 self._live = Live(console=self._terminal, auto_refresh=False)
                 self._live.start()

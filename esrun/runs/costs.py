@@ -11,11 +11,18 @@ import jax.numpy as jnp
 from esrun.backend import devices, memory
 from esrun.backend.memory import shown
 from esrun.config import registry
+from esrun.errors import ConfigError
 from esrun.training.build import Run
 from esrun.training.slices import plan_blocks
 
 QUADRATIC = 30
 """Numbers a parameter beyond which a strategy's state is taken for a matrix."""
+
+MEMBER_BYTES, EPISODE_BYTES = 12, 12
+"""Of a member its fitness, rank and weight; of an episode its key and return."""
+
+SLOW_GENERATION = 1e12
+"""Env steps that no machine makes within a minute."""
 
 LARGEST_MATRIX = 4000
 """Parameters beyond which an update of a matrix is called slow: a decomposition takes seconds and
@@ -40,6 +47,7 @@ def costs(built: Run, names: dict[str, str]) -> dict[str, Any]:
     evaluations = -(-generations // config.eval.every)
     shared = memory.sharing(built.local_devices)
     whole, free = memory.of_each(built.local_devices), memory.free_of_each(built.local_devices)
+    needs = _needs(built, state, members * member_bytes, members)
     cost = names | {
         "devices": devices.names(built.local_devices),
         "device_kind": built.local_devices[0].device_kind,
@@ -66,11 +74,20 @@ def costs(built: Run, names: dict[str, str]) -> dict[str, Any]:
             "env_steps": steps
             and evaluations * config.eval.episodes * steps // parts.task.episodes,
         },
-        "least_memory_bytes": (2 * memory.tree_bytes(state) + members * member_bytes) * shared,
+        "least_memory_bytes": shared * sum(needs.values()),
         "memory_bytes": whole and whole * shared,
         "free_memory_bytes": free and free * shared,
     }
-    return cost | {"warnings": _warnings(cost, built)}
+    hopeless = _hopeless(cost, built, needs)
+    return cost | {"hopeless": hopeless, "warnings": [] if hopeless else _warnings(cost, built)}
+
+
+def affordable(built: Run, names: dict[str, str]) -> list[str]:
+    """-> the warnings for a run that is to be trained. Raises ConfigError where it is hopeless."""
+    cost = costs(built, names)
+    if cost["hopeless"]:
+        raise ConfigError(cost["hopeless"])
+    return cost["warnings"]
 
 
 def _layers(parts) -> list[dict]:
@@ -86,31 +103,70 @@ def _layers(parts) -> list[dict]:
     ]
 
 
-def _warnings(cost: dict[str, Any], built: Run) -> list[str]:
-    """-> what is hopeless or unwise, with what to write instead."""
+def _is_matrix(cost: dict[str, Any], itemsize: int) -> bool:
+    """Whether the strategy's state is a matrix of n x n."""
+    return cost["state_bytes"] > QUADRATIC * cost["num_params"] * itemsize
 
+
+def _linear(cost: dict[str, Any]) -> str:
+    """-> the strategies to be recommended where a matrix is too much."""
+    found = [name for name, x in registry.OPTIONS["strategy"].items() if x.schema.linear]  # type: ignore
+    return " or ".join(f"strategy={name}" for name in found if name != cost["strategy"])
+
+
+def _itemsize(built: Run) -> int:
+    return 8 if built.config.runtime.precision == "float64" else 4
+
+
+def _needs(built: Run, state: Any, slice_bytes: int, members: int) -> dict[str, int]:
+    """-> bytes that a run cannot do without, by what is to be made smaller for less of them."""
+    config, parts = built.config, built.program.parts(built.hyper)
+    episodes = "task.batch_size" if hasattr(config.task, "batch_size") else "task.episodes"
+    played = {  # training and evaluation take turns
+        episodes: EPISODE_BYTES * members * parts.task.episodes,
+        "eval.episodes": EPISODE_BYTES * config.eval.episodes,
+    }
+    more = max(played, key=lambda name: played[name])
+    return {
+        "policy": 2 * memory.tree_bytes(state) + slice_bytes,
+        "strategy.population_size": MEMBER_BYTES * parts.strategy.population_size,
+        more: played[more],
+    }
+
+
+def _hopeless(cost: dict[str, Any], built: Run, needs: dict[str, int]) -> str | None:
+    """-> why the run cannot be, with what to write instead; None where it can."""
+    need, whole = cost["least_memory_bytes"], cost["memory_bytes"]
+    if not whole or need <= whole:
+        return None
+    largest, itemsize = max(needs, key=lambda name: needs[name]), _itemsize(built)
+    remedy = f"Make {'the policy' if largest == 'policy' else largest} smaller"
+    small = QUADRATIC * cost["num_params"] * itemsize < whole
+    if largest == "policy" and small and _is_matrix(cost, itemsize):
+        remedy = f"Write {_linear(cost)}"
+    return f"{shown(need)} will not fit: there are {shown(whole)}. {remedy}"
+
+
+def _warnings(cost: dict[str, Any], built: Run) -> list[str]:
+    """-> what is unwise, with what to write instead."""
     config, n, p = built.config, cost["num_params"], cost["population_size"]
-    itemsize = 8 if config.runtime.precision == "float64" else 4
-    linear = [name for name, x in registry.OPTIONS["strategy"].items() if x.schema.linear]  # type: ignore
-    others = " or ".join(f"strategy={name}" for name in linear if name != cost["strategy"])
-    matrix = cost["state_bytes"] > QUADRATIC * n * itemsize
-    need, whole, free = (
-        cost[key] for key in ("least_memory_bytes", "memory_bytes", "free_memory_bytes")
-    )
+    itemsize = _itemsize(built)
+    need, free = cost["least_memory_bytes"], cost["free_memory_bytes"]
     lines = []
-    if whole and need > whole:
-        remedy = f"write {others}" if matrix else "use a smaller policy or more memory"
-        lines.append(
-            f"{shown(need)} will not fit: there are {shown(whole)}. {remedy[0].upper()}{remedy[1:]}"
-        )
-    elif free and need > free:
+    if free and need > free:
         lines.append(
             f"{shown(need)} will not fit just now: {shown(free)} are free. End what else is running"
         )
-    elif matrix and n > LARGEST_MATRIX:
+    elif _is_matrix(cost, itemsize) and n > LARGEST_MATRIX:
         size = shown(n * n * itemsize)
         lines.append(
-            f"{cost['strategy']} updates matrices of {n} x {n}, {size} each: slow. Faster: {others}"
+            f"{cost['strategy']} updates matrices of {n} x {n}, {size} each: slow. Faster: "
+            f"{_linear(cost)}"
+        )
+    if (cost["env_steps_per_generation"] or 0) > SLOW_GENERATION:
+        lines.append(
+            f"a generation takes up to {cost['env_steps_per_generation']:.2g} env steps, minutes "
+            "at the best: write a smaller task.episodes or task.episode_length"
         )
     targets = {key: getattr(config.stop, key) for key in ("fitness", "eval")}
     small = {key: x for key, x in targets.items() if x is not None and 0 < abs(x) < 1e-6}

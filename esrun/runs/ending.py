@@ -10,7 +10,7 @@ import numpy as np
 from esrun import files
 from esrun.backend import memory
 from esrun.config.schema.run import Config
-from esrun.errors import complain
+from esrun.errors import ConfigError, complain
 from esrun.runs import console, early, record
 from esrun.runs.checkpoint import DamagedError
 from esrun.runs.folder import going_on, shown
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from esrun.backend.compilation import Clock
 
 
-TELLING = (OSError, MemoryError, DamagedError)
-"""What a disk, a machine's memory or a run folder raises: the message says all."""
+TELLING = (OSError, MemoryError, DamagedError, ConfigError)
+"""What a disk, a machine's memory, a run folder or a configuration raises: the message says all."""
 
 
 def leave(opened: OpenRun, outcome: Outcome, compiling: "Clock") -> dict[str, Any]:
@@ -109,7 +109,8 @@ def leave_failed(opened: OpenRun, error: Exception) -> None:
     """Tell of a run that an exception ended: where it came from, unless that says nothing new."""
     trace = traceback.format_exc()
     (opened.show.note if isinstance(error, TELLING) else opened.show.say)(trace)
-    reason = f"{type(error).__name__}: {error}"
+    to_be_mended = isinstance(error, ConfigError)
+    reason = str(error) if to_be_mended else f"{type(error).__name__}: {error}"
     summary = {"format": record.FORMAT, "status": "failed", "stop_reason": reason}
     summary["generations"] = opened.folder.saved()
     where = f"{shown(opened.folder.log)} has the traceback"
@@ -118,7 +119,7 @@ def leave_failed(opened: OpenRun, error: Exception) -> None:
         files.write_json(opened.folder.summary, summary | opened.about)
     except OSError as refused:
         where = f"summary.json could not be written: {refused}"
-    complain(f"the run failed: {error!r}; {where}")
+    complain(error if to_be_mended else f"the run failed: {error!r}; {where}")
 
 
 def _held_out(score: Score | None, generation: int) -> str:

@@ -12,6 +12,9 @@ EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
 FLAT = 10
 """Generations on end without a difference between members."""
 
+COARSE = 0.01
+"""A fitness whose last bit is worth more than this is a matter of precision."""
+
 FAULTY, FAULTY_SHARE = 3, 0.1
 """Generations on end in which more than this share of the members has no finite fitness."""
 
@@ -83,12 +86,10 @@ class Health:
     def _complaints(self, row: dict) -> Iterator[tuple[str, str]]:
         sigma, began = row["sigma"], self._sigma or row["sigma"]
         if self._flat >= FLAT:
+            fitness = row["fitness_mean"]
             line = (
-                f"every member has had the fitness {row['fitness_mean']:.4g} for {FLAT} "
-                "generations, so nothing tells "
-                "them apart. If more can be reached, search wider: "
-                f"strategy.sigma={_about(10 * sigma)}, or begin "
-                "elsewhere: seed=..."
+                f"every member has had the fitness {fitness:.4g} for {FLAT} generations, so "
+                f"nothing tells them apart. {self._apart(fitness, sigma)}"
             )
             yield "flat", line
         if self._faulty >= FAULTY:
@@ -140,6 +141,17 @@ class Health:
                 "strategy.learning_rate= set how far it looks and goes"
             )
             yield "no_progress", line
+
+    def _apart(self, fitness: float, sigma: float) -> str:
+        """What may tell members apart."""
+        step = abs(fitness) * EPS[self._precision]
+        if step > COARSE:
+            remedy = "take what all members share out of the task's fitness"
+            if self._precision == "float32":
+                remedy = f"write runtime.precision=float64, or {remedy}"
+            return f"There {self._precision} tells only steps of {_about(step)} apart: {remedy}"
+        wider = f"strategy.sigma={_about(10 * sigma)}"
+        return f"If more can be reached, search wider: {wider}, or begin elsewhere: seed=..."
 
     def _does_not_learn(self) -> bool:
         """Whether the latest generations are no better than the first, by twice the standard error

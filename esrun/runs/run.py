@@ -64,11 +64,13 @@ def _opened(
     if earlier is not None and lacks_checkpoints(earlier, order, folder):
         return None
     from esrun.runs.console import Show
+    from esrun.runs.costs import affordable
 
+    warnings = affordable(run, names_in(order.config, order.choices))
     try:
         write_record(folder, order, earlier, run.local_devices, cut_of(run))
         show = Show(folder.log, order.config.log.every, order.config.generations)
-        for line in doubts(earlier) if earlier else []:
+        for line in [*(doubts(earlier) if earlier else []), *(f"warning: {x}" for x in warnings)]:
             show.say(line)
     except OSError as error:
         complain(f"{shown(folder.path)} cannot be written to: {error}")

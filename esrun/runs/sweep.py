@@ -1,7 +1,8 @@
 """A sweep: its jobs one after another, each in a folder of its own below the sweep's."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,24 +17,16 @@ from esrun.config.compose import Composed, composed
 from esrun.config.loader import Source
 from esrun.config.quoting import quoted
 from esrun.config.schema.run import Config
-from esrun.errors import DONE, SAVED, USAGE, ConfigError, complain, printable
+from esrun.errors import SAVED, USAGE, ConfigError, complain, printable
 from esrun.runs import folder, sweep_record
 from esrun.runs.folder import HYDRAS_SWEEP, SWEEP, Made, shown
 from esrun.runs.interrupts import listening
 from esrun.runs.job import run_composed, yaml_of
 from esrun.runs.opened import Order
-from esrun.runs.paths import RunFolder
 from esrun.runs.places import asked_in, placed, sweeps_folder
 from esrun.runs.run import carry_out
 from esrun.runs.sweep_record import Asked
-
-
-class Job(NamedTuple):
-    """How one job went."""
-
-    folder: Path
-    overrides: list[str]
-    code: int
+from esrun.runs.sweep_table import Job, show, swept
 
 
 class Ready(NamedTuple):
@@ -54,10 +47,11 @@ def run_sweep(overrides: list[str], source: Source) -> int:
     there = f"hydra.sweep.dir={quoted(str(made.folder))}"
     words = [*overrides, there]
     try:
-        found = [
-            composed([*job, there], source, job=i, typed=words) for i, job in enumerate(asked.jobs)
-        ]
-        configs = [checked(one.config) for one in found]
+        found, configs = [], []
+        for i, job in enumerate(asked.jobs):
+            with _named(i, asked.jobs):
+                found.append(composed([*job, there], source, job=i, typed=words))
+                configs.append(checked(found[-1].config))
         jobs = placed(found, configs, made.folder)
         for job in jobs:
             folder.earlier_run(job.folder)
@@ -78,7 +72,7 @@ def run_sweep(overrides: list[str], source: Source) -> int:
     if made.made and done and all(job.code == USAGE for job in done):
         _forget(made)
     elif done:
-        _show(done, made.folder)
+        show(done, made.folder)
     return max((job.code for job in done), default=0)
 
 
@@ -107,8 +101,18 @@ def resume_sweep(sweep: Path, change: Callable[[dict], dict], force: bool) -> in
         return Ready(job.folder, job.overrides, run)
 
     done = _run_in_turn([ready(*pair) for pair in zip(jobs, given, strict=True)], sweep)
-    _show(done, sweep)
+    show(done, sweep)
     return max(job.code for job in done)
+
+
+@contextmanager
+def _named(i: int, jobs: list[list[str]]) -> Iterator[None]:
+    """Have a complaint say which of several jobs it is about."""
+    try:
+        yield
+    except ConfigError as error:
+        which = swept(jobs)[i]
+        raise ConfigError(f"job {i + 1} ({which}): {error}" if which else str(error)) from error
 
 
 def _run_in_turn(jobs: list[Ready], sweep: Path) -> list[Job]:
@@ -119,18 +123,22 @@ def _run_in_turn(jobs: list[Ready], sweep: Path) -> list[Job]:
         return [Job(job.folder, job.overrides, SAVED) for job in jobs[len(done) :]]
 
     def leave(name: str) -> str:
-        _show([*done, *left()], sweep)
+        show([*done, *left()], sweep)
         return f"ended by {name}; to go on: {folder.going_on(sweep)}"
 
+    which = swept([job.overrides for job in jobs])
     with listening() as heard, heard.saving(leave):
-        for job in jobs:
+        for i, job in enumerate(jobs):
             if heard.name is not None:
                 break
+            if len(jobs) > 1:
+                print(f"job {i + 1}/{len(jobs)}: {printable(which[i])}", flush=True)
+            cause = None
             try:
                 code = job.run()
             except ConfigError as error:  # what is wrong with one does not end the others
-                code = complain(error)
-            done.append(Job(job.folder, job.overrides, code))
+                code, cause = complain(error), str(error)
+            done.append(Job(job.folder, job.overrides, code, cause))
     return [*done, *left()]
 
 
@@ -196,39 +204,3 @@ def _forget(made: Made) -> None:
 
 def _hydras_yaml(whole: DictConfig) -> bytes:
     return yaml_of(OmegaConf.to_container(whole, enum_to_str=True))
-
-
-def _show(jobs: list[Job], sweep: Path) -> None:
-    """The closing table of a sweep, and how to go on where something is left to do."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("job", "swept", "status", "held-out", box=None)
-    common = set.intersection(*(set(job.overrides) for job in jobs))
-    for job in jobs:
-        status, reason, score = _ending(job)
-        if reason is not None and job.code not in (DONE, SAVED):
-            status = f"{status} ({reason})"
-        swept = " ".join(word for word in job.overrides if word not in common)
-        cells = (job.folder.name, swept, status, "-" if score is None else f"{score:.4g}")
-        table.add_row(*(Text(printable(cell)) for cell in cells))
-    Console(highlight=False).print(table)
-    print(printable(f"sweep folder: {shown(sweep)}"))
-    if any(job.code not in (DONE, USAGE) for job in jobs):
-        print(printable(f"to go on: {folder.going_on(sweep)}"))
-
-
-def _ending(job: Job) -> tuple[str, str | None, float | None]:
-    """-> (status, reason, held-out mean) of a job; nothing is known of one that was refused."""
-    try:
-        found: Any = files.read_json(RunFolder(job.folder).summary) if job.code != USAGE else {}
-    except (OSError, ValueError):
-        found = {}
-    found = found if isinstance(found, dict) else {}
-    score = found.get("eval")
-    mean = score.get("mean") if isinstance(score, dict) else None
-    reason = found.get("stop_reason")
-    unknown = "not begun" if job.code == SAVED else "refused"
-    number = float(mean) if isinstance(mean, (int, float)) else None
-    return str(found.get("status", unknown)), None if reason is None else str(reason), number

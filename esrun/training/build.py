@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from esrun.backend import cache, devices
+from esrun.backend import cache, devices, memory
 from esrun.config import registry
 from esrun.config.check import KINDS
 from esrun.config.schema.run import Config
@@ -28,6 +28,11 @@ from esrun.training.beginning import (
 from esrun.training.generation import Parts
 from esrun.training.program import Program, make_program, make_unravel
 from esrun.training.slices import worth
+
+NO_ROOM = (
+    "the run needs more memory than there is: make strategy.population_size, "
+    "strategy.noise_table_size or policy.hidden smaller"
+)
 
 
 class Run(NamedTuple):
@@ -74,6 +79,8 @@ def build(config: Config, begins: bool = True) -> Run:
     structure, numbers = split(chosen)
     runtime = config.runtime
     try:
+        p = chosen["strategy"].get("population_size")
+        _check_room(p if isinstance(p, int) else 0, models)
         hyper = {kind: _arrays(numbers.get(kind, {})) for kind in KINDS}
         dtype = str(jnp.zeros(()).dtype)
         tables = [
@@ -101,7 +108,19 @@ def build(config: Config, begins: bool = True) -> Run:
             refuse_an_end_before_the_beginning(config, program, hyper)
     except ValueError as error:
         raise ConfigError(" ".join(str(error).split())) from error
+    except (MemoryError, RuntimeError) as error:  # XLA's are RuntimeErrors with a code in the text
+        if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise ConfigError(NO_ROOM) from error
     return Run(config, program, hyper, local)
+
+
+def _check_room(population_size: int, models: dict[str, Any]) -> None:
+    """Raise ValueError where what the parts are made with does not fit into the machine."""
+    tables = sum(size for model in models.values() for size in model.tables().values())
+    whole, need = memory.machine(), 32 * population_size + 4 * tables
+    if whole and need > whole:
+        raise ValueError(NO_ROOM.replace("more memory", f"{memory.shown(need)} at least, more"))
 
 
 def _arrays(tree: Any) -> Any:
@@ -125,7 +144,13 @@ def _assembler(structure: str) -> Callable[[Any], Parts]:
             input_shape=task.input_shape, output_size=task.output_size, **options["policy"]
         )
         params = jax.eval_shape(lambda: policy.init(jax.random.key(0)))
-        n, unravel = sum(x.size for x in jax.tree.leaves(params)), make_unravel(params)
+        n = sum(x.size for x in jax.tree.leaves(params))
+        if n >= 2**31:
+            raise ValueError(
+                f"the policy must have less than 2147483648 parameters, got {n}: make "
+                "policy.hidden or what the task shows smaller"
+            )
+        unravel = make_unravel(params)
         given = {"n": n, "name": names["strategy"], "unravel": unravel}
         strategy = factories["strategy"](
             **{key: x for key, x in given.items() if key in wanted}, **options["strategy"]

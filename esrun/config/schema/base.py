@@ -10,11 +10,18 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+WHOLE, REAL = 2**31, 1e38
+"""What 32 bits hold: whole numbers shape arrays and loops that count in int32, and a float must be
+one in float32 too."""
+Positive = Annotated[float, Field(gt=0, le=REAL)]
+NonNegative = Annotated[float, Field(ge=0, le=REAL)]
+Finite = Annotated[float, Field(ge=-REAL, le=REAL)]
 Factor = Annotated[float, Field(gt=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(gt=-WHOLE, lt=WHOLE)]
+Count = Annotated[int, Field(ge=1, lt=WHOLE)]
+Several = Annotated[int, Field(ge=2, lt=WHOLE)]
+Total = Annotated[int, Field(ge=1, lt=2**63)]
+"""A count over a whole run, which is kept in 64 bits."""
 Widths = Annotated[list[Count], Field(max_length=64)]
 
 Shape = Literal["nothing", "vector", "image", "sequence"]

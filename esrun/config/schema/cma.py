@@ -1,16 +1,16 @@
 """What strategies may say that select parents: the CMA family."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from esrun.config.schema.base import Count, Positive, StrategyModel
+from esrun.config.schema.base import Count, Positive, Several, StrategyModel
 
 
 class Selection(StrategyModel):
     """What strategies share that select parents from a population."""
 
-    population_size: Literal["auto"] | Annotated[int, Field(ge=2)]
+    population_size: Literal["auto"] | Several
     sigma: Positive
     parents: Count | None
 

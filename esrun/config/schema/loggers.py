@@ -1,6 +1,8 @@
 """What loggers may say: a model a tracker, chosen by its `name`."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from esrun.config.schema.base import LoggerModel
 
@@ -18,4 +20,9 @@ class WandB(LoggerModel):
 
     name: Literal["wandb"]
     project: str
-    mode: Literal["online", "offline"]
+    mode: Literal["online", "offline", "disabled"] | None
+    # a run folder of before these were keys goes on without them
+    entity: str | None = None
+    run_name: str | None = None
+    group: str | None = None
+    tags: Annotated[list[str], Field(default_factory=list)]

@@ -4,19 +4,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from esrun.config.schema.base import Count, Finite, Model, Positive
+from esrun.config.schema.base import Count, Finite, Model, Positive, Several, Total
 
 
 class Stop(Model):
     eval: Finite | None
     fitness: Finite | None
     seconds: Positive | None
-    env_steps: Count | None
+    env_steps: Total | None
 
 
 class Eval(Model):
     every: Count
-    episodes: Annotated[int, Field(ge=2)]
+    episodes: Several
 
 
 class Checkpoint(Model):
@@ -45,7 +45,7 @@ class Config(Model):
     policy: Any
     logger: dict[str, Any]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
-    generations: Annotated[int, Field(ge=1, lt=2**31)]
+    generations: Count
     stop: Stop
     eval: Eval
     checkpoint: Checkpoint

@@ -2,11 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from esrun.config.schema.base import Count, Factor, NonNegative, Positive, StrategyModel
+from esrun.config.schema import base
+from esrun.config.schema.base import Count, Factor, NonNegative, Positive, Several, StrategyModel
 from esrun.config.schema.cma import CMAES, LMMAES, MAES, Selection, SepCMAES
 from esrun.config.schema.names import EvosaxName, Optimizer, Shaping
+from esrun.config.schema.optimizers import within_bounds
 
 __all__ = ["CMAES", "LMMAES", "MAES", "SepCMAES"]  # options too, by way of their import
 
@@ -25,9 +27,9 @@ def refuse_odd(
 class Noise(StrategyModel):
     """What strategies share that perturb one mean."""
 
-    population_size: Annotated[int, Field(ge=2)]
+    population_size: Several
     noise: Literal["threefry", "table"]
-    noise_table_size: Annotated[int, Field(ge=1, lt=2**31)]
+    noise_table_size: Count
 
     def tables(self) -> dict[str, int]:
         """-> the table in the place of `noise`, if it is to be one."""
@@ -71,7 +73,9 @@ class GradientES(Perturbing):
     weight_decay: NonNegative
     shaping: Shaping
     optimizer: Optimizer
-    optimizer_options: dict[str, bool | int | float | str | None]
+    optimizer_options: Annotated[
+        dict[str, bool | base.Whole | base.Finite | str | None], AfterValidator(within_bounds)
+    ]
 
 
 class OpenAIES(GradientES):
@@ -127,7 +131,7 @@ class ARS(Mirrored):
 
 class SNES(StrategyModel):
     name: Literal["snes"]
-    population_size: Literal["auto"] | Annotated[int, Field(ge=2)]
+    population_size: Literal["auto"] | Several
     sigma: Positive
     learning_rate: Positive
     learning_rate_sigma: Positive | None
@@ -135,7 +139,7 @@ class SNES(StrategyModel):
 
 class XNES(StrategyModel):
     name: Literal["xnes"]
-    population_size: Literal["auto"] | Annotated[int, Field(ge=2)]
+    population_size: Literal["auto"] | Several
     sigma: Positive
     learning_rate: Positive
     learning_rate_sigma: Positive | None
@@ -144,7 +148,7 @@ class XNES(StrategyModel):
 
 class CRFMNES(StrategyModel):
     name: Literal["cr_fm_nes"]
-    population_size: Literal["auto"] | Annotated[int, Field(ge=2)]
+    population_size: Literal["auto"] | Several
     sigma: Positive
 
     @model_validator(mode="after")
@@ -156,14 +160,14 @@ class CRFMNES(StrategyModel):
 
 class SimpleGaussian(Selection):
     name: Literal["simple_gaussian"]
-    population_size: Annotated[int, Field(ge=2)]  # pyright: ignore[reportIncompatibleVariableOverride]
+    population_size: Several  # pyright: ignore[reportIncompatibleVariableOverride]
     sigma_limit: Positive
-    parents: Annotated[int, Field(ge=2)] | None
+    parents: Several | None
 
 
 class SimpleGA(StrategyModel):
     name: Literal["simple_ga"]
-    population_size: Annotated[int, Field(ge=2)]
+    population_size: Several
     elites: Count
     crossover: bool
     sigma: Positive
@@ -187,12 +191,14 @@ class Evosax(StrategyModel):
     package, extra = "evosax", "evosax"
 
     name: EvosaxName
-    population_size: Annotated[int, Field(ge=2)]
+    population_size: Several
     sigma: Positive
     optimizer: Optimizer | None
     learning_rate: Positive | None
-    params: dict[str, bool | int | float]
-    options: dict[str, bool | int]  # no text: one of evosax's arguments is the path of a pickle
+    params: dict[str, bool | base.Whole | base.Finite]
+    options: dict[
+        str, bool | base.Whole
+    ]  # no text: one of evosax's arguments is the path of a pickle
 
     @model_validator(mode="after")
     def _both(self):

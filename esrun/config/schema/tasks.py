@@ -1,14 +1,23 @@
 """What tasks may say: a model a kind of task, chosen by its `name`."""
 
-import json
+import functools
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import Field, model_validator
 
 from esrun.config import CONF_DIR
-from esrun.config.schema.base import Count, NonNegative, Positive, Shape, TaskModel
-from esrun.errors import ConfigError, nearest
+from esrun.config.schema.base import (
+    Count,
+    Finite,
+    NonNegative,
+    Positive,
+    Several,
+    Shape,
+    TaskModel,
+    Whole,
+)
+from esrun.errors import ConfigError, as_typed, nearest
 
 
 class Episodic(TaskModel):
@@ -20,7 +29,7 @@ class Episodic(TaskModel):
 class Gymnax(Episodic):
     name: Literal["gymnax"]
     env: str
-    env_params: dict[str, bool | int | float | list[int] | list[float]]
+    env_params: dict[str, bool | Whole | Finite | list[Whole] | list[Finite]]
     episode_length: Count
     action: Literal["clip", "squash"]
 
@@ -45,18 +54,22 @@ class Gymnax(Episodic):
         return self.model_copy(update={"env_params": given})
 
     def _parameter(self, key: str, value: Any, option: dict) -> Any:
-        defaults = option["env_params"]
+        defaults, chosen = option["env_params"], f"task={option['option']}"
+        if key == "max_steps_in_episode":
+            raise ConfigError(
+                f"task.env_params.{key} is set by the task: write task.episode_length={value}"
+            )
         if key not in defaults:
             raise ConfigError(
                 f"task.env_params.{key} is not a parameter of {self.env}{nearest(key, defaults)}: "
-                f"write task={option['option']}, which lists its own"
+                f"write {chosen} (`esrun help {chosen}` lists its own)"
             )
         if type(defaults[key]) is float and type(value) is int:
             return float(value)
         if type(defaults[key]) is not type(value):
             raise ConfigError(
                 f"task.env_params.{key} must be of type {type(defaults[key]).__name__}, got "
-                f"{value!r}: write for example task.env_params.{key}={json.dumps(defaults[key])}"
+                f"{value!r}: write for example task.env_params.{key}={as_typed(defaults[key])}"
             )
         return value
 
@@ -65,6 +78,7 @@ IMAGES = ("Pong-misc", "Catch-bsuite", "DeepSea-bsuite")
 """Environments besides MinAtar's whose observation has a height and a width."""
 
 
+@functools.cache
 def environments() -> dict[str, dict]:
     """-> the gymnax environments that a named option exists for: id -> that option's yaml."""
     found = {}
@@ -77,7 +91,7 @@ def environments() -> dict[str, dict]:
 
 class Sine(Episodic):
     name: Literal["sine"]
-    sequence_length: Annotated[int, Field(ge=2)]
+    sequence_length: Several
     batch_size: Count
     span: Positive
     jitter: NonNegative
@@ -115,7 +129,7 @@ class BBOB(Episodic):
 
     name: Literal["bbob"]
     function: Annotated[int, Field(ge=1, le=24)]
-    dimension: Annotated[int, Field(ge=2)]
+    dimension: Several
     instance: Annotated[
         float, Field(ge=1, lt=2**24, multiple_of=1)
     ]  # a float, so that instances share one program
