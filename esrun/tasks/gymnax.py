@@ -48,7 +48,10 @@ def make_gymnax(
     """
     # some branch on their own arrays as they are made
     with jax.ensure_compile_time_eval(), jax.enable_x64(False):
-        environment, defaults = gymnax.make(env)
+        try:
+            environment, defaults = gymnax.make(env)
+        except OSError as error:
+            raise ValueError(f"task.env={env} needs data that gymnax downloads: {error}") from error
     arrays = {
         key: jnp.asarray(value) for key, value in env_params.items() if isinstance(value, list)
     }

@@ -74,14 +74,17 @@ class Gymnax(Episodic):
         return value
 
 
-IMAGES = ("Pong-misc", "Catch-bsuite", "DeepSea-bsuite")
+IMAGES = ("Pong-misc", "Catch-bsuite", "DeepSea-bsuite", "MNISTBandit-bsuite")
 """Environments besides MinAtar's whose observation has a height and a width."""
 
 
 @functools.cache
 def environments() -> dict[str, dict]:
-    """-> the gymnax environments that a named option exists for: id -> that option's yaml."""
-    found = {}
+    """-> gymnax's environments: id -> the yaml of the option that has its name.
+
+    One has none: gymnax downloads its data whenever it is made.
+    """
+    found = {"MNISTBandit-bsuite": {"env_params": {"optimal_return": 1}, "option": "gymnax"}}
     for file in sorted((CONF_DIR / "task").glob("*.yaml")):
         option = yaml.safe_load(file.read_text())
         if option["name"] == "gymnax" and option["env"] != "???":
