@@ -1,0 +1,70 @@
+"""The commands that README, the pages of docs/ and the help show: each is run, with a small budget.
+
+docs/extending.md has a test of its own, which installs what it shows.
+"""
+
+import re
+import shlex
+
+import jax
+import pytest
+from conftest import ROOT
+
+from esrun.cli import main
+from esrun.commands.words import VERBS
+
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "conf" / "hydra" / "help" / "esrun.yaml",
+    *(path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "extending.md"),
+]
+PLACE = re.compile(r"\b(RUN|KEY=VALUE|VERB|GROUP=OPTION|KIND|DIR)\b|\.\.\.")
+SMALL = ["generations=2", "eval.episodes=2", "task.episodes=1"]
+
+
+def commands(page):
+    """-> the commands of a page as they are written, those that leave something open left out."""
+    text = re.sub(r"\\\n\s*", "", page.read_text())
+    lines = [line.strip().removeprefix("$ ") for line in text.splitlines()]
+    lines += re.findall(r"`(esrun [^`]+)`", text)
+    for line in lines:
+        line = line.replace("sh scripts/esrun", "esrun").replace("outputs/DATE/TIME", "first")
+        if line.startswith("esrun ") and not PLACE.search(line) and "=" in line:
+            yield line
+
+
+COMMANDS = sorted({line.partition(" #")[0].strip() for page in PAGES for line in commands(page)})
+
+
+def test_there_are_commands_of_every_verb():
+    assert len(COMMANDS) > 25
+    verbs = {words.split()[1] for words in COMMANDS}
+    assert set(VERBS) - {"train", "list"} <= verbs
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_no_shell_would_expand_a_word(line):
+    bare = re.sub(r"'[^']*'", "", line)
+    assert not re.search(r"[][*?(){}<>|;&~$]", bare), line
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+@pytest.mark.usefixtures("folder", "quick_to_compile")
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_does_what_it_is_shown_for(line):
+    words = shlex.split(line)[1:]
+    if "first" in words:  # a finished run
+        run = ["task=pendulum", "policy.hidden=[4]", "task.episode_length=5", *SMALL]
+        assert main([*run, "hydra.run.dir=first"]) == 0
+    small = {
+        "resume": ["generations=3"], "explain": [], "list": [], "help": [], "--help": [],
+    }.get(words[0], SMALL)  # fmt: skip
+    kept = [x for x in words if x.partition("=")[0] not in {y.partition("=")[0] for y in small}]
+    assert main([*kept, *small]) == 0
