@@ -198,5 +198,5 @@ def test_a_wrong_value_gets_one_line(override, parts):
 
 def test_without_the_package_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "bbobax", None)
-    with pytest.raises(ConfigError, match=r"^task=bbob needs .*: pip install 'esrun\[bbob\]'$"):
+    with pytest.raises(ConfigError, match=r"^task=bbob needs .*: .* -m pip install 'bbobax.*'$"):
         checked(composed(["task=bbob"])[0])

@@ -14,6 +14,7 @@ from esrun.training.loop import advance_until
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
 NAMED = environments()
+DOWNLOADING = NAMED.pop("MNISTBandit-bsuite")
 ENDS_ITSELF = {
     "Catch-bsuite": 9,
     "MemoryChain-bsuite": 6,
@@ -32,10 +33,11 @@ def image_like(env):
     return env.endswith("-MinAtar") or env in IMAGES
 
 
-def test_every_environment_but_the_one_that_downloads_is_named():
+def test_every_environment_has_an_option_and_one_that_downloads_needs_none():
     of_gymnax = {env for env in gymnax.registered_envs if not env.endswith("-test")}
-    assert set(NAMED) == of_gymnax - {"MNISTBandit-bsuite"}
-    assert len(NAMED) == 25
+    assert {*NAMED, "MNISTBandit-bsuite"} == of_gymnax
+    assert len({option["option"] for option in NAMED.values()}) == 25
+    assert DOWNLOADING["option"] == "gymnax"
 
 
 @pytest.mark.parametrize("env", NAMED)

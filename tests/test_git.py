@@ -143,5 +143,7 @@ def test_weights_and_biases_is_kept_from_git(tmp_path, monkeypatch):
     module.init = lambda **options: seen.update(os.environ)
     monkeypatch.setitem(sys.modules, "wandb", module)
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    make_wandb(folder=tmp_path, project="p", mode="offline")
+    (tmp_path / "run.json").write_text('{"config": {}}')
+    options = {"entity": None, "run_name": None, "group": None, "tags": []}
+    make_wandb(folder=tmp_path, project="p", mode="offline", **options)
     assert (seen["WANDB_DISABLE_GIT"], seen["WANDB_DISABLE_CODE"]) == ("true", "true")

@@ -419,21 +419,21 @@ def test_evosaxs_population_takes_one_that_is_better_as_a_whole():
 
 EARLY = """
 from esrun.backend import devices
-from esrun.config import registry
+from esrun.config import plugins, registry
 devices.cores = lambda: 3
 
 def make_early(*, dimension: int):
     pass
 
 class Point:
-    name, value = "early", "early:make_early"
+    name, value, dist = "early", "early:make_early", None
 
     def load(self):
         import jax.numpy as jnp
         jnp.zeros(1)  # as gymnax does when it is imported
         return make_early
 
-registry.plugins = lambda kind: [Point()]
+plugins.points = lambda kind: [Point()]
 if {by_plugin}:
     registry.find("task", "early")
 else:
