@@ -147,6 +147,7 @@ def evosax(name, **changes):
     return make_evosax(n=3, name=name, **(options | {"params": {}, "options": {}} | changes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "sigma"), [("Rm_ES", 1e-4), ("GESMR_GA", 50.0)])
 def test_evosaxs_bounds_give_way_to_sigma(name, sigma):
     strategy = evosax(name, sigma=sigma)
@@ -407,6 +408,7 @@ def test_evosax_stands_still_and_draws_another_population(name):
     assert not np.array_equal(state.mean, first.mean)
 
 
+@pytest.mark.slow
 def test_evosaxs_population_takes_one_that_is_better_as_a_whole():
     strategy = still_where_flat(evosax("DifferentialEvolution"))
     state = fresh(strategy, jnp.ones(3))
