@@ -132,6 +132,16 @@ class Incumbent(NamedTuple):
     held_out: jax.Array  # [] its held-out mean, -inf before the first search has ended
 
 
+class Archive(NamedTuple):
+    """The best members of all generations by raw fitness, best first; no two have the same
+    parameters."""
+
+    fitness: jax.Array  # [k], -inf where there is none yet
+    generation: jax.Array  # [k] int32, the generation that they were members of
+    members: jax.Array  # [k, n] their parameters
+    normalizer: Moments | None  # [k, ...] each, what their inputs were normalised by
+
+
 class TrainState(NamedTuple):
     """All that a run needs to go on."""
 
@@ -143,3 +153,4 @@ class TrainState(NamedTuple):
     held_out: jax.Array  # [] latest held-out mean, -inf before the first
     barren: jax.Array  # [] int32, consecutive generations without a finite fitness
     incumbent: Incumbent | None  # None where nothing restarts
+    archive: Archive | None  # None where none is kept

@@ -132,3 +132,39 @@ def test_nothing_pickled_is_ever_read(tmp_path):
     with pytest.raises(DamagedError):
         load(path, STATE)
     assert json.dumps(sorted(p.name for p in tmp_path.iterdir())) == json.dumps([path.name])
+
+
+def with_archive(rows, top=9.0):
+    """-> a state that keeps so many members, best first."""
+    fitness = np.arange(top, top - rows, -1, dtype=np.float32)
+    members = np.arange(2 * rows, dtype=np.float32).reshape(rows, 2)
+    return {"archive": {"fitness": fitness, "members": members}, "mean": np.ones(2, np.float32)}
+
+
+@pytest.mark.parametrize("rows", [1, 3, 5])
+def test_an_archive_of_another_size_is_taken_as_far_as_it_fits(tmp_path, rows):
+    back = load(written(tmp_path, 1, state=with_archive(3)), with_archive(rows)).state
+    whole, none = with_archive(5), [-np.inf] * 2
+    np.testing.assert_array_equal(
+        back["archive"]["fitness"], [*whole["archive"]["fitness"][:3], *none][:rows]
+    )
+    np.testing.assert_array_equal(
+        back["archive"]["members"][:3], whole["archive"]["members"][: min(rows, 3)]
+    )
+    np.testing.assert_array_equal(back["archive"]["members"][3:], 0)
+
+
+def test_a_state_without_an_archive_fits_one_that_has_one_and_the_reverse(tmp_path):
+    none = {"mean": np.ones(2, np.float32)}
+    back = load(written(tmp_path / "a", 1, state=none), with_archive(2)).state
+    np.testing.assert_array_equal(back["archive"]["fitness"], -np.inf)
+    back = load(written(tmp_path / "b", 1, state=with_archive(2)), none).state
+    assert back.keys() == {"mean"}
+
+
+def test_an_archive_of_other_members_is_none(tmp_path):
+    other = with_archive(3)
+    other["archive"]["members"] = np.zeros((3, 7), np.float32)
+    path = written(tmp_path, 1, state=other)
+    with pytest.raises(DamagedError, match="another state"):
+        load(path, with_archive(3))

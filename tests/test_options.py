@@ -85,6 +85,12 @@ def test_experiment_composes_sets_what_it_says_and_passes_the_checks(option):
         assert getattr(config, kind).model_dump().items() >= said.get(kind, {}).items()
 
 
+def test_runs_that_do_not_say_what_is_kept_keep_what_new_ones_do():
+    config = composed([])[0]
+    del config["archive"], config["checkpoint"]["keep_at"], config["policy"]["keep_every"]
+    assert checked(config) == checked(composed([])[0])
+
+
 def test_a_task_may_set_its_own_generations():
     assert checked(composed(["task=sine"])[0]).generations == read("task", "sine")["generations"]
     assert checked(composed(["task=sine", "generations=7"])[0]).generations == 7

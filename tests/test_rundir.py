@@ -102,6 +102,7 @@ def test_a_run_folder_of_an_earlier_format_goes_on(esrun, tmp_path):
     np.testing.assert_allclose(one["params/~/x"], other["params/~/x"], rtol=1e-4, atol=1e-5)
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (record["format"], record["config"]["strategy"]) == (2, config["strategy"])
+    assert (tmp_path / "run" / "members_best.safetensors").exists()
     assert "begun by an earlier version" in (tmp_path / "run" / "esrun.log").read_text()
 
 

@@ -19,6 +19,7 @@ from safetensors.numpy import load as parse
 from safetensors.numpy import save as serialise
 
 from esrun import files
+from esrun.config.schema.run import LARGEST_ARCHIVE
 from esrun.runs.header import header, read_header
 from esrun.runs.paths import CHECKPOINT as NAME
 
@@ -27,6 +28,9 @@ READING = (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionE
 """What reading a foreign file may raise."""
 HEADER_LIMIT = 2**20
 """Bytes that names and metadata may take."""
+ARCHIVE = "archive/"
+"""Before the names of what may have any number of rows: `archive.top_k` may be another one when a
+run goes on, and earlier versions kept none."""
 
 
 class DamagedError(ValueError):
@@ -95,7 +99,7 @@ def load(
     against the template's before it is read, its digest before it is parsed.
     """
     expected = named(template)
-    limit = sum(x.size * x.dtype.itemsize for x in expected.values()) + HEADER_LIMIT
+    limit = _most_bytes(expected) + HEADER_LIMIT
     try:
         content = files.read(path, limit)
         match = NAME.fullmatch(path.name)
@@ -104,7 +108,7 @@ def load(
         progress = read_header(content, "checkpoint")["progress"]
         if progress["generation"] != int(match[1]):
             raise DamagedError("it is of another generation than its name says")
-        tensors = parse(content)
+        tensors = _resized(parse(content), expected)
         if {name: _kind(x) for name, x in tensors.items()} != {
             name: _kind(x) for name, x in expected.items()
         }:
@@ -119,6 +123,30 @@ def load(
             if isinstance(error, DamagedError)
             else DamagedError(f"it cannot be read: {' '.join(str(error).split())[:200]}")
         ) from error
+
+
+def _most_bytes(expected: dict[str, Any]) -> int:
+    """-> the bytes of a state with the largest archive."""
+    sizes = {name: x.size * x.dtype.itemsize for name, x in expected.items()}
+    rest = sum(size for name, size in sizes.items() if not name.startswith(ARCHIVE))
+    member = sum(
+        size for name, size in sizes.items() if name.startswith(("strategy/mean", "normalizer/"))
+    )
+    return rest + LARGEST_ARCHIVE * (member + 16)  # fitness and generation
+
+
+def _resized(tensors: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
+    """-> the tensors with as many rows of the archive as are expected, those that it lacks
+    empty."""
+    fitted = {name: x for name, x in tensors.items() if not name.startswith(ARCHIVE)}
+    for name in (name for name in expected if name.startswith(ARCHIVE)):
+        shape, dtype = _kind(expected[name])
+        found = tensors.get(name, np.zeros((0, *shape[1:]), dtype))
+        if _kind(found) != ((len(found), *shape[1:]), dtype):
+            return tensors
+        fitted[name] = np.full(shape, -np.inf if name == f"{ARCHIVE}fitness" else 0, dtype)
+        fitted[name][: len(found)] = found[: shape[0]]
+    return fitted
 
 
 def _kind(x: Any) -> tuple[tuple[int, ...], np.dtype]:

@@ -15,7 +15,7 @@ from esrun.runs import console, early, record
 from esrun.runs.checkpoint import DamagedError
 from esrun.runs.folder import going_on, shown
 from esrun.runs.opened import OpenRun
-from esrun.runs.policy import save_policy
+from esrun.runs.policy import describe, packed, packed_members
 from esrun.training.loop import SIGNAL, Outcome, Progress
 from esrun.training.score import Score
 
@@ -31,22 +31,20 @@ def leave(opened: OpenRun, outcome: Outcome, compiling: "Clock") -> dict[str, An
     """Write the policy and the summary -> the summary. Raises OSError."""
     opened.check_folder()
     if not outcome.reason.failed:
-        _write_policy(opened, outcome)
+        _write_policies(opened, outcome)
     summary = _summary(opened, outcome, compiling)
     files.write_json(opened.folder.summary, summary)
     return summary
 
 
-def _write_policy(opened: OpenRun, outcome: Outcome) -> None:
-    parts = opened.built.program.parts(opened.built.hyper)
-    about = {
-        "policy": opened.order.written["policy"],
-        "task": opened.order.written["task"],
-        "input_shape": parts.task.input_shape,
-        "output_size": parts.task.output_size,
-    }
-    mean = np.asarray(outcome.state.strategy.mean)
-    save_policy(opened.folder.policy, parts.unravel(mean), outcome.state.normalizer, about)
+def _write_policies(opened: OpenRun, outcome: Outcome) -> None:
+    parts, state = opened.built.program.parts(opened.built.hyper), outcome.state
+    about = describe(opened.order.written, parts) | {"generation": outcome.progress.generation}
+    params = parts.unravel(np.asarray(state.strategy.mean))
+    files.write(opened.folder.policy, packed(params, state.normalizer, about))
+    members = state.archive and packed_members(state.archive, parts, about)
+    if members:
+        files.write(opened.folder.members_best, members)
 
 
 def leave_beginning(opened: OpenRun, progress: Progress, compiling: "Clock", signal: str) -> str:

@@ -27,7 +27,10 @@ SWEEP, HYDRAS_SWEEP = "sweep.json", "multirun.yaml"
 
 IN_PLACE = (".lock", "metrics.jsonl", "esrun.log")
 """Files that are changed where they are, so that a second name of theirs would show the change."""
-PLAIN = (*IN_PLACE, "run.json", "summary.json", "policy.safetensors")
+PLAIN = (
+    *(*IN_PLACE, "run.json", "summary.json"),
+    *("policy.safetensors", "policy_best.safetensors", "members_best.safetensors"),
+)
 """Files of a run, where no folder may stand."""
 PARTIAL = re.compile(r"(run\.json|sweep\.json|multirun\.yaml)\.[0-9a-f]{8}\.partial")
 """What a start that was killed may leave before it has a record."""

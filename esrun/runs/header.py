@@ -9,7 +9,7 @@ from typing import Any
 from esrun import files
 
 KEY = "esrun"
-VERSION = 2
+VERSION = 3
 
 
 def header(kind: str, about: dict[str, Any]) -> dict[str, str]:
@@ -27,6 +27,7 @@ def read_header(content: bytes, kind: str) -> dict[str, Any]:
     about = {key: x if key == "format" else json.loads(x) for key, x in metadata.items()}
     about = about.get(KEY, about)
     # version 1 had a key for each, and a policy's format in JSON too
-    if str(about["format"]).strip('"') not in (f"esrun {kind} 1", f"esrun {kind} {VERSION}"):
+    known = [f"esrun {kind} {version}" for version in range(1, VERSION + 1)]
+    if str(about["format"]).strip('"') not in known:
         raise ValueError(f"it is of the format {str(about['format'])[:40]!r}")
     return about

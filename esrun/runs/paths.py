@@ -48,6 +48,25 @@ class RunFolder(NamedTuple):
         return self.path / "policy.safetensors"
 
     @property
+    def policy_best(self) -> Path:
+        """The mean policy of the generation whose held-out mean was best."""
+        return self.path / "policy_best.safetensors"
+
+    @property
+    def members_best(self) -> Path:
+        """The best members of all generations."""
+        return self.path / "members_best.safetensors"
+
+    @property
+    def policies(self) -> Path:
+        """The folder of the policies that are kept."""
+        return self.path / "policies"
+
+    def kept(self, generation: int) -> Path:
+        """The mean policy that a generation left."""
+        return self.policies / f"{generation}.safetensors"
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of the training states."""
         return self.path / "checkpoints"

@@ -1,4 +1,4 @@
-"""`policy.safetensors`: the trained policy, for whoever wants to use it."""
+"""`policy.safetensors` and its like: trained policies, for whoever wants to use them."""
 
 from pathlib import Path
 from typing import Any
@@ -8,16 +8,57 @@ from safetensors.numpy import save
 
 from esrun import files
 from esrun.runs.header import header
+from esrun.training.generation import Parts
+from esrun.types import Archive
+
+
+def describe(written: dict[str, Any], parts: Parts) -> dict[str, Any]:
+    """-> what a policy's file says of every policy of a run, whose configuration is `written`."""
+    options = {key: x for key, x in written["policy"].items() if key != "keep_every"}
+    return {
+        "policy": options,
+        "task": written["task"],
+        "input_shape": parts.task.input_shape,
+        "output_size": parts.task.output_size,
+    }
 
 
 def save_policy(path: Path, params: Any, normalizer: Any, metadata: dict[str, Any]) -> None:
-    """Write `policy.safetensors`.
+    """Write `policy.safetensors` (see `packed`)."""
+    files.write(path, packed(params, normalizer, metadata))
+
+
+def packed(params: Any, normalizer: Any, metadata: dict[str, Any]) -> bytes:
+    """-> the content of `policy.safetensors`.
 
     Tensors are named `params/MODULE/NAME` after the haiku tree and, with an input normaliser,
     `normalizer/count|mean|m2` (x is normalised to (x - mean) / sqrt(m2 / count), cut at ±10). The
     metadata has one key, `esrun`, with JSON: `policy` and `task` (the options), `input_shape`,
-    `output_size`, `format`. The same parameters are the same bytes.
+    `output_size`, `generation`, `format`; in `policy_best.safetensors` also `eval_mean`, the score
+    by which it is the best. The same parameters are the same bytes.
     """
+    return _packed("policy", _tensors(params, normalizer), metadata)
+
+
+def packed_members(archive: Archive, parts: Parts, metadata: dict[str, Any]) -> bytes | None:
+    """-> the content of `members_best.safetensors`, None where there are no members: the tensors of
+    a policy, each [k, ...] for k members, best first, and their `fitness` and `generation` [k]."""
+    found = int(np.isfinite(archive.fitness).sum())
+    if not found:
+        return None
+    each = [_tensors(parts.unravel(np.asarray(x)), None) for x in archive.members[:found]]
+    tensors = {name: np.stack([one[name] for one in each]) for name in each[0]}
+    if archive.normalizer is not None:
+        moments = archive.normalizer._asdict()
+        tensors |= {f"normalizer/{name}": np.asarray(x)[:found] for name, x in moments.items()}
+    tensors |= {
+        "fitness": np.asarray(archive.fitness)[:found],
+        "generation": np.asarray(archive.generation)[:found],
+    }
+    return _packed("members", tensors, metadata)
+
+
+def _tensors(params: Any, normalizer: Any) -> dict[str, np.ndarray]:
     tensors = {
         f"params/{module}/{name}": np.asarray(x)
         for module, leaves in params.items()
@@ -25,5 +66,9 @@ def save_policy(path: Path, params: Any, normalizer: Any, metadata: dict[str, An
     }
     if normalizer is not None:
         tensors |= {f"normalizer/{name}": np.asarray(x) for name, x in normalizer._asdict().items()}
+    return tensors
+
+
+def _packed(kind: str, tensors: dict[str, np.ndarray], metadata: dict[str, Any]) -> bytes:
     contiguous = {name: np.ascontiguousarray(x).reshape(x.shape) for name, x in tensors.items()}
-    files.write(path, save(contiguous, header("policy", metadata)))
+    return save(contiguous, header(kind, metadata))

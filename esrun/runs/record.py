@@ -18,18 +18,11 @@ from esrun.runs.paths import RunFolder
 from esrun.runs.secrets import masked_word
 
 FREE = (
-    "runtime.devices",
-    "generations",
-    "task.generations",
-    "stop",
-    "log",
-    "logger",
-    "checkpoint",
-    "resume",
+    *("generations", "task.generations", "stop", "runtime.devices", "resume", "log", "logger"),
+    *("checkpoint", "archive", "policy.keep_every"),
 )
-"""Keys that a resumed run may change: how long it lasts and what it says, never what it
-computes."""
-
+"""Keys that a resumed run may change: how long it lasts, what it says and what it keeps, never what
+it computes."""
 
 PACKAGES = ("jax", "jaxlib", "dm-haiku", "optax", "gymnax", "numpy")
 """Packages whose versions are recorded."""

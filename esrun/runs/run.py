@@ -161,6 +161,7 @@ def _train(opened: OpenRun, loggers: list, clock: "Clock") -> "Outcome":
     """Resources and callbacks, nothing else."""
     from esrun.runs import ending
     from esrun.runs.health import Health
+    from esrun.runs.keeper import Keeper
     from esrun.runs.metrics import Metrics
     from esrun.runs.saver import Saver
     from esrun.training.restarts import search_until
@@ -173,6 +174,7 @@ def _train(opened: OpenRun, loggers: list, clock: "Clock") -> "Outcome":
         start = saver.restore(built) if opened.earlier is not None or saver.any() else None
         generation = start.progress.generation if start else 0
         _announce(opened, generation if start else None)
+        keeper = Keeper(folder, built, order.written, show.say, generation)
         with Metrics(folder.metrics, generation, show.say) as metrics:
 
             def report(progress):
@@ -183,9 +185,17 @@ def _train(opened: OpenRun, loggers: list, clock: "Clock") -> "Outcome":
                     show.say(warning)
 
             def save(state, progress, final):
+                keeper.keep(state, progress)
                 if final:
                     metrics.retry()
-                saver.save(state, progress, final, lambda: metrics.sync(progress.generation))
+
+                def before():
+                    metrics.sync(progress.generation)
+                    keeper.sync(progress.generation)
+
+                saver.save(state, progress, final, before)
+                if final:
+                    keeper.sync(progress.generation)
 
             @contextmanager
             def beginning(progress):

@@ -103,6 +103,7 @@ def build(config: Config, begins: bool = True) -> Run:
             config.eval.episodes,
             getattr(config.policy, "normalize_input", False),
             config.strategy.restarting() is not None,
+            config.archive.top_k,
         )
         if begins and is_extreme(config):
             refuse_an_end_before_the_beginning(config, program, hyper)
@@ -169,6 +170,7 @@ def _program(
     held_out_episodes: int,
     normalize_input: bool,
     restarting: bool,
+    top_k: int,
 ) -> Program:
     """One program for all runs of the same structure: a sweep over numbers compiles once.
 
@@ -181,4 +183,5 @@ def _program(
         normalize_input=normalize_input,
         restarting=restarting,
         held_out_episodes=held_out_episodes,
+        top_k=top_k,
     )

@@ -18,7 +18,7 @@ from esrun.backend.fences import Fence
 from esrun.backend.rewriting import settled
 from esrun.strategies.parts.shaping import finite_or_worst, length_of, mean_and_std
 from esrun.tasks import normalizer
-from esrun.training import wide
+from esrun.training import archive, wide
 from esrun.training.blocks import Blocks, over_blocks
 from esrun.types import Moments, Policy, PyTree, Strategy, Sums, Task, TrainState
 
@@ -111,7 +111,8 @@ def told(
     step, finite = length_of(after.mean - state.strategy.mean), jnp.isfinite(fitness)
     row = figures(parts.strategy, state.strategy, step, fitness, finite)
     steps = wide.carried(seen.steps)
-    row |= {"env_steps": steps}
+    row |= {"env_steps": steps} | totals(after.mean)
+    row["best_so_far"] = jnp.maximum(state.best_fitness, row["fitness_best"])
     if seen.inputs is not None:
         row |= {"non_finite_inputs": seen.inputs.ignored}
     return (
@@ -120,10 +121,11 @@ def told(
             strategy=after,
             normalizer=merged(state.normalizer, seen.inputs),
             env_steps=wide.added(state.env_steps, steps),
-            best_fitness=jnp.maximum(state.best_fitness, row["fitness_best"]),
+            best_fitness=row["best_so_far"],
             held_out=state.held_out,
             barren=jnp.where(jnp.any(finite), 0, state.barren + 1),
             incumbent=state.incumbent,
+            archive=state.archive,
         ),
         row,
     )
@@ -168,7 +170,11 @@ def generation(
     _, sums = over_blocks(blocks, fence, recombine, given=kept)
     tell = functools.partial(told, parts)
     arguments = (state, fitness, sums, Seen(fitness, steps, inputs))
-    return settled(tell, *arguments)[0](*arguments)
+    after, row = settled(tell, *arguments)[0](*arguments)
+    best = archive.updated(state, parts.strategy, ask, fitness)
+    if best is not None:
+        row |= {"top_k_mean": archive.top_mean(best)}
+    return after._replace(archive=best), row
 
 
 KEPT = 2**25
@@ -199,6 +205,16 @@ def figures(
         "step_per_sigma": step / before.sigma,
         "step_per_mean": step / length_of(before.mean),
     } | strategy.diagnose(before, fitness)
+
+
+def totals(mean: jax.Array) -> dict:
+    """-> what `metrics.jsonl` tells of the mean [n] that a generation leaves: its total weight, its
+    least and greatest parameter."""
+    return {
+        "mean_abs_sum": jnp.sum(jnp.abs(mean)),
+        "mean_min": jnp.min(mean),
+        "mean_max": jnp.max(mean),
+    }
 
 
 def in_full_precision():

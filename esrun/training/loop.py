@@ -16,7 +16,7 @@ import numpy as np
 
 from esrun.config.schema.run import Config
 from esrun.training import wide
-from esrun.training.pace import Pace
+from esrun.training.pace import Pace, halt
 from esrun.training.program import Program, Stop
 from esrun.training.score import Score, scored
 from esrun.types import Reason, TrainState
@@ -143,7 +143,7 @@ def advance_until(
             if reader.reason is None and until < config.generations:
                 wanted = pace.generations(until - reader.progress.generation)
             if wanted:
-                until = min(until + wanted, config.generations, (until // every + 1) * every)
+                until = min(until + wanted, halt(config, until))
                 chunk = Chunk(*program.advance(hyper, seed, state, stop_at(config, until)))
                 state = chunk.state
             if last is not None and reader.read(last):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from esrun.config.schema.run import Config
 from esrun.training.program import CHUNK
 
 SECONDS_PER_CHUNK = 1.0
@@ -10,6 +11,21 @@ SECONDS_PER_CHUNK = 1.0
 SHARE_OF_THE_REST = 0.5
 """The most of what is left of a time limit that a chunk may be expected to take: generations may
 become longer while a policy learns to survive."""
+
+
+def halt(config: Config, generation: int) -> int:
+    """-> the first generation behind `generation` where a chunk has to end: the last one, one that
+    is evaluated, or one whose policy is kept."""
+    rhythms = (config.eval.every, config.policy.keep_every)
+    marks = [(generation // every + 1) * every for every in rhythms if every]
+    marks += [at for at in config.checkpoint.keep_at if at > generation]
+    return min(config.generations, *marks)
+
+
+def is_kept(config: Config, generation: int) -> bool:
+    """Whether the mean policy that a generation leaves is kept."""
+    every = config.policy.keep_every
+    return generation in config.checkpoint.keep_at or bool(every and generation % every == 0)
 
 
 class Pace:

@@ -18,6 +18,7 @@ from esrun.backend import devices, keys
 from esrun.backend.fences import Fence
 from esrun.strategies.parts.defaults import least_sigma
 from esrun.tasks import normalizer
+from esrun.training import archive
 from esrun.training.blocks import over_blocks
 from esrun.training.generation import Parts, generation
 from esrun.training.slices import FittingProgram, Plan, plan_episodes
@@ -75,23 +76,26 @@ def make_program(
     normalize_input: bool,
     restarting: bool,
     held_out_episodes: int,
+    top_k: int,
 ) -> Program:
-    """A run's program for `local_devices`. `build` makes Parts inside the trace, so that numbers
-    stay arguments."""
+    """A run's program for `local_devices`; the `top_k` best members are kept. `build` makes Parts
+    inside the trace, so that numbers stay arguments."""
 
     def init(hyper, seed):
         parts = build(hyper)
         mean, _ = ravel_pytree(parts.policy.init(stream(seed, INIT)))
         worst = jnp.full((), -jnp.inf, mean.dtype)
+        moments = normalizer.fresh(parts.task.input_shape) if normalize_input else None
         return TrainState(
             generation=jnp.int32(0),
             strategy=parts.strategy.init(stream(seed, SEARCH), mean),
-            normalizer=normalizer.fresh(parts.task.input_shape) if normalize_input else None,
+            normalizer=moments,
             env_steps=jnp.zeros(2, jnp.uint32),
             best_fitness=worst,
             held_out=worst,
             barren=jnp.int32(0),
             incumbent=Incumbent(mean, worst) if restarting else None,
+            archive=archive.empty(top_k, mean, moments),
         )
 
     def advance(blocks, hyper, seed, state, stop):

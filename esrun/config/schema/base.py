@@ -77,7 +77,9 @@ class PolicyModel(Model):
 
     name: Any  # each option says which: Literal["my_option"]
 
-    run_keys = frozenset({"normalize_input"})
+    run_keys = frozenset({"normalize_input", "keep_every"})
+
+    keep_every: Count | None = None  # the run's own: a plug-in's yaml need not say it
 
     takes: ClassVar[frozenset[str]] = frozenset({"vector", "image", "sequence"})
     """What it can be shown, of `Shape`."""

@@ -6,6 +6,9 @@ from pydantic import Field
 
 from esrun.config.schema.base import Count, Finite, Model, Positive, Several, Total
 
+LARGEST_ARCHIVE = 256
+"""Most members that are kept: all of them stand in every checkpoint."""
+
 
 class Stop(Model):
     eval: Finite | None
@@ -23,6 +26,12 @@ class Checkpoint(Model):
     every: Count
     seconds: Positive
     keep: Count
+    # earlier versions do not say it
+    keep_at: Annotated[list[Count], Field(max_length=10_000, default_factory=list)]
+
+
+class Archive(Model):
+    top_k: Annotated[int, Field(ge=0, le=LARGEST_ARCHIVE)]
 
 
 class Log(Model):
@@ -49,6 +58,7 @@ class Config(Model):
     stop: Stop
     eval: Eval
     checkpoint: Checkpoint
+    archive: Archive = Archive(top_k=5)  # as in conf/: runs of earlier versions say nothing of it
     log: Log
     runtime: Runtime
     resume: str | None
