@@ -54,7 +54,7 @@ def by_hand(run, state, members):
         for here, own in zip(members, solutions, strict=True)
     ]
     steps, inputs = tree([(one.steps, one.inputs) for one in seen])
-    return tell(hyper, state, fitness, tree(sums), Seen(fitness, steps, inputs))[0]
+    return tell(hyper, drawn, state, fitness, tree(sums), Seen(fitness, steps, inputs))[0]
 
 
 def tree(sums):

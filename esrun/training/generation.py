@@ -99,9 +99,9 @@ def recombined(
 
 
 def told(
-    parts: Parts, state: TrainState, fitness: jax.Array, sums: PyTree, seen: Seen
+    parts: Parts, drawn: Keys, state: TrainState, fitness: jax.Array, sums: PyTree, seen: Seen
 ) -> tuple[TrainState, dict]:
-    """-> (the state after a generation, a row of metrics).
+    """-> (the state after a generation that was `drawn` from the `state`, a row of metrics).
 
     `fitness` [p] and `sums` are those of the whole population, and so are `seen.steps` and
     `seen.inputs`.
@@ -111,21 +111,24 @@ def told(
     step, finite = length_of(after.mean - state.strategy.mean), jnp.isfinite(fitness)
     row = figures(parts.strategy, state.strategy, step, fitness, finite)
     steps = wide.carried(seen.steps)
-    row |= {"env_steps": steps} | totals(after.mean)
-    row["best_so_far"] = jnp.maximum(state.best_fitness, row["fitness_best"])
+    best_so_far = jnp.maximum(state.best_fitness, row["fitness_best"])
+    row |= {"env_steps": steps, "best_so_far": best_so_far} | totals(after.mean)
     if seen.inputs is not None:
         row |= {"non_finite_inputs": seen.inputs.ignored}
+    best = archive.updated(state, parts.strategy, lambda x: asked(parts, drawn, state, x), fitness)
+    if best is not None:
+        row |= {"top_k_mean": archive.top_mean(best)}
     return (
         TrainState(
             generation=state.generation + 1,
             strategy=after,
             normalizer=merged(state.normalizer, seen.inputs),
             env_steps=wide.added(state.env_steps, steps),
-            best_fitness=row["best_so_far"],
+            best_fitness=best_so_far,
             held_out=state.held_out,
             barren=jnp.where(jnp.any(finite), 0, state.barren + 1),
             incumbent=state.incumbent,
-            archive=state.archive,
+            archive=best,
         ),
         row,
     )
@@ -168,13 +171,9 @@ def generation(
         return None, recombined(parts, drawn, state, members, weights, solutions)
 
     _, sums = over_blocks(blocks, fence, recombine, given=kept)
-    tell = functools.partial(told, parts)
+    tell = functools.partial(told, parts, drawn)
     arguments = (state, fitness, sums, Seen(fitness, steps, inputs))
-    after, row = settled(tell, *arguments)[0](*arguments)
-    best = archive.updated(state, parts.strategy, ask, fitness)
-    if best is not None:
-        row |= {"top_k_mean": archive.top_mean(best)}
-    return after._replace(archive=best), row
+    return settled(tell, *arguments)[0](*arguments)
 
 
 KEPT = 2**25
