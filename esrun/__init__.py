@@ -1,7 +1,8 @@
 """esrun: train neural networks by evolution, from one command.
 
 The public front, for programs: `configure` makes a checked configuration of KEY=VALUE words,
-`build` a run of it, `train` trains that; `esrun.types` holds the interfaces, and every option's
+`build` a run of it, `train` trains that; `load` reads a trained policy back, and
+`esrun.numpy_policy` does without JAX; `esrun.types` holds the interfaces, and every option's
 factory `make_NAME` stands in the file of its name (`esrun.strategies.cma_es.make_cma_es`). Versions
 are semantic for this front, for keys, files and stop reasons. docs/library.md has a program.
 """
@@ -11,11 +12,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from esrun.config.schema.run import Config
+    from esrun.results.policy import load
     from esrun.training.build import Run, build
     from esrun.training.restarts import search_until as train
 
 __version__ = "0.1.0"
-__all__ = ["Config", "Run", "__version__", "build", "configure", "train"]
+__all__ = ["Config", "Run", "__version__", "build", "configure", "load", "train"]
 
 
 def configure(*words: str) -> "Config":
@@ -33,6 +35,7 @@ _LATER = {
     "Config": ("esrun.config.schema.run", "Config"),
     "Run": ("esrun.training.build", "Run"),
     "build": ("esrun.training.build", "build"),
+    "load": ("esrun.results.policy", "load"),
     "train": ("esrun.training.restarts", "search_until"),
 }
 """What is imported when it is first asked for: it brings pydantic or JAX with it."""

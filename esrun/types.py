@@ -71,6 +71,19 @@ class Evaluation(NamedTuple):
     ]  # each [m, e]: further figures of the task, reported beside the return
 
 
+class Interface(NamedTuple):
+    """What stands between an environment and a policy, for whoever uses the policy outside of
+    training."""
+
+    encode: Callable[[jax.Array], jax.Array]
+    """observation -> input [*input_shape], not yet normalised."""
+    decode: Callable[[jax.Array], jax.Array]
+    """output [output_size] -> action."""
+    about: Callable[[], dict[str, Any]]
+    """() -> the same in plain data, for programs without JAX (see docs/results.md). Not for
+    traces."""
+
+
 class Task(NamedTuple):
     """A problem to be solved. The policy is built from its two sizes."""
 
@@ -84,6 +97,8 @@ class Task(NamedTuple):
     steps: int | None = None
     """The most environment steps that a member takes in a generation; None if only the run can
     tell."""
+    interface: Interface | None = None
+    """None where what is observed is the input and the output is the action."""
 
 
 class Strategy(NamedTuple):

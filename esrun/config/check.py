@@ -36,17 +36,17 @@ def checked(cfg: dict) -> Config:
         config = Config.model_validate(cfg)
     except ValidationError as error:
         raise ConfigError(complaint(error, "", cfg, Config)) from error
-    options: dict[str, Any] = {kind: _option(kind, getattr(config, kind), kind) for kind in KINDS}
+    options: dict[str, Any] = {kind: option(kind, getattr(config, kind), kind) for kind in KINDS}
     options["logger"] = {
-        name: _option("logger", given, f"logger.{name}") for name, given in config.logger.items()
+        name: option("logger", given, f"logger.{name}") for name, given in config.logger.items()
     }
     config = config.model_copy(update=options)
     _check_together(config)
     return config
 
 
-def _option(kind: str, given: Any, where: str) -> Model:
-    """-> the option that a group's `name` chooses, with its keys checked."""
+def option(kind: str, given: Any, where: str) -> Model:
+    """-> the option that a group's `name` chooses, with its keys checked. Raises ConfigError."""
     name = str(given.get("name")) if isinstance(given, dict) else "None"
     try:
         schema = registry.find(kind, name).schema

@@ -10,6 +10,8 @@ from esrun import files
 
 KEY = "esrun"
 VERSION = 3
+LARGEST = 2**32
+"""Bytes that the file of a policy may have; no room is taken for more than it has."""
 
 
 def header(kind: str, about: dict[str, Any]) -> dict[str, str]:

@@ -8,16 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from esrun import files
-from esrun.runs.header import read_header
+from esrun.runs.header import LARGEST, read_header
 from esrun.runs.paths import RunFolder
 from esrun.runs.policy import describe, packed
 from esrun.training.build import Run
 from esrun.training.loop import Progress
 from esrun.training.pace import is_kept
 from esrun.types import TrainState
-
-LARGEST = 2**32
-"""Bytes that the file of a policy may have."""
 
 
 class Keeper:

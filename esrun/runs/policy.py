@@ -1,15 +1,16 @@
 """`policy.safetensors` and its like: trained policies, for whoever wants to use them."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
 
-from esrun import files
 from esrun.runs.header import header
 from esrun.training.generation import Parts
 from esrun.types import Archive
+
+PLAIN = {"observation": {"kind": "float"}, "action": {"kind": "output"}}
+"""The interface of a task that says none."""
 
 
 def describe(written: dict[str, Any], parts: Parts) -> dict[str, Any]:
@@ -20,12 +21,8 @@ def describe(written: dict[str, Any], parts: Parts) -> dict[str, Any]:
         "task": written["task"],
         "input_shape": parts.task.input_shape,
         "output_size": parts.task.output_size,
+        "interface": parts.task.interface.about() if parts.task.interface else PLAIN,
     }
-
-
-def save_policy(path: Path, params: Any, normalizer: Any, metadata: dict[str, Any]) -> None:
-    """Write `policy.safetensors` (see `packed`)."""
-    files.write(path, packed(params, normalizer, metadata))
 
 
 def packed(params: Any, normalizer: Any, metadata: dict[str, Any]) -> bytes:

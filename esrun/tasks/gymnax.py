@@ -13,7 +13,7 @@ from esrun.backend.deferred import deferred
 from esrun.backend.keys import fold_in
 from esrun.backend.rewriting import hoisted, tuned
 from esrun.tasks.normalizer import normalize, nothing, observe
-from esrun.types import Evaluation, PyTree, Sums, Task
+from esrun.types import Evaluation, Interface, PyTree, Sums, Task
 
 # some of its modules make arrays when they are imported, and five import these for their pictures:
 # 1 s of a start
@@ -59,8 +59,13 @@ def make_gymnax(
     limit = type(defaults.max_steps_in_episode)(episode_length)
     params = defaults.replace(**env_params | arrays, max_steps_in_episode=limit)
     reset_env, step_env = in_32_bits(environment.reset_env), in_32_bits(environment.step_env)
-    encode, input_shape = make_encoder(environment.observation_space(params))
-    decode, output_size = make_decoder(environment.action_space(params), action)
+    observations, actions = environment.observation_space(params), environment.action_space(params)
+    encode, input_shape = make_encoder(observations)
+    decode, output_size = make_decoder(actions, action)
+
+    def about():
+        return {"observation": encoding(observations), "action": decoding(actions, action)}
+
     stride = stride_of(episode_length)
 
     def evaluate(keys, policy, members, normalizer):
@@ -121,10 +126,26 @@ def make_gymnax(
             returns=done.total,
             steps=reduce(done.steps, "m e -> m", "sum").astype(jnp.int32),
             inputs=jax.tree.map(lambda x: reduce(x, "m e ... -> m ...", "sum"), done.inputs),
-            measures={},
+            measures={"length": done.steps} | succeeded(env, done),
         )
 
-    return Task(input_shape, output_size, episodes, evaluate, steps=episodes * episode_length)
+    steps = episodes * episode_length
+    interface = Interface(encode, decode, about)
+    return Task(input_shape, output_size, episodes, evaluate, steps, interface)
+
+
+GOALS = ("Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0", "FourRooms-misc")
+"""Environments that end an episode where it has reached its goal, and only there."""
+REWARDED = ("FrozenLake-misc", "Catch-bsuite", "MemoryChain-bsuite")
+"""Environments whose episodes have a positive return if they have reached their goal, and only
+then."""
+
+
+def succeeded(env: str, done: Episode) -> dict[str, jax.Array]:
+    """-> whether each episode [m, e] has reached the goal, where the environment has one."""
+    if env in GOALS:
+        return {"success": (~done.alive).astype(jnp.int32)}
+    return {"success": (done.total > 0).astype(jnp.int32)} if env in REWARDED else {}
 
 
 def stride_of(episode_length: int) -> int:
@@ -160,6 +181,24 @@ def make_encoder(space):
     if isinstance(space, spaces.Discrete):
         return (lambda observation: jax.nn.one_hot(observation, space.n)), (space.n,)
     return (lambda observation: observation.astype(float)), tuple(space.shape)
+
+
+def encoding(space) -> dict[str, Any]:
+    """-> what `make_encoder` does, in plain data."""
+    if isinstance(space, spaces.Discrete):
+        return {"kind": "one_hot", "n": int(space.n)}
+    return {"kind": "float"}
+
+
+def decoding(space, mode: str) -> dict[str, Any]:
+    """-> what `make_decoder` does, in plain data."""
+    if isinstance(space, spaces.Discrete):
+        return {"kind": "argmax"}
+    bounds = {"low": space.low, "high": space.high}
+    return {"kind": mode, "shape": list(space.shape)} | {
+        name: np.broadcast_to(np.asarray(x, float), space.shape).ravel().tolist()
+        for name, x in bounds.items()
+    }
 
 
 def make_decoder(space, mode: str):

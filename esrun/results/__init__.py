@@ -1,0 +1,1 @@
+"""Results: what finished runs left, read and measured."""

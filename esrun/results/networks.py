@@ -1,0 +1,169 @@
+"""The architectures in NumPy, for `esrun.numpy_policy`: what each computes, and the shapes of its
+parameters. Nothing else is imported here."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+Array = np.ndarray
+Shapes = Iterator[tuple[str, tuple[int, ...]]]
+"""Names of parameters, without `params/`, and their shapes."""
+
+
+def _sigmoid(x: Array) -> Array:
+    return np.exp(-np.logaddexp(0, -x))
+
+
+def _gelu(x: Array) -> Array:
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi).astype(x.dtype) * (x + 0.044715 * x**3)))
+
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": lambda x: np.maximum(x, 0),
+    "tanh": np.tanh,
+    "gelu": _gelu,
+    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+    "silu": lambda x: x * _sigmoid(x),
+    "sigmoid": _sigmoid,
+    "softplus": lambda x: np.logaddexp(x, 0),
+    "leaky_relu": lambda x: np.where(x >= 0, x, 0.01 * x),
+    "sin": np.sin,
+    "identity": lambda x: x,
+    "step": lambda x: (x > 0).astype(x.dtype),
+    "sign": np.sign,
+}
+"""As `esrun.policies.layers` has them."""
+
+
+def _module(name: str, number: int) -> str:
+    """-> the name that haiku gives to the module of that number."""
+    return f"{name}_{number}" if number else name
+
+
+def _linear(params: dict, module: str, x: Array) -> Array:
+    y = x @ params[f"{module}/w"]
+    return y + params[f"{module}/b"] if f"{module}/b" in params else y
+
+
+def _dense(options: dict, params: dict, x: Array) -> Array:
+    for number in range(len(options["hidden"])):
+        x = ACTIVATIONS[options["activation"]](_linear(params, _module("linear", number), x))
+    return _linear(params, _module("linear", len(options["hidden"])), x)
+
+
+def _dense_shapes(options: dict, inputs: int, outputs: int) -> Shapes:
+    for number, width in enumerate([*options["hidden"], outputs]):
+        module = _module("linear", number)
+        yield f"{module}/w", (inputs, width)
+        if options["bias"]:
+            yield f"{module}/b", (width,)
+        inputs = width
+
+
+def _mlp(options: dict, params: dict, x: Array, carry: Any) -> tuple[Array, Any]:
+    return _dense(options, params, x.ravel()), ()
+
+
+def _mlp_shapes(options: dict, shape: tuple, outputs: int) -> Shapes:
+    return _dense_shapes(options, int(np.prod(shape, dtype=int)), outputs)
+
+
+def _cnn(options: dict, params: dict, x: Array, carry: Any) -> tuple[Array, Any]:
+    x = x.reshape(*x.shape[:2], -1)
+    kernel, stride = options["kernel"], options["stride"]
+    for number in range(len(options["channels"])):
+        module = _module("conv2_d", number)
+        windows = sliding_window_view(x, (kernel, kernel), (0, 1))[::stride, ::stride]
+        x = np.einsum("hwcij,ijco->hwo", windows, params[f"{module}/w"], optimize=True)
+        x = x + params[f"{module}/b"] if options["bias"] else x
+        x = ACTIVATIONS[options["activation"]](x)
+    return _dense(options, params, x.ravel()), ()
+
+
+def _cnn_shapes(options: dict, shape: tuple, outputs: int) -> Shapes:
+    height, width, features = *shape[:2], int(np.prod(shape[2:], dtype=int))
+    kernel, stride = options["kernel"], options["stride"]
+    for number, channels in enumerate(options["channels"]):
+        module = _module("conv2_d", number)
+        yield f"{module}/w", (kernel, kernel, features, channels)
+        if options["bias"]:
+            yield f"{module}/b", (channels,)
+        height, width = ((side - kernel) // stride + 1 for side in (height, width))
+        features = channels
+    yield from _dense_shapes(options, height * width * features, outputs)
+
+
+def _gru(params: dict, module: str, x: Array, h: Array) -> tuple[Array, Array]:
+    k = 2 * len(h)
+    w_h, b = params[f"{module}/w_h"], params[f"{module}/b"]
+    gates = x @ params[f"{module}/w_i"]
+    z, r = np.split(_sigmoid(gates[:k] + h @ w_h[:, :k] + b[:k]), 2)
+    a = np.tanh(gates[k:] + (r * h) @ w_h[:, k:] + b[k:])
+    h = (1 - z) * h + z * a
+    return h, h
+
+
+def _lstm(params: dict, module: str, x: Array, state: tuple) -> tuple[Array, tuple]:
+    h, c = state
+    i, g, f, o = np.split(_linear(params, f"{module}/linear", np.concatenate([x, h])), 4)
+    c = _sigmoid(f + 1) * c + _sigmoid(i) * np.tanh(g)
+    h = _sigmoid(o) * np.tanh(c)
+    return h, (h, c)
+
+
+def _vanilla(params: dict, module: str, x: Array, h: Array) -> tuple[Array, Array]:
+    h = np.maximum(
+        _linear(params, f"{module}/linear", x) + _linear(params, f"{module}/linear_1", h), 0
+    )
+    return h, h
+
+
+CELLS = {"gru": ("gru", _gru), "lstm": ("lstm", _lstm), "vanilla": ("vanilla_rnn", _vanilla)}
+"""haiku's name of the cell, and a step of it."""
+
+
+def _rnn(options: dict, params: dict, x: Array, carry: Any) -> tuple[Array, Any]:
+    name, step = CELLS[options["cell"]]
+    x = x.ravel()
+    if carry is None:
+        fresh = [np.zeros(width, x.dtype) for width in options["hidden"]]
+        carry = tuple((h, h) for h in fresh) if options["cell"] == "lstm" else tuple(fresh)
+    after = []
+    for number, state in enumerate(carry):
+        x, state = step(params, _module(name, number), x, state)
+        after.append(state)
+    return _linear(params, "linear", ACTIVATIONS[options["activation"]](x)), tuple(after)
+
+
+def _rnn_shapes(options: dict, shape: tuple, outputs: int) -> Shapes:
+    inputs, cell = int(np.prod(shape, dtype=int)), options["cell"]
+    for number, k in enumerate(options["hidden"]):
+        module = _module(CELLS[cell][0], number)
+        if cell == "gru":
+            parts = {"w_i": (inputs, 3 * k), "w_h": (k, 3 * k), "b": (3 * k,)}
+        elif cell == "lstm":
+            parts = {"linear/w": (inputs + k, 4 * k), "linear/b": (4 * k,)}
+        else:
+            parts = {"linear/w": (inputs, k), "linear/b": (k,)}
+            parts |= {"linear_1/w": (k, k), "linear_1/b": (k,)}
+        yield from ((f"{module}/{part}", size) for part, size in parts.items())
+        inputs = k
+    yield from (("linear/w", (inputs, outputs)), ("linear/b", (outputs,)))
+
+
+def _vector(options: dict, params: dict, x: Array, carry: Any) -> tuple[Array, Any]:
+    return params["~/x"], ()
+
+
+def _vector_shapes(options: dict, shape: tuple, outputs: int) -> Shapes:
+    yield "~/x", (outputs,)
+
+
+NETWORKS = {
+    "mlp": (_mlp, _mlp_shapes),
+    "cnn": (_cnn, _cnn_shapes),
+    "rnn": (_rnn, _rnn_shapes),
+    "vector": (_vector, _vector_shapes),
+}

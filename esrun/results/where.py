@@ -1,0 +1,86 @@
+"""Which runs the words of a command name, and with which configuration they are looked at. JAX is
+not imported here."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from esrun.config.check import checked
+from esrun.config.schema.run import Config
+from esrun.errors import ConfigError
+from esrun.runs import sweep_record
+from esrun.runs.folder import is_sweep, shown
+from esrun.runs.paths import RunFolder
+from esrun.runs.record import read_record
+
+LATEST = "latest"
+"""The run in `outputs/` or `multirun/` that was begun or gone on with last."""
+
+
+def run_folders(words: Iterable[str]) -> list[RunFolder]:
+    """-> the run folders that are named, those of a sweep one by one. Raises ConfigError."""
+    found: list[RunFolder] = []
+    for word in words:
+        place = Path(word)
+        if word != LATEST and not RunFolder(place).record.exists() and is_sweep(place):
+            jobs = [RunFolder(job.folder) for job in sweep_record.read(place.resolve())]
+            begun = [job for job in jobs if job.record.exists()]
+            if not begun:
+                raise ConfigError(f"{shown(place)} is a sweep that has not begun")
+            found += begun
+        else:
+            found.append(run_folder(place))
+    return found
+
+
+def run_folder(place: str | Path) -> RunFolder:
+    """-> the run folder that is named. Raises ConfigError."""
+    folder = RunFolder(latest() if str(place) == LATEST else Path(place))
+    if folder.record.exists():
+        return folder
+    if is_sweep(folder.path):
+        raise ConfigError(f"{shown(folder.path)} is a sweep: write {shown(folder.path / '0')}")
+    raise ConfigError(f"{shown(folder.path)} is not a run folder: it has no run.json")
+
+
+def latest() -> Path:
+    """-> the run of the working directory that was begun or gone on with last. Raises
+    ConfigError."""
+    records = [*Path("outputs").glob("*/*/run.json"), *Path("multirun").glob("*/*/*/run.json")]
+    if not records:
+        raise ConfigError(
+            "latest is the newest run below outputs/ and multirun/, and there is none: write the "
+            "folder of a run"
+        )
+    return max(records, key=lambda path: (path.stat().st_mtime_ns, path)).parent
+
+
+def config_of(folder: RunFolder, episodes: int | None) -> Config:
+    """-> a run's configuration as far as an evaluation goes: it logs nothing, and how many devices
+    there are here is no matter of bits. Raises ConfigError."""
+    record = read_record(folder.path)
+    if record is None:
+        raise ConfigError(f"{shown(folder.path)} is not a run folder: it has no run.json")
+    changes = {
+        "runtime": {"devices": "auto", "population_chunk": "auto"},
+        "eval": {} if episodes is None else {"episodes": episodes},
+    }
+    config: dict[str, Any] = record.config | {"logger": {}}
+    for section, change in changes.items():
+        if isinstance(config.get(section), dict):
+            config[section] = config[section] | change
+    return checked(config)
+
+
+def policy_file(run: str | Path, best: bool) -> Path:
+    """-> the file of the policy that a run has trained, or of its best one. Raises ConfigError."""
+    if Path(run).suffix == ".safetensors":
+        return Path(run)
+    folder = run_folder(run)
+    path = folder.policy_best if best else folder.policy
+    if not path.exists():
+        raise ConfigError(
+            f"{shown(folder.path)} has no {path.name} yet: write it when the run has ended, or one "
+            "of its policies/GENERATION.safetensors"
+        )
+    return path
