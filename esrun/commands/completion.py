@@ -52,6 +52,8 @@ def candidates(line: str, source: Source) -> list[str]:
         return [flag for flag in _flags(parser) if flag.startswith(last)]
     positionals = [action for action in parser._actions if not action.option_strings]
     typed = _words_of(given)
+    if positionals[0].metavar == "RUN":
+        return found + _runs(last)
     if positionals[0].metavar == "RUN|SWEEP":
         if not typed:
             return found + _runs(last)

@@ -24,10 +24,11 @@ VERBS = {
     "explain": Verb(
         "esrun.commands.explain:explain", "what a run will cost, before anything compiles"
     ),
+    "eval": Verb("esrun.commands.eval:evaluate", "how good policies are, on held-out episodes"),
     "list": Verb("esrun.commands.list:list_options", "what can be chosen, a sentence each"),
     "help": Verb("esrun.commands.help:show_help", "help on a verb, or an option's keys"),
 }
-LATER = ("eval", "render", "plot", "report", "doctor")
+LATER = ("render", "plot", "report", "doctor")
 """Verbs that are not there yet."""
 
 KINDS = {
@@ -94,6 +95,8 @@ def parsers() -> dict[str, Parser]:
         explain.add_argument(flag, metavar=metavar, help=says)
     explain.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
 
+    _evaluating(verb("eval"))
+
     listing = verb("list")
     listing.add_argument("kind", nargs="?", metavar="KIND", help=", ".join(KINDS))
     listing.add_argument("--config-dir", metavar="DIR", help="a folder of your own options")
@@ -102,6 +105,29 @@ def parsers() -> dict[str, Parser]:
     helping.add_argument("about", nargs="?", metavar="VERB|GROUP=OPTION", help="what to explain")
     helping.add_argument("--config-dir", metavar="DIR", help="a folder of your own options")
     return dict(verbs.choices)
+
+
+def _evaluating(parser: Parser) -> None:
+    which = parser.add_mutually_exclusive_group()
+
+    def number(to: Any, flag: str, least: int, most: int, name: str, says: str) -> None:
+        def read(word: str) -> int:
+            if not (word.isdecimal() and least <= int(word) <= most):
+                raise argparse.ArgumentTypeError(
+                    f"must be a whole number from {least} to {most}, got {word}"
+                )
+            return int(word)
+
+        to.add_argument(flag, type=read, metavar=name, help=says)
+
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="a run's folder, a sweep's, latest")
+    number(parser, "--episodes", 2, 10**7, "N", "how many are played; else as many as the run did")
+    number(parser, "--seed", 0, 2**32 - 1, "S", "whose held-out episodes; else the run's own")
+    number(which, "--generation", 1, 2**31 - 1, "G", "the mean that a generation left")
+    which.add_argument("--best", action="store_true", help="the mean with the best held-out score")
+    which.add_argument("--members", action="store_true", help="the best members, one by one")
+    number(which, "--ensemble", 2, 10_000, "N", "draws from the final distribution, as one policy")
+    parser.add_argument("--json", action="store_true", help="a list with an object for each line")
 
 
 def neither(words: list[str], is_key: Callable[[str], bool]) -> str:

@@ -37,7 +37,7 @@ its rounding: members then differ from the mean in none of their large coordinat
 LARGEST = 1e15
 """Of sigma and of the mean: beyond, squares of solutions approach the largest float32."""
 
-INIT, TRAIN, HELD_OUT, SEARCH = range(4)
+INIT, TRAIN, HELD_OUT, SEARCH, DRAWS = range(5)
 """Streams of random keys: what one draws, no other ever does."""
 
 

@@ -18,7 +18,7 @@ class Score(NamedTuple):
     measures: dict[str, float]
 
 
-def scored(generation: int, returns: jax.Array, measures: dict) -> Score:
+def scored(generation: int, returns: jax.Array | np.ndarray, measures: dict) -> Score:
     """-> the score of held-out returns [episodes] and what else the task measured."""
     values = np.asarray(returns, np.float64)
     _, unit = np.frexp(np.max(np.abs(values)))  # of float64 too, squares may leave the range

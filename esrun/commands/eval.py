@@ -1,0 +1,70 @@
+"""`esrun eval RUN ...`: how good the policies of runs are, on held-out episodes."""
+
+import json
+from typing import Any
+
+from esrun import files
+from esrun.backend import devices
+from esrun.commands.words import parsers
+from esrun.errors import DONE, ConfigError, printable
+from esrun.results.where import config_of, run_folders
+
+FIGURES = ("mean", "interval", "std", "median", "worst")
+"""Columns between the number of episodes and what the task measures."""
+SHOWN = {"interval": "95 % interval"}
+DRAWS = ("draws", "draws_mean", "draws_std", "draws_worst")
+TOLD = {"run", "policy", "generation", "seed", "fitness", "episodes", "ci95", *FIGURES, *DRAWS}
+"""Keys of a row that are no measure of a task's."""
+WIDTH = 200
+"""Columns of a table that goes into a file or a pipe."""
+
+
+def evaluate(arguments: list[str]) -> int:
+    """Print how the runs did -> the exit code. Raises ConfigError."""
+    flags = vars(parsers()["eval"].read(arguments))
+    runs, as_json = flags.pop("runs"), flags.pop("json")
+    if not runs:
+        raise ConfigError("eval needs a run: write esrun eval outputs/DATE/TIME, or latest")
+    folders = run_folders(runs)
+    configs = [config_of(folder, flags["episodes"]) for folder in folders]
+    devices.start(configs[0].runtime.precision, configs[0].runtime.deterministic)
+    from esrun.results.comparison import Wanted, notes, rows
+
+    asked, wanted = list(zip(folders, configs, strict=True)), Wanted(**flags)
+    found = rows(asked, wanted)
+    if as_json:
+        print(json.dumps(files.plain(found), indent=2))
+    else:
+        show(found, notes(asked, found, wanted))
+    return DONE
+
+
+def show(rows: list[dict[str, Any]], notes: list[str]) -> None:
+    """Print a table, a line for each row, and the notes below it."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    measures = list(dict.fromkeys(name for row in rows for name in row if name not in TOLD))
+    fitness = ["fitness"] * any("fitness" in row for row in rows)
+    table = Table(box=None)
+    for name in ("run", "policy"):
+        table.add_column(name, overflow="fold")
+    columns = ("generation", *fitness, "episodes", *FIGURES, *measures)
+    for name in columns:
+        table.add_column(SHOWN.get(name, name.replace("_", " ")), justify="right", no_wrap=True)
+    for row in rows:
+        cells = [row["run"], row["policy"], *(_cell(row.get(name)) for name in columns)]
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDTH)
+    console.print(table)
+    for note in notes:
+        print(printable(note))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return f"{value[0]:.4g} to {value[1]:.4g}"
+    return "-" if value is None else str(value) if isinstance(value, int) else f"{value:.4g}"

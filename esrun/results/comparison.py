@@ -1,0 +1,125 @@
+"""How runs did: a row of figures for each policy that was asked for."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from esrun.config.schema.run import Config
+from esrun.errors import ConfigError
+from esrun.results import subjects
+from esrun.results.evaluation import Evaluator, Subject
+from esrun.runs.folder import shown
+from esrun.runs.paths import RunFolder
+from esrun.runs.record import read_json
+
+UNSEEN = 0xE7A1
+"""Told to the generator of a seed whose episodes have chosen nothing."""
+
+
+class Wanted(NamedTuple):
+    """Which policy of each run is evaluated, and on what. None leaves it to the run."""
+
+    episodes: int | None = None
+    seed: int | None = None
+    generation: int | None = None
+    best: bool = False
+    members: bool = False
+    ensemble: int | None = None
+
+
+class _Found(NamedTuple):
+    """A run and what of it is evaluated."""
+
+    folder: RunFolder
+    evaluator: Evaluator
+    seed: int
+    subjects: list[Subject]
+
+
+def rows(runs: list[tuple[RunFolder, Config]], wanted: Wanted) -> list[dict[str, Any]]:
+    """-> for each policy its `run`, `policy`, `generation`, `seed` and figures (see
+    `esrun.results.statistics`).
+
+    All files are read before the first episode is played. Raises ConfigError.
+    """
+    found = [_found(folder, config, wanted) for folder, config in runs]
+    return [row for one in found for row in _rows(one, wanted)]
+
+
+def _found(folder: RunFolder, config: Config, wanted: Wanted) -> _Found:
+    evaluator = Evaluator(config)
+    if wanted.members:
+        those = subjects.of_members(folder, evaluator)
+    elif wanted.generation is not None:
+        those = [subjects.of_generation(folder, wanted.generation, evaluator)]
+    elif wanted.ensemble is not None:
+        those = []
+    else:
+        those = [subjects.of_run(folder, evaluator, wanted.best)]
+    return _Found(folder, evaluator, seed_of(folder, config, wanted), those)
+
+
+def seed_of(folder: RunFolder, config: Config, wanted: Wanted) -> int:
+    """-> the seed whose held-out episodes are played. Those that chose a policy are not: its score
+    there is too good. Raises ConfigError."""
+    if not wanted.best:
+        return config.seed if wanted.seed is None else wanted.seed
+    other = int(np.random.SeedSequence([config.seed, UNSEEN]).generate_state(1)[0])
+    if wanted.seed == config.seed:
+        raise ConfigError(
+            f"--best was chosen on the held-out episodes of seed {config.seed} in "
+            f"{shown(folder.path)}: leave out --seed, or write another one"
+        )
+    return other if wanted.seed is None else wanted.seed
+
+
+def _rows(found: _Found, wanted: Wanted) -> list[dict[str, Any]]:
+    about = {"run": shown(found.folder.path)}
+    if wanted.ensemble is not None:
+        state = found.evaluator.state(found.folder)
+        figures = found.evaluator.ensemble(state, wanted.ensemble, found.seed)
+        name, generation = f"ensemble of {wanted.ensemble}", int(state.generation)
+        about |= {"policy": name, "generation": generation, "seed": found.seed}
+        return [about | figures]
+    return [
+        about
+        | {"policy": one.name, "generation": one.generation, "seed": found.seed}
+        | dict(one.more)
+        | found.evaluator.figures(one, found.seed)
+        for one in found.subjects
+    ]
+
+
+def notes(
+    runs: list[tuple[RunFolder, Config]], rows: list[dict[str, Any]], wanted: Wanted
+) -> list[str]:
+    """-> what a reader of the rows should know."""
+    lines = []
+    if wanted.best:
+        seeds = ", ".join(dict.fromkeys(str(row["seed"]) for row in rows))
+        lines.append(
+            f"best: chosen on the held-out episodes of its run; these are others (seed {seeds})"
+        )
+    for row in rows if wanted.ensemble else ():
+        lines.append(
+            f"{row['run']}: its {row['draws']} draws alone: mean {row['draws_mean']:.4g}, standard "
+            f"deviation between them {row['draws_std']:.3g}, worst {row['draws_worst']:.4g}"
+        )
+    for folder, config in runs if wanted == Wanted(episodes=wanted.episodes) else ():
+        if decided := _decided_by_episodes(folder, config):
+            lines.append(
+                f"{shown(folder.path)}: these episodes have also decided {decided}; --seed "
+                f"{config.seed + 1} plays others"
+            )
+    return lines
+
+
+def _decided_by_episodes(folder: RunFolder, config: Config) -> str | None:
+    """-> what the run's own held-out episodes have decided about its policy, None if nothing: its
+    score on them is then somewhat too good."""
+    if config.strategy.restarting() is not None:
+        return "which of its searches is reported"
+    summary = read_json(folder.summary)
+    if isinstance(summary, dict) and summary.get("stop_reason") == "eval":
+        return "when it ended"
+    return None

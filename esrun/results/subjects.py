@@ -1,0 +1,81 @@
+"""What of a run is evaluated: its policy, the best one, one that was kept, its best members."""
+
+from pathlib import Path
+
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from esrun.errors import ConfigError
+from esrun.results.evaluation import Evaluator, Subject
+from esrun.results.policy import Stored, read, unpacked
+from esrun.results.where import policy_file
+from esrun.runs import checkpoint
+from esrun.runs.folder import shown
+from esrun.runs.paths import RunFolder
+
+
+def of_run(folder: RunFolder, evaluator: Evaluator, best: bool) -> Subject:
+    """-> the policy that a run has trained, or its best one. Raises ConfigError."""
+    path = policy_file(folder.path, best)
+    return _subject(read(path, "policy"), evaluator, path, "best" if best else "last")
+
+
+def of_generation(folder: RunFolder, generation: int, evaluator: Evaluator) -> Subject:
+    """-> the mean policy that a generation left, wherever it was kept. Raises ConfigError."""
+    name = f"generation {generation}"
+    for path in (folder.kept(generation), folder.policy, folder.policy_best):
+        if path.exists():
+            stored = read(path, "policy")
+            if stored.about.get("generation") == generation:
+                return _subject(stored, evaluator, path, name)
+    if generation in _saved(folder):
+        state = evaluator.state(folder, generation)
+        mean = np.asarray(state.strategy.mean)
+        return Subject(name, generation, mean, state.normalizer)
+    there = sorted({*_kept(folder), *_saved(folder)})
+    has = f"it has {', '.join(map(str, there))}" if there else "it keeps none"
+    raise ConfigError(
+        f"{shown(folder.path)} has no policy of generation {generation}, {has}: a run with "
+        f"checkpoint.keep_at=[{generation}] keeps it"
+    )
+
+
+def of_members(folder: RunFolder, evaluator: Evaluator) -> list[Subject]:
+    """-> the best members of all generations, best first. Raises ConfigError."""
+    path = folder.members_best
+    stored = read(path, "members")
+    rows = {name: stored.tensors.pop(name, None) for name in ("fitness", "generation")}
+    columns = [*rows.values(), *stored.tensors.values()]
+    counts = {0 if x is None or x.ndim == 0 else len(x) for x in columns}
+    fitness, generation = rows.values()
+    if len(counts) != 1 or fitness is None or generation is None:
+        raise ConfigError(f"{shown(path)} holds no members: its tensors differ in their length")
+    found = []
+    for i in range(counts.pop()):
+        own = {name: x[i] for name, x in stored.tensors.items()}
+        one = _subject(Stored(own, stored.about), evaluator, path, f"member {i + 1}")
+        told = {"fitness": float(fitness[i])}
+        found.append(one._replace(generation=int(generation[i]), more=told))
+    return found
+
+
+def _subject(stored: Stored, evaluator: Evaluator, path: Path, name: str) -> Subject:
+    parts = evaluator.parts
+    params, normalizer = unpacked(stored, parts.task, parts.policy, path)
+    wanted = evaluator.run.config.policy.normalize_input
+    if (normalizer is not None) != wanted:
+        raise ConfigError(f"{shown(path)} is of another policy than run.json tells of")
+    generation = stored.about.get("generation")
+    flat = np.asarray(ravel_pytree(params)[0])
+    return Subject(name, generation if type(generation) is int else None, flat, normalizer)
+
+
+def _saved(folder: RunFolder) -> list[int]:
+    """-> the generations of the checkpoints, by name."""
+    return [int(path.name[:10]) for path in checkpoint.found(folder.checkpoints)]
+
+
+def _kept(folder: RunFolder) -> list[int]:
+    """-> the generations whose policies were kept, by name."""
+    names = (path.stem for path in folder.policies.glob("*.safetensors"))
+    return [int(name) for name in names if name.isdecimal()]
