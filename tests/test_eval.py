@@ -231,6 +231,9 @@ def test_what_decided_about_a_policy_is_said(trained, in_process):
 WORDS = {
     (): "write esrun eval",
     ("nowhere",): "nowhere is not a run folder",
+    ("a" * 300,): "is not a run folder",
+    ("run/run.json",): "is not a run folder",
+    ("run/policies",): "is not a run folder",
     ("run", "--episodes=1"): "whole number from 2",
     ("run", "--episodes", "many"): "whole number from 2",
     ("run", "--episodes=-5"): "whole number",

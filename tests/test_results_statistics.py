@@ -47,3 +47,26 @@ def test_values_that_do_not_differ_have_no_width(values):
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_nothing_is_said_of_values_that_are_not_finite(bad):
     assert np.all(np.isnan(interval(np.array([1.0, bad, 2.0]))))
+
+
+@pytest.mark.parametrize("scale", [1e-310, 1e-30, 1.0, 1e300])
+def test_the_interval_scales_with_the_values(scale):
+    values = np.random.default_rng(3).uniform(-1, 1, 30)
+    np.testing.assert_allclose(
+        np.array(interval(values * scale)) / scale, interval(values), rtol=1e-6
+    )
+
+
+def test_the_interval_of_very_many_values_is_the_normal_one(monkeypatch):
+    values = np.random.default_rng(3).exponential(1, 3000)
+    by_bootstrap = interval(values)
+    monkeypatch.setattr(statistics, "MANY", 2999)
+    half = 1.96 * np.std(values, ddof=1) / 3000**0.5
+    np.testing.assert_allclose(interval(values), [values.mean() - half, values.mean() + half])
+    np.testing.assert_allclose(interval(values), by_bootstrap, atol=0.15 * half)
+
+
+def test_returns_may_be_anything():
+    told = figures(np.array([1.0, np.inf, -np.inf, np.nan]), {"length": np.array([1, 2, 3, 4])})
+    assert np.isnan(told["mean"])
+    assert told["length"] == 2.5

@@ -1,5 +1,6 @@
 """What of a run is evaluated: its policy, the best one, one that was kept, its best members."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ def of_generation(folder: RunFolder, generation: int, evaluator: Evaluator) -> S
     """-> the mean policy that a generation left, wherever it was kept. Raises ConfigError."""
     name = f"generation {generation}"
     for path in (folder.kept(generation), folder.policy, folder.policy_best):
-        if path.exists():
+        if os.path.exists(path):
             stored = read(path, "policy")
             if stored.about.get("generation") == generation:
                 return _subject(stored, evaluator, path, name)

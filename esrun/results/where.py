@@ -1,6 +1,7 @@
 """Which runs the words of a command name, and with which configuration they are looked at. JAX is
 not imported here."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,9 @@ def run_folders(words: Iterable[str]) -> list[RunFolder]:
     found: list[RunFolder] = []
     for word in words:
         place = Path(word)
-        if word != LATEST and not RunFolder(place).record.exists() and is_sweep(place):
+        if word != LATEST and not os.path.exists(RunFolder(place).record) and is_sweep(place):
             jobs = [RunFolder(job.folder) for job in sweep_record.read(place.resolve())]
-            begun = [job for job in jobs if job.record.exists()]
+            begun = [job for job in jobs if os.path.exists(job.record)]
             if not begun:
                 raise ConfigError(f"{shown(place)} is a sweep that has not begun")
             found += begun
@@ -36,7 +37,7 @@ def run_folders(words: Iterable[str]) -> list[RunFolder]:
 def run_folder(place: str | Path) -> RunFolder:
     """-> the run folder that is named. Raises ConfigError."""
     folder = RunFolder(latest() if str(place) == LATEST else Path(place))
-    if folder.record.exists():
+    if os.path.exists(folder.record):
         return folder
     if is_sweep(folder.path):
         raise ConfigError(f"{shown(folder.path)} is a sweep: write {shown(folder.path / '0')}")
@@ -78,7 +79,7 @@ def policy_file(run: str | Path, best: bool) -> Path:
         return Path(run)
     folder = run_folder(run)
     path = folder.policy_best if best else folder.policy
-    if not path.exists():
+    if not os.path.exists(path):
         raise ConfigError(
             f"{shown(folder.path)} has no {path.name} yet: write it when the run has ended, or one "
             "of its policies/GENERATION.safetensors"
