@@ -19,7 +19,7 @@ def test_a_run_leaves_its_folder_as_documented(esrun, tmp_path):
     (folder,) = (tmp_path / "outputs").glob("*/*")
     assert {path.name for path in folder.iterdir()} == {
         ".hydra", ".lock", "checkpoints", "run.json", "metrics.jsonl", "policy.safetensors",
-        "summary.json", "esrun.log",
+        "summary.json", "esrun.log", "policy_best.safetensors", "members_best.safetensors",
     }  # fmt: skip
     summary = json.loads((folder / "summary.json").read_text())
     assert set(summary) == {
@@ -28,7 +28,7 @@ def test_a_run_leaves_its_folder_as_documented(esrun, tmp_path):
         "best_fitness", "eval", "num_params", "task", "strategy", "policy", "seed", "devices",
         "peak_memory_bytes", "predicted_memory_bytes", "format",
     }  # fmt: skip
-    assert set(summary["eval"]) == {"mean", "std", "ci95", "episodes"}
+    assert set(summary["eval"]) == {"mean", "std", "ci95", "episodes", "length"}
     assert (summary["status"], summary["stop_reason"], summary["task"]) == (
         "done",
         "generations",

@@ -72,7 +72,6 @@ class Evaluator:
             normalize_input=state.normalizer is not None,
             restarting=False,
             held_out_episodes=self.run.config.eval.episodes,
-            top_k=0,
         ).evaluate
         return figures(*self._played(together, draws.ravel(), state.normalizer, seed)) | {
             "draws": count,

@@ -76,7 +76,7 @@ def make_program(
     normalize_input: bool,
     restarting: bool,
     held_out_episodes: int,
-    top_k: int,
+    top_k: int = 0,
 ) -> Program:
     """A run's program for `local_devices`; the `top_k` best members are kept. `build` makes Parts
     inside the trace, so that numbers stay arguments."""
