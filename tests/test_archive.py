@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from esrun.training import archive
+import esrun.training.generation
+from esrun.training import archive, build
 from esrun.training.generation import asked, evaluated, keys_of
 from esrun.training.loop import stop_at
 from esrun.training.program import TRAIN, stream
@@ -89,7 +90,11 @@ def generations_of(fitness, size=3):
     for number, row in enumerate(fitness):
         state.generation = number
         ask = lambda members: 10.0 * number + members[:, None]  # noqa: B023, E731
-        state.archive = archive.updated(state, strategy, ask, jnp.asarray(row))
+        members = archive.best_members(size, jnp.asarray(row))
+        made = lambda: ask(members)  # noqa: B023, E731
+        state.archive = archive.updated(
+            state.archive, state, strategy, jnp.asarray(row), members, made
+        )
     return state.archive
 
 
@@ -120,6 +125,32 @@ def test_copies_count_once_with_their_best_fitness():
     np.testing.assert_array_equal(
         archive.without_copies(fitness, members), [-np.inf, 3, -np.inf, 2, 9]
     )
+
+
+def test_slices_tell_those_of_the_wanted_that_they_hold():
+    solutions, wanted = {"x": jnp.arange(24.0).reshape(8, 3)}, jnp.array([5, 0, 7, 4])
+    slices = [np.arange(0, 3), np.arange(3, 6), np.arange(6, 9)]  # the last is padded
+    parts = [
+        archive.those_among(jnp.asarray(own), {"x": solutions["x"][np.minimum(own, 7)]}, wanted)
+        for own in slices
+    ]
+    np.testing.assert_array_equal(sum(x["x"] for x in parts), solutions["x"][wanted])
+
+
+@pytest.mark.parametrize("strategy", ["openai_es", "eggroll"])
+def test_members_that_were_kept_and_those_made_again_are_the_same(built, monkeypatch, strategy):
+    def left(kept):
+        monkeypatch.setattr(esrun.training.generation, "KEPT", kept)
+        build._program.cache_clear()
+        run = built("task=catch", f"strategy={strategy}", "strategy.population_size=16",
+                    "runtime.population_chunk=2")  # fmt: skip
+        seed = np.uint32(1)
+        state, *_ = run.program.advance(
+            run.hyper, seed, run.program.init(run.hyper, seed), stop_at(run.config, 6)
+        )
+        return jax.tree.map(np.asarray, state.archive)
+
+    jax.tree.map(np.testing.assert_array_equal, left(0), left(2**25))
 
 
 def test_none_is_kept_where_none_is_asked_for(built):

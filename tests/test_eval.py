@@ -242,7 +242,7 @@ WORDS = {
     ("run", "--generation"): "expected one argument",
     ("run", "--ensemble=1"): "whole number from 2",
     ("run", "--best", "--members"): "not allowed with",
-    ("run", "--bset"): "unrecognized arguments: --bset",
+    ("run", "--bset"): "--bset is not a flag (did you mean --best?)",
     ("run", "--generation=77"): "has no policy of generation 77",
     ("run", "other"): "other has no policy.safetensors yet",
     ("run", "--members=3"): "ignored explicit argument",
@@ -263,7 +263,7 @@ def test_words_that_are_wrong_are_one_line_and_leave_everything(trained, in_proc
 
 
 def test_help_is_shown(in_process):
-    code, said, complaint = in_process("eval", "--help")
+    code, said, complaint = in_process("help", "eval")
     assert (code, complaint) == (0, "")
     for flag in ("--episodes", "--seed", "--generation", "--best", "--members", "--ensemble"):
         assert flag in said

@@ -110,12 +110,8 @@ class Evaluator:
         def population(hyper: Any, state: TrainState, number: jax.Array) -> jax.Array:
             parts = self.run.program.parts(hyper)
             drawn = keys_of(parts, stream(jnp.uint32(self.run.config.seed), DRAWS), number)
-            return parameters(
-                state,
-                parts.strategy,
-                lambda members: asked(parts, drawn, state, members),
-                jnp.arange(p),
-            )
+            solutions = asked(parts, drawn, state, jnp.arange(p))
+            return parameters(state, parts.strategy, solutions)
 
         with jax.enable_x64(self._wide):
             numbers = (jnp.int32(number) for number in range(-(-count // p)))

@@ -1,7 +1,7 @@
 """The archive: the best members of all generations by raw fitness.
 
 Nothing of training reads it. It is the same on every device, and is touched only in a generation
-whose best member belongs there, whose parameters are then made again from its number.
+whose best member belongs there.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from esrun.backend import devices
 from esrun.policies.layers import LowRank
 from esrun.strategies.parts.shaping import finite_or_worst
 from esrun.types import Archive, Moments, PyTree, Strategy, TrainState
@@ -28,56 +29,76 @@ def empty(size: int, mean: jax.Array, normalizer: Moments | None) -> Archive | N
     )
 
 
+def best_members(size: int, fitness: jax.Array) -> jax.Array:
+    """-> the numbers [k] of a generation's best members, best first: of as many as an archive of
+    that `size` has room for."""
+    return jax.lax.top_k(finite_or_worst(fitness), min(size, len(fitness)))[1]
+
+
+def those_among(members: jax.Array, solutions: PyTree, wanted: jax.Array) -> PyTree:
+    """-> the solutions [k, ...] of the `wanted` [k], zeros for those that are not among the
+    `members` [m], which follow each other: slices of all members add up to all that are wanted."""
+    row = wanted - members[0]
+    here = (row >= 0) & (row < len(members))
+
+    def rows(x: jax.Array) -> jax.Array:
+        found = x[jnp.where(here, row, 0)]
+        return jnp.where(jnp.expand_dims(here, range(1, x.ndim)), found, 0)
+
+    return jax.tree.map(rows, solutions)
+
+
 def updated(
-    state: TrainState,
-    strategy: Strategy,
-    ask: Callable[[jax.Array], PyTree],
-    fitness: jax.Array,
-) -> Archive | None:
-    """-> the archive after the generation that `ask` (member numbers -> solutions) draws from the
-    `state`, and whose members had the `fitness` [p]."""
-    archive = state.archive
-    if archive is None:
-        return None
-    fitness = finite_or_worst(fitness)
-
-    def joined() -> Archive:
-        return with_best(archive, state, strategy, ask, fitness)
-
-    return jax.lax.cond(jnp.max(fitness) > archive.fitness[-1], joined, lambda: archive)
-
-
-def with_best(
     archive: Archive,
     state: TrainState,
     strategy: Strategy,
-    ask: Callable[[jax.Array], PyTree],
     fitness: jax.Array,
+    members: jax.Array,
+    solutions: Callable[[], PyTree],
 ) -> Archive:
-    """-> the archive with the generation's best members among those that it had. Of equal ones the
-    earlier stays."""
-    k, p = len(archive.fitness), len(fitness)
-    best, members = jax.lax.top_k(fitness, min(k, p))
+    """-> the `archive` after the generation that was drawn from the `state`, and whose members had
+    the `fitness` [p]. The best `members` [k] of them had these `solutions` [k, ...]."""
+    best = finite_or_worst(fitness)[members]
+    belongs = best[0] > archive.fitness[-1]
+
+    def joined() -> Archive:
+        return with_best(archive, state, strategy, best, solutions())
+
+    if devices.on_cpu():
+        return jax.lax.cond(belongs, joined, lambda: archive)
+    return jax.tree.map(lambda new, old: jnp.where(belongs, new, old), joined(), archive)
+
+
+def with_best(
+    archive: Archive, state: TrainState, strategy: Strategy, fitness: jax.Array, solutions: PyTree
+) -> Archive:
+    """-> the archive with a generation's best members, which had the `fitness` [k], among those
+    that it had. Of equal ones the earlier stays."""
+    members = parameters(state, strategy, solutions)
     fresh = Archive(
-        fitness=best,
-        generation=jnp.full(len(best), state.generation + 1),
-        members=parameters(state, strategy, ask, members),
-        normalizer=jax.tree.map(lambda x: jnp.stack([x] * len(best)), state.normalizer),
+        fitness=fitness,
+        generation=jnp.full(len(fitness), state.generation + 1),
+        members=jnp.where(members == 0, 0, members),  # sums over slices know one zero
+        normalizer=jax.tree.map(lambda x: jnp.stack([x] * len(fitness)), state.normalizer),
     )
     both = jax.tree.map(lambda old, new: jnp.concatenate([old, new]), archive, fresh)
-    _, rows = jax.lax.top_k(without_copies(both.fitness, both.members), k)
+    _, rows = jax.lax.top_k(without_copies(both.fitness, both.members), len(archive.fitness))
     return jax.tree.map(lambda x: x[rows], both)
 
 
-def parameters(
-    state: TrainState, strategy: Strategy, ask: Callable[[jax.Array], PyTree], members: jax.Array
-) -> jax.Array:
-    """-> the parameters [m, n] of the `members` [m] of a generation, whichever they are: units are
-    asked for as a whole."""
+def solutions_of(
+    strategy: Strategy, ask: Callable[[jax.Array], PyTree], members: jax.Array
+) -> PyTree:
+    """-> the solutions [m, ...] of the `members` [m] of a generation, whichever they are: `ask`
+    (member numbers -> solutions) is called for whole units."""
     first = members // strategy.unit * strategy.unit
     asked = ask(jnp.ravel(first[:, None] + jnp.arange(strategy.unit)))
     rows = jnp.arange(len(members)) * strategy.unit + members - first
-    solutions = jax.tree.map(lambda x: x[rows], asked)
+    return jax.tree.map(lambda x: x[rows], asked)
+
+
+def parameters(state: TrainState, strategy: Strategy, solutions: PyTree) -> jax.Array:
+    """-> the parameters [m, n] that `solutions` of a generation [m, ...] stand for."""
     if strategy.express is None:
         return solutions
     express = strategy.express(state.strategy)

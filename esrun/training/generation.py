@@ -16,11 +16,12 @@ from einops import rearrange
 from esrun.backend import devices, keys, memory
 from esrun.backend.fences import Fence
 from esrun.backend.rewriting import settled
-from esrun.strategies.parts.shaping import finite_or_worst, length_of, mean_and_std
+from esrun.strategies.parts.shaping import length_of
 from esrun.tasks import normalizer
 from esrun.training import archive, wide
 from esrun.training.blocks import Blocks, over_blocks
-from esrun.types import Moments, Policy, PyTree, Strategy, Sums, Task, TrainState
+from esrun.training.figures import figures, totals
+from esrun.types import Archive, Moments, Policy, PyTree, Strategy, Sums, Task, TrainState
 
 
 class Parts(NamedTuple):
@@ -99,13 +100,23 @@ def recombined(
 
 
 def told(
-    parts: Parts, drawn: Keys, state: TrainState, fitness: jax.Array, sums: PyTree, seen: Seen
+    parts: Parts,
+    drawn: Keys,
+    state: TrainState,
+    fitness: jax.Array,
+    sums: PyTree,
+    seen: Seen,
+    best_solutions: PyTree = None,
 ) -> tuple[TrainState, dict]:
     """-> (the state after a generation that was `drawn` from the `state`, a row of metrics).
 
     `fitness` [p] and `sums` are those of the whole population, and so are `seen.steps` and
-    `seen.inputs`.
+    `seen.inputs`. The solutions of the best members (`archive.best_members`) are made again unless
+    they are given.
     """
+    best = state.archive
+    if best is not None:
+        best, fitness = archived(parts, drawn, state, best, fitness, best_solutions)
     with in_full_precision():
         after = parts.strategy.update(state.strategy, sums, fitness)
     step, finite = length_of(after.mean - state.strategy.mean), jnp.isfinite(fitness)
@@ -115,7 +126,6 @@ def told(
     row |= {"env_steps": steps, "best_so_far": best_so_far} | totals(after.mean)
     if seen.inputs is not None:
         row |= {"non_finite_inputs": seen.inputs.ignored}
-    best = archive.updated(state, parts.strategy, lambda x: asked(parts, drawn, state, x), fitness)
     if best is not None:
         row |= {"top_k_mean": archive.top_mean(best)}
     return (
@@ -132,6 +142,33 @@ def told(
         ),
         row,
     )
+
+
+def archived(
+    parts: Parts,
+    drawn: Keys,
+    state: TrainState,
+    before: Archive,
+    fitness: jax.Array,
+    solutions: PyTree,
+) -> tuple[Archive, jax.Array]:
+    """-> (the archive after the generation that was `drawn` from the `state`, the `fitness` [p]).
+
+    The update takes the fitness that comes out of here: it then follows, and changes a strategy's
+    matrices where they lie, since no member is made from them any more.
+    """
+
+    def best(fitness):
+        members = archive.best_members(len(before.fitness), fitness)
+
+        def made():
+            ask = functools.partial(asked, parts, drawn, state)
+            return archive.solutions_of(parts.strategy, ask, members)
+
+        given = made if solutions is None else lambda: solutions
+        return archive.updated(before, state, parts.strategy, fitness, members, given), fitness
+
+    return Fence(state.generation >= 0).around(best, fitness)
 
 
 def merged(moments: Moments | None, inputs: Sums | None) -> Moments | None:
@@ -166,13 +203,19 @@ def generation(
     fitness = fence.around(lambda all: rearrange(all, "block m -> (block m)")[:p], fitness)
     weights = fence.around(parts.strategy.weigh, state.strategy, fitness)
 
+    best = None
+    if keeps and state.archive is not None:
+        best = archive.best_members(len(state.archive.fitness), fitness)
+
     def recombine(members, solutions):
         solutions = solutions if keeps else ask(members)
-        return None, recombined(parts, drawn, state, members, weights, solutions)
+        sums = recombined(parts, drawn, state, members, weights, solutions)
+        among = None if best is None else archive.those_among(members, solutions, best)
+        return None, (sums, among)
 
-    _, sums = over_blocks(blocks, fence, recombine, given=kept)
+    _, (sums, best_solutions) = over_blocks(blocks, fence, recombine, given=kept)
     tell = functools.partial(told, parts, drawn)
-    arguments = (state, fitness, sums, Seen(fitness, steps, inputs))
+    arguments = (state, fitness, sums, Seen(fitness, steps, inputs), best_solutions)
     return settled(tell, *arguments)[0](*arguments)
 
 
@@ -183,37 +226,6 @@ KEPT = 2**25
 def worth_keeping(blocks: Blocks, solutions: PyTree) -> bool:
     """Whether a device keeps the `solutions` of all its blocks, each as large as these."""
     return devices.on_cpu() and blocks.each * memory.tree_bytes(solutions) <= KEPT
-
-
-def figures(
-    strategy: Strategy, before: Any, step: jax.Array, fitness: jax.Array, finite: jax.Array
-) -> dict:
-    """-> a row of metrics of a generation, drawn from the state `before`, whose mean then moved by
-    `step` [].
-
-    Best, mean and standard deviation are over the members whose `fitness` [p] is `finite` [p].
-    """
-    mean, std = mean_and_std(fitness, finite)
-    return {
-        "fitness_best": jnp.max(finite_or_worst(fitness)),
-        "fitness_mean": mean,
-        "fitness_std": std,
-        "sigma": before.sigma,
-        "non_finite": len(fitness) - jnp.sum(finite, dtype=jnp.int32),
-        "tied": jnp.mean(tied(fitness), dtype=fitness.dtype),
-        "step_per_sigma": step / before.sigma,
-        "step_per_mean": step / length_of(before.mean),
-    } | strategy.diagnose(before, fitness)
-
-
-def totals(mean: jax.Array) -> dict:
-    """-> what `metrics.jsonl` tells of the mean [n] that a generation leaves: its total weight, its
-    least and greatest parameter."""
-    return {
-        "mean_abs_sum": jnp.sum(jnp.abs(mean)),
-        "mean_min": jnp.min(mean),
-        "mean_max": jnp.max(mean),
-    }
 
 
 def in_full_precision():
@@ -235,11 +247,3 @@ def expressed(parts: Parts, state: TrainState, solutions: PyTree) -> tuple[Polic
         return parts.policy.apply(express(solution), carry, x)
 
     return parts.policy._replace(apply=apply), solutions
-
-
-def tied(fitness: jax.Array) -> jax.Array:
-    """Fitness [p] -> [p] bool in ascending order of fitness, whether another member has the
-    same."""
-    ascending = jnp.sort(finite_or_worst(fitness))  # the sort of the ranks: compiled and done once
-    same = ascending[1:] == ascending[:-1]
-    return jnp.append(same, False) | jnp.append(False, same)

@@ -1,0 +1,48 @@
+"""The row of metrics of a generation, as far as the program computes it."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from esrun.strategies.parts.shaping import finite_or_worst, length_of, mean_and_std
+from esrun.types import Strategy
+
+
+def figures(
+    strategy: Strategy, before: Any, step: jax.Array, fitness: jax.Array, finite: jax.Array
+) -> dict:
+    """-> a row of metrics of a generation, drawn from the state `before`, whose mean then moved by
+    `step` [].
+
+    Best, mean and standard deviation are over the members whose `fitness` [p] is `finite` [p].
+    """
+    mean, std = mean_and_std(fitness, finite)
+    return {
+        "fitness_best": jnp.max(finite_or_worst(fitness)),
+        "fitness_mean": mean,
+        "fitness_std": std,
+        "sigma": before.sigma,
+        "non_finite": len(fitness) - jnp.sum(finite, dtype=jnp.int32),
+        "tied": jnp.mean(tied(fitness), dtype=fitness.dtype),
+        "step_per_sigma": step / before.sigma,
+        "step_per_mean": step / length_of(before.mean),
+    } | strategy.diagnose(before, fitness)
+
+
+def totals(mean: jax.Array) -> dict:
+    """-> what `metrics.jsonl` tells of the mean [n] that a generation leaves: its total weight, its
+    least and greatest parameter."""
+    return {
+        "mean_abs_sum": jnp.sum(jnp.abs(mean)),
+        "mean_min": jnp.min(mean),
+        "mean_max": jnp.max(mean),
+    }
+
+
+def tied(fitness: jax.Array) -> jax.Array:
+    """Fitness [p] -> [p] bool in ascending order of fitness, whether another member has the
+    same."""
+    ascending = jnp.sort(finite_or_worst(fitness))  # the sort of the ranks: compiled and done once
+    same = ascending[1:] == ascending[:-1]
+    return jnp.append(same, False) | jnp.append(False, same)
