@@ -21,12 +21,12 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments is not None:
         return _run(arguments)
     process = interrupts.take_over()
-    from esrun import streams
+    from esrun import stdio
     from esrun.errors import DONE, FAILED, complain
 
-    streams.take_over()
+    stdio.take_over()
     code = _run(sys.argv[1:])
-    if reason := streams.lost():
+    if reason := stdio.lost():
         complain(f"standard output could not be written: {reason}")
         if code == DONE and _split(sys.argv[1:])[0] not in TRAINING:
             code = FAILED
@@ -36,10 +36,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    from esrun import collector
+    from esrun import garbage_collection
     from esrun.errors import ConfigError, complain
 
-    with collector.paused():
+    with garbage_collection.paused():
         try:
             return _run_verb(words)
         except ConfigError as error:

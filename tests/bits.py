@@ -16,7 +16,7 @@ def digests(build, overrides):
     import jax
     import numpy as np
 
-    from esrun.training.loop import stop_at
+    from esrun.training.stop import stop_at
 
     run, seed = build(*overrides), np.uint32(3)
     state = run.program.init(run.hyper, seed)

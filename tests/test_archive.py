@@ -11,8 +11,8 @@ from jax.flatten_util import ravel_pytree
 import esrun.training.generation
 from esrun.training import archive, build
 from esrun.training.generation import asked, evaluated, keys_of
-from esrun.training.loop import stop_at
 from esrun.training.program import TRAIN, stream
+from esrun.training.stop import stop_at
 from esrun.types import Strategy
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")

@@ -14,7 +14,7 @@ from esrun.config.check import checked
 from esrun.config.compose import composed
 from esrun.errors import ConfigError
 from esrun.tasks.bbob import drawn, make_bbob
-from esrun.training.loop import stop_at
+from esrun.training.stop import stop_at
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 

@@ -7,9 +7,9 @@ import pytest
 
 from esrun.backend.fences import Fence
 from esrun.training.generation import Seen, asked, evaluated, keys_of, recombined, told
-from esrun.training.loop import stop_at
 from esrun.training.program import TRAIN, stream
 from esrun.training.slices import plan_blocks
+from esrun.training.stop import stop_at
 
 RUNS = {
     "openai_es": ["task=cartpole", "strategy=openai_es", "policy.hidden=[4]",

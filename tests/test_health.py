@@ -9,7 +9,8 @@ from defaults import make_policy, make_strategy
 from esrun.backend import devices
 from esrun.training.generation import Parts
 from esrun.training.loop import Progress, Start, advance_until
-from esrun.training.program import BARREN_LIMIT, make_program
+from esrun.training.program import make_program
+from esrun.training.stop import BARREN_LIMIT
 from esrun.types import Evaluation, Task
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")

@@ -9,7 +9,7 @@ import pytest
 from esrun.config.check import checked
 from esrun.config.compose import composed
 from esrun.runs.folder import Made
-from esrun.runs.opened import Order
+from esrun.runs.opening import Order
 from esrun.runs.run import carry_out
 
 WORDS = [

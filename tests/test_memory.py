@@ -9,7 +9,8 @@ from jax.flatten_util import ravel_pytree
 from probes import make_memory
 
 from esrun.training.generation import Parts
-from esrun.training.program import Stop, make_program
+from esrun.training.program import make_program
+from esrun.training.stop import Stop
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 

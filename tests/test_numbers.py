@@ -35,9 +35,10 @@ from esrun.strategies.parts.termination import TOLCONDITIONCOV, TOLFACUPX, TOLST
 from esrun.tasks import normalizer
 from esrun.training.build import build
 from esrun.training.loop import NOTHING, Start, advance_until
-from esrun.training.program import is_at_least, make_program
+from esrun.training.program import make_program
 from esrun.training.restarts import search_until
 from esrun.training.score import scored
+from esrun.training.stop import is_at_least
 
 SCALES = [1e-30, 1e-10, 1.0, 1e10, 1e30]
 RANDOM = np.random.default_rng(0)

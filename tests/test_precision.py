@@ -10,7 +10,7 @@ import pytest
 from esrun.config.compose import options
 from esrun.config.schema.tasks import environments
 from esrun.tasks.gymnax import make_gymnax
-from esrun.training.loop import stop_at
+from esrun.training.stop import stop_at
 from esrun.types import Policy
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from esrun.backend.compilation import Clock
-from esrun.training import wide
-from esrun.training.loop import stop_at
-from esrun.training.program import ENV_STEPS, FITNESS, make_unravel
+from esrun.training import step_counts
+from esrun.training.program import make_unravel
+from esrun.training.stop import ENV_STEPS, FITNESS, stop_at
 
 OPENAI = ("strategy=openai_es", "strategy.population_size=24")
 CMA = ("strategy=cma_es", "strategy.population_size=24")
@@ -84,7 +84,7 @@ def test_a_population_that_does_not_divide_is_whole(built, spread):
     alone, _, _, _ = advanced(built(*options, "runtime.devices=1"), 1)
     together, rows, _, _ = advanced(built(*options, *spread), 1)
     assert distance(alone, together) < 1e-5
-    assert int(wide.number(rows["env_steps"])[0]) == 101 * 2 * 50
+    assert int(step_counts.number(rows["env_steps"])[0]) == 101 * 2 * 50
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(built):
@@ -214,8 +214,9 @@ def test_a_reached_limit_leaves_later_chunks_nothing_to_do(built):
 
 def test_counts_beyond_32_bits_are_exact():
     counts = np.array([2**31 - 1, 2**32 - 1, 5, 0] * 1000, np.uint32)
-    sums = wide.summed(jnp.asarray(counts)) + wide.summed(jnp.asarray(counts))
-    assert int(wide.number(wide.carried(sums))) == 2 * int(counts.sum(dtype=np.uint64))
+    sums = step_counts.summed(jnp.asarray(counts)) + step_counts.summed(jnp.asarray(counts))
+    steps = int(step_counts.number(step_counts.carried(sums)))
+    assert steps == 2 * int(counts.sum(dtype=np.uint64))
 
 
 @pytest.mark.parametrize(
@@ -223,7 +224,7 @@ def test_counts_beyond_32_bits_are_exact():
 )
 def test_wide_numbers_carry(x, y):
     pair = [jnp.asarray([z >> 32, z & (2**32 - 1)], jnp.uint32) for z in (x, y)]
-    assert int(wide.number(wide.added(*pair))) == x + y
+    assert int(step_counts.number(step_counts.added(*pair))) == x + y
 
 
 def test_held_out_episodes_do_not_depend_on_the_number_of_devices(built):

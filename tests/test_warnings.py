@@ -8,7 +8,7 @@ from esrun.config.check import checked
 from esrun.config.compose import composed
 from esrun.runs.folder import Made
 from esrun.runs.health import BEGINNING, FAULTY, FLAT, WINDOW, Health
-from esrun.runs.opened import Order
+from esrun.runs.opening import Order
 from esrun.runs.run import carry_out
 
 P = 20

@@ -13,7 +13,7 @@ from esrun.config.check import checked
 from esrun.config.compose import composed
 from esrun.config.loader import Source
 from esrun.errors import DONE, ConfigError
-from esrun.runs.opened import built, names_in
+from esrun.runs.opening import built, names_in
 
 
 def explain(arguments: list[str]) -> int:

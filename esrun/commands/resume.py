@@ -16,7 +16,7 @@ from esrun.config.quoting import to_be_quoted
 from esrun.config.trees import flat
 from esrun.errors import ConfigError, first_line
 from esrun.runs.folder import Made, earlier_run, is_sweep
-from esrun.runs.opened import Order
+from esrun.runs.opening import Order
 from esrun.runs.paths import RunFolder
 from esrun.runs.run import carry_out
 from esrun.runs.secrets import HIDDEN

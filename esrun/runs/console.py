@@ -17,7 +17,7 @@ from rich.text import Text
 
 from esrun import files
 from esrun.errors import printable
-from esrun.streams import patient
+from esrun.stdio import patient
 from esrun.training.loop import Progress
 from esrun.training.score import Score
 

@@ -11,13 +11,14 @@ from esrun import files
 from esrun.backend import memory
 from esrun.config.schema.run import Config
 from esrun.errors import ConfigError, complain
-from esrun.runs import console, early, record
+from esrun.runs import console, ending_early, record
 from esrun.runs.checkpoint import DamagedError
 from esrun.runs.folder import going_on, shown
-from esrun.runs.opened import OpenRun
+from esrun.runs.opening import OpenRun
 from esrun.runs.policy import describe, packed, packed_members
-from esrun.training.loop import SIGNAL, Outcome, Progress
+from esrun.training.loop import Outcome, Progress
 from esrun.training.score import Score
+from esrun.training.stop import SIGNAL
 
 if TYPE_CHECKING:
     from esrun.backend.compilation import Clock
@@ -56,7 +57,7 @@ def leave_beginning(opened: OpenRun, progress: Progress, compiling: "Clock", sig
         | {"status": "interrupted", "stop_reason": signal}
         | {"eval": _eval(progress.score, progress.generation)},
     )
-    line = early.words(opened.folder, signal, progress.generation)
+    line = ending_early.words(opened.folder, signal, progress.generation)
     opened.show.note(line)
     return line
 

@@ -1,6 +1,6 @@
 """Health: what the figures of a run say when it is not learning, in plain language and each once.
 
-Nothing here ends a run or changes it; the stop rules are in `esrun.training.program`.
+Nothing here ends a run or changes it; the stop rules are in `esrun.training.stop`.
 """
 
 import math

@@ -14,7 +14,7 @@ from esrun.config.compose import Composed
 from esrun.config.schema.run import Config
 from esrun.config.trees import flat
 from esrun.runs.folder import Made
-from esrun.runs.opened import Order
+from esrun.runs.opening import Order
 from esrun.runs.run import carry_out
 from esrun.runs.secrets import masked, masked_word
 

@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from esrun import collector
+from esrun import garbage_collection
 from esrun.backend import devices
 from esrun.config import registry
 from esrun.errors import DONE, FAILED, SAVED, complain
-from esrun.runs import early
+from esrun.runs import ending_early
 from esrun.runs.folder import shown
 from esrun.runs.interrupts import Interrupts, listening
-from esrun.runs.opened import (
+from esrun.runs.opening import (
     OpenRun,
     Order,
     built,
@@ -48,7 +48,7 @@ def carry_out(order: Order) -> int:
     ):
         if earlier is not None and is_done(earlier, order, folder):
             return DONE
-        with interrupts.at_once(partial(early.leave, folder, order, earlier, began)):
+        with interrupts.at_once(partial(ending_early.leave, folder, order, earlier, began)):
             opened = _opened(order, folder, earlier, interrupts, began)
         if opened is None:
             return FAILED
@@ -116,7 +116,7 @@ def _train_and_leave(opened: OpenRun) -> int:
 
 def _trained_as_memory_allows(opened: OpenRun, clock: "Clock") -> tuple[OpenRun, "Outcome"]:
     with opened.interrupts.at_once(
-        partial(early.leave, opened.folder, opened.order, opened.earlier, opened.began)
+        partial(ending_early.leave, opened.folder, opened.order, opened.earlier, opened.began)
     ):
         loggers = [
             registry.factory("logger", options.name)(
@@ -202,7 +202,7 @@ def _train(opened: OpenRun, loggers: list, clock: "Clock") -> "Outcome":
                 leave = partial(ending.leave_beginning, opened, progress, clock)
                 with opened.interrupts.at_once(leave):
                     yield
-                collector.resume()
+                garbage_collection.resume()
 
             return search_until(
                 built,

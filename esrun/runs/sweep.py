@@ -22,7 +22,7 @@ from esrun.runs import folder, sweep_record
 from esrun.runs.folder import HYDRAS_SWEEP, SWEEP, Made, shown
 from esrun.runs.interrupts import listening
 from esrun.runs.job import run_composed, yaml_of
-from esrun.runs.opened import Order
+from esrun.runs.opening import Order
 from esrun.runs.places import asked_in, placed, sweeps_folder
 from esrun.runs.run import carry_out
 from esrun.runs.sweep_record import Asked

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 
 from esrun.config.schema.run import Config
 from esrun.training.generation import Parts
-from esrun.training.loop import stop_at
-from esrun.training.program import MEAN_EXPLODED, Program, reached
+from esrun.training.program import Program
+from esrun.training.stop import MEAN_EXPLODED, reached, stop_at
 
 MOST_STEPS = 2**31
 """Of a member's environment steps in a generation: they are counted in 32 bits, their sums in

@@ -18,7 +18,7 @@ from esrun.backend.fences import Fence
 from esrun.backend.rewriting import settled
 from esrun.strategies.parts.shaping import length_of
 from esrun.tasks import normalizer
-from esrun.training import archive, wide
+from esrun.training import archive, step_counts
 from esrun.training.blocks import Blocks, over_blocks
 from esrun.training.figures import figures, totals
 from esrun.types import Archive, Moments, Policy, PyTree, Strategy, Sums, Task, TrainState
@@ -47,7 +47,7 @@ class Seen(NamedTuple):
     """What the evaluation of some members told."""
 
     fitness: jax.Array  # [m], the mean return of a member's episodes
-    steps: jax.Array  # [4] uint32, environment steps of all of them (see `esrun.training.wide`)
+    steps: jax.Array  # [4] uint32, the steps of all of them (see `training.step_counts`)
     inputs: Sums | None  # what their policies saw; None without an input normaliser
 
 
@@ -77,7 +77,7 @@ def evaluated(
     seen = parts.task.evaluate(drawn.episodes, policy, params, state.normalizer)
     real = members < parts.strategy.population_size
     inputs = jax.tree.map(lambda x: jnp.tensordot(real.astype(x.dtype), x, 1), seen.inputs)
-    steps = wide.summed(jnp.where(real, seen.steps, 0))
+    steps = step_counts.summed(jnp.where(real, seen.steps, 0))
     return Seen(jnp.mean(seen.returns, axis=1), steps, inputs)
 
 
@@ -121,7 +121,7 @@ def told(
         after = parts.strategy.update(state.strategy, sums, fitness)
     step, finite = length_of(after.mean - state.strategy.mean), jnp.isfinite(fitness)
     row = figures(parts.strategy, state.strategy, step, fitness, finite)
-    steps = wide.carried(seen.steps)
+    steps = step_counts.carried(seen.steps)
     best_so_far = jnp.maximum(state.best_fitness, row["fitness_best"])
     row |= {"env_steps": steps, "best_so_far": best_so_far} | totals(after.mean)
     if seen.inputs is not None:
@@ -133,7 +133,7 @@ def told(
             generation=state.generation + 1,
             strategy=after,
             normalizer=merged(state.normalizer, seen.inputs),
-            env_steps=wide.added(state.env_steps, steps),
+            env_steps=step_counts.added(state.env_steps, steps),
             best_fitness=best_so_far,
             held_out=state.held_out,
             barren=jnp.where(jnp.any(finite), 0, state.barren + 1),

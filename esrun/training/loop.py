@@ -15,18 +15,12 @@ import jax
 import numpy as np
 
 from esrun.config.schema.run import Config
-from esrun.training import wide
+from esrun.training import step_counts
 from esrun.training.pace import Pace, halt
-from esrun.training.program import Program, Stop
+from esrun.training.program import Program
 from esrun.training.score import Score, scored
+from esrun.training.stop import GENERATIONS, NON_FINITE_SCORE, SIGNAL, reason_to_stop, stop_at
 from esrun.types import Reason, TrainState
-
-GENERATIONS = Reason("generations", final=True)
-SECONDS = Reason("seconds", final=True)
-SIGNAL = Reason("signal", final=True)
-NON_FINITE_SCORE = Reason(
-    "non_finite_eval", failed=True, why="the mean policy's held-out score is not a finite number"
-)
 
 
 class Progress(NamedTuple):
@@ -89,7 +83,7 @@ class Reader:
         done = int(chunk.done)
         self._pace.note(done)
         generation = self.progress.generation + done
-        ended = _ended(self._config, generation, self._pace.seconds, chunk.reached)
+        ended = reason_to_stop(self._config, generation, self._pace.seconds, chunk.reached)
         if ended and ended.failed:
             self.reason = ended
         self.reason = self.reason or ended
@@ -185,24 +179,12 @@ def _left(
     return Outcome(state, reason, progress, score)
 
 
-def stop_at(config: Config, generation: int) -> Stop:
-    """-> the limits of a chunk that ends at `generation` at the latest."""
-    stop = config.stop
-    steps = 2**64 - 1 if stop.env_steps is None else stop.env_steps
-    return Stop(
-        generation=np.asarray(generation, np.int32),
-        fitness=np.asarray(np.inf if stop.fitness is None else stop.fitness),
-        held_out=np.asarray(np.inf if stop.eval is None else stop.eval),
-        env_steps=np.array([steps >> 32, steps & 0xFFFFFFFF], np.uint32),
-    )
-
-
 def _further(
     before: Progress, chunk: Chunk, population_size: int, count: int, seconds: float
 ) -> Progress:
     """-> the progress after `count` generations more."""
     columns = {name: np.asarray(column)[:count] for name, column in chunk.rows.items()}
-    env_steps = before.env_steps + np.cumsum(wide.number(columns.pop("env_steps")))
+    env_steps = before.env_steps + np.cumsum(step_counts.number(columns.pop("env_steps")))
     rows = [
         {
             "generation": before.generation + 1 + i,
@@ -223,15 +205,3 @@ def _further(
         score=scored(generation, *chunk.score) if chunk.score else None,
         searches=before.searches,
     )
-
-
-def _ended(config: Config, generation: int, seconds: float, reached: dict) -> Reason | None:
-    """-> the limit that the run has reached, if any; a failure before any other.
-
-    `reached` is the program's own word for its stop rules.
-    """
-    limits = {reason: bool(yes) for reason, yes in reached.items()}
-    limits[SECONDS] = config.stop.seconds is not None and seconds >= config.stop.seconds
-    limits[GENERATIONS] = generation >= config.generations
-    held = [reason for reason, yes in limits.items() if yes]
-    return next((reason for reason in held if reason.failed), held[0] if held else None)

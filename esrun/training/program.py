@@ -16,38 +16,19 @@ from jax.flatten_util import ravel_pytree
 
 from esrun.backend import devices, keys
 from esrun.backend.fences import Fence
-from esrun.strategies.parts.defaults import least_sigma
 from esrun.tasks import normalizer
 from esrun.training import archive
 from esrun.training.blocks import over_blocks
 from esrun.training.generation import Parts, generation
 from esrun.training.slices import FittingProgram, Plan, plan_episodes
-from esrun.types import Incumbent, PyTree, Reason, Strategy, TrainState
+from esrun.training.stop import Stop, reached
+from esrun.types import Incumbent, PyTree, TrainState
 
 CHUNK = 1024
 """Most generations in a chunk: the length of the buffer for their metrics."""
 
-BARREN_LIMIT = 10
-"""Consecutive generations without a finite fitness after which a run gives up."""
-
-UNSEEN = 16
-"""Sigma has collapsed when a step of so many sigmas along the mean's largest coordinate is lost in
-its rounding: members then differ from the mean in none of their large coordinates."""
-
-LARGEST = 1e15
-"""Of sigma and of the mean: beyond, squares of solutions approach the largest float32."""
-
 INIT, TRAIN, HELD_OUT, SEARCH, DRAWS = range(5)
 """Streams of random keys: what one draws, no other ever does."""
-
-
-class Stop(NamedTuple):
-    """Limits at which a chunk ends. Arrays, so that one program serves all limits."""
-
-    generation: jax.Array | np.ndarray  # [] int32
-    fitness: jax.Array | np.ndarray  # [] best raw fitness of a member, +inf for none
-    held_out: jax.Array | np.ndarray  # [] held-out mean, +inf for none
-    env_steps: jax.Array | np.ndarray  # [2] uint32, high and low word
 
 
 class Program(NamedTuple):
@@ -186,52 +167,3 @@ def make_unravel(shapes: PyTree) -> Callable[[Any], PyTree]:
 def stream(seed: jax.Array, number: int) -> jax.Array:
     """-> the root key of one of the streams of a run."""
     return keys.fold_in(jax.random.key(seed), number)
-
-
-FITNESS = Reason("fitness", final=True)
-EVAL = Reason("eval", final=True)
-ENV_STEPS = Reason("env_steps", final=True)
-SIGMA_COLLAPSED = Reason("sigma_collapsed")
-SIGMA_EXPLODED = Reason("sigma_exploded", failed=True, why=f"sigma has grown beyond {LARGEST:g}")
-MEAN_EXPLODED = Reason("mean_exploded", failed=True, why=f"the mean has grown beyond {LARGEST:g}")
-NON_FINITE_FITNESS = Reason(
-    "non_finite_fitness",
-    final=True,
-    failed=True,
-    why=f"no member had a finite fitness for {BARREN_LIMIT} generations",
-)
-NON_FINITE_STATE = Reason("non_finite_state", failed=True, why="the mean or sigma is not a number")
-NON_FINITE_INPUTS = Reason(
-    "non_finite_inputs", failed=True, why="the input normaliser has left the range of floats"
-)
-
-
-def reached(strategy: Strategy, state: TrainState, stop: Stop) -> dict[Reason, jax.Array]:
-    """-> which of the stop rules hold, each [] bool. Besides what the user set: whether going on
-    makes sense at all."""
-    mean, sigma = state.strategy.mean, state.strategy.sigma
-    steps, limit = state.env_steps, stop.env_steps
-    largest, info = jnp.max(jnp.abs(mean)), jnp.finfo(sigma.dtype)
-    return {
-        FITNESS: is_at_least(state.best_fitness, stop.fitness),
-        EVAL: is_at_least(state.held_out, stop.held_out),
-        ENV_STEPS: (steps[0] > limit[0]) | ((steps[0] == limit[0]) & (steps[1] >= limit[1])),
-        SIGMA_COLLAPSED: sigma < jnp.maximum(info.eps * largest / UNSEEN, least_sigma(sigma.dtype)),
-        SIGMA_EXPLODED: sigma > LARGEST,
-        MEAN_EXPLODED: largest > LARGEST,
-        NON_FINITE_FITNESS: state.barren >= BARREN_LIMIT,
-        NON_FINITE_STATE: jnp.isnan(sigma) | jnp.any(jnp.isnan(mean)),
-        NON_FINITE_INPUTS: ~all_finite(state.normalizer),
-    } | strategy.ended(state.strategy)
-
-
-def is_at_least(x: jax.Array, limit: jax.Array | np.ndarray) -> jax.Array:
-    """Whether a limit is reached, [] bool; by what is not finite, none is."""
-    return jnp.isfinite(x) & (x >= limit)
-
-
-def all_finite(tree: PyTree) -> jax.Array:
-    """Whether all numbers of a tree are finite, [] bool."""
-    return jnp.all(
-        jnp.stack([jnp.bool_(True), *(jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree))])
-    )

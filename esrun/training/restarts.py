@@ -25,6 +25,7 @@ from esrun.training import loop
 from esrun.training.build import Run, build
 from esrun.training.loop import Outcome, Progress, Start
 from esrun.training.score import scored
+from esrun.training.stop import GENERATIONS
 from esrun.types import Incumbent, Reason, TrainState
 
 EVALUATIONS = Reason("evaluations")
@@ -105,7 +106,7 @@ def search_until(
     while True:
         outcome = advance(searching(run, search, past), start)
         state, reason, progress, score = outcome
-        if reason is loop.GENERATIONS and progress.generation < run.config.generations:
+        if reason is GENERATIONS and progress.generation < run.config.generations:
             reason = EVALUATIONS
         if reason.final:
             return with_the_best(run, outcome)

@@ -12,9 +12,9 @@ import numpy as np  # noqa: E402
 from esrun.backend import memory  # noqa: E402
 from esrun.backend.compilation import Clock  # noqa: E402
 from esrun.config.check import checked  # noqa: E402
-from esrun.training import wide  # noqa: E402
+from esrun.training import step_counts  # noqa: E402
 from esrun.training.build import build  # noqa: E402
-from esrun.training.program import Stop  # noqa: E402
+from esrun.training.stop import Stop  # noqa: E402
 
 
 class Program:
@@ -51,7 +51,7 @@ class Program:
         steps, done = self.last
         return {
             "parameters": self.run.program.parts(self.run.hyper).n,
-            "env_steps": float(np.mean(wide.number(np.asarray(steps)[: int(done)]))),
+            "env_steps": float(np.mean(step_counts.number(np.asarray(steps)[: int(done)]))),
             "devices": len(local),
             "predicted_mb": plan and plan.bytes * memory.sharing(local) / 1e6,
             "held_mb": (memory.peak_of(local, self.compiling.resident) or 0) / 1e6,

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from esrun.streams import Patient, patient
+from esrun.stdio import Patient, patient
 
 MAIN = "import sys; from esrun.cli import main; sys.exit(main())"
 RUN = (

@@ -6,7 +6,7 @@ from typing import Any
 
 from esrun import files
 from esrun.runs.folder import going_on
-from esrun.runs.opened import Order, names_in, write_record
+from esrun.runs.opening import Order, names_in, write_record
 from esrun.runs.paths import RunFolder
 from esrun.runs.record import FORMAT, Record
 
