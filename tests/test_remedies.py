@@ -167,3 +167,17 @@ def typed_instead(words, line):
         and word.lstrip("+").partition("=")[0] not in keys
     ]
     return [*flags, *kept, *new]
+
+
+@pytest.mark.commands
+@pytest.mark.parametrize(
+    "variable", ["JAX_NUM_CPU_DEVICES=x", "JAX_NUM_CPU_DEVICES=0", "JAX_ENABLE_X64=maybe",
+                 "JAX_PLATFORMS=abacus", "JAX_PLATFORMS=cuda"],
+)  # fmt: skip
+def test_an_environment_that_jax_cannot_start_in_is_one_line(esrun, tmp_path, variable):
+    name, _, value = variable.partition("=")
+    said = esrun("task=sphere", "generations=2", **{name: value})
+    assert (said.returncode, said.stderr.count("\n")) == (2, 1)
+    assert said.stderr.startswith("esrun: JAX cannot start here: ")
+    assert variable in said.stderr
+    assert not (tmp_path / "outputs").exists()

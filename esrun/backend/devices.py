@@ -10,7 +10,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 
-from esrun.errors import complain
+from esrun.errors import ConfigError, complain, printable
 
 AXIS = "devices"
 DETERMINISTIC = "--xla_gpu_deterministic_ops"
@@ -43,21 +43,29 @@ def start(precision: str, deterministic: bool) -> None:
 
     On a CPU host JAX sees one device per core: XLA:CPU runs the small kernels of a rollout on one
     thread each. OpenBLAS is kept to one thread, since two devices in LAPACK at once fight over its
-    threads.
+    threads. Raises ConfigError where JAX cannot be started with the variables of this environment.
     """
+    ours = ("JAX_", "XLA_", "CUDA_VISIBLE")
+    given = [f"{name}={x}" for name, x in sorted(os.environ.items()) if name.startswith(ours)]
     announce()
     flags = os.environ.get("XLA_FLAGS", "")
     lacks_flag = deterministic and DETERMINISTIC not in flags
     if lacks_flag:
         os.environ["XLA_FLAGS"] = f"{flags} {DETERMINISTIC}=true".strip()
-    import jax
+    try:
+        import jax
 
-    wanted = int(os.environ["JAX_NUM_CPU_DEVICES"])
-    if _started():
-        _say_what_came_too_late(wanted, lacks_flag)
-    elif not jax.distributed.is_initialized():
-        jax.config.update("jax_num_cpu_devices", wanted)
-    jax.config.update("jax_enable_x64", precision == "float64")
+        wanted = int(os.environ["JAX_NUM_CPU_DEVICES"])
+        if _started():
+            _say_what_came_too_late(wanted, lacks_flag)
+        elif not jax.distributed.is_initialized():
+            jax.config.update("jax_num_cpu_devices", wanted)
+        jax.config.update("jax_enable_x64", precision == "float64")
+        all_local()
+    except (ValueError, RuntimeError, AssertionError) as error:
+        reason = printable(str(error).partition("\n")[0].strip() or type(error).__name__)
+        told = printable(f"; the environment says {' '.join(given)}") if given else ""
+        raise ConfigError(f"JAX cannot start here: {reason}{told}") from error
 
 
 def _say_what_came_too_late(wanted: int, lacks_flag: bool) -> None:

@@ -125,7 +125,7 @@ def told(
     best_so_far = jnp.maximum(state.best_fitness, row["fitness_best"])
     row |= {"env_steps": steps, "best_so_far": best_so_far} | totals(after.mean)
     if seen.inputs is not None:
-        row |= {"non_finite_inputs": seen.inputs.ignored}
+        row |= {"non_finite_inputs": seen.inputs.ignored.astype(jnp.uint32)}
     if best is not None:
         row |= {"top_k_mean": archive.top_mean(best)}
     return (
