@@ -129,3 +129,31 @@ else:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, f"{-signal.SIGTERM}\n")
+
+
+HEARD = """
+import os, signal, time
+from esrun.runs import interrupts
+interrupts.SILENCE = 0.1
+process = interrupts.take_over()
+with process.saving():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(2)
+process.close(75)
+os._exit(75)
+"""
+
+
+@pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "pipe"])
+def test_who_waits_at_a_terminal_is_told_that_a_first_ctrl_c_was_heard(terminal):
+    reader, writer = os.openpty() if terminal else os.pipe()
+    with os.fdopen(reader, "rb", closefd=True), os.fdopen(writer, "wb", closefd=True) as stderr:
+        code = subprocess.run([sys.executable, "-c", HEARD], stderr=stderr, timeout=60).returncode
+        os.set_blocking(reader, False)
+        try:
+            said = os.read(reader, 1000)
+        except BlockingIOError:
+            said = b""
+    assert code == 75
+    assert (b"SIGINT: saving when what runs is over; Ctrl-C ends at once" in said) == terminal
+    assert bool(said) == terminal

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from select import select
 
 SIGNALS = [
     getattr(signal, name)
@@ -28,6 +29,8 @@ Leave = Callable[[str], str]
 
 PATIENCE = 1.5
 """Seconds that leaving may take where nothing is there to be saved."""
+SILENCE = 2.0
+"""Seconds after which somebody at a terminal is told that the first signal was heard."""
 SHOW_CURSOR = b"\x1b[?25h"
 
 
@@ -138,8 +141,13 @@ class OfProcess(Interrupts):
         self._code = code
 
     def _listen(self) -> None:
-        while received := os.read(self._reader, 64):
-            for number in received:
+        told = not os.isatty(2)
+        while True:
+            if self.name and not told and not select([self._reader], [], [], SILENCE)[0]:
+                _write("")  # below a line of progress
+                _write(f"esrun: {self.name}: saving when what runs is over; Ctrl-C ends at once")
+                told = True
+            for number in os.read(self._reader, 64):
                 if number in SIGNALS:
                     self._answer(signal.Signals(number))
 
@@ -192,10 +200,14 @@ def end(code: int, line: str) -> None:
     with contextlib.suppress(OSError):
         if os.isatty(1):
             os.write(1, SHOW_CURSOR + b"\n")  # a line of progress hides it
+    _write(line)
+    os._exit(code)
+
+
+def _write(line: str) -> None:
     with contextlib.suppress(OSError):
         shown = "".join(c if c.isprintable() else "?" for c in line)
         os.write(2, f"{shown}\n".encode(errors="replace"))
-    os._exit(code)
 
 
 def _wanted() -> list[signal.Signals]:
