@@ -5,7 +5,7 @@ Axes: p = population size, m = members in a slice of the population, n = paramet
 traced.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -135,6 +135,9 @@ class Strategy(NamedTuple):
     diagnose: Callable[[Any, jax.Array], dict[str, jax.Array]] = lambda state, fitness: {}
     """(State that the population was drawn from, fitness [p]) -> further figures of the generation
     by name, each []."""
+    constants: Mapping[str, Number] = {}
+    """The numbers that it works with, by name, as far as they hold throughout a search; for
+    whoever wants to know what a default has become."""
     unit: int = 1
     """Members that belong together, such as a mirrored pair: `ask` is given whole units,
     aligned."""

@@ -7,10 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from asktell import fresh, tell
+from bits import digests
 from cmaes import CMA
 from defaults import make_strategy
 
-from esrun.strategies.parts.constants import constants
+from esrun.backend.compilation import Clock
+from esrun.config.check import checked
+from esrun.config.compose import composed
+from esrun.config.schema.cma import CMAES
+from esrun.errors import ConfigError
+from esrun.runs.folder import Made
+from esrun.runs.opened import Order
+from esrun.strategies.parts.constants import Rates, constants
+from esrun.training.loop import stop_at
 
 pytestmark = pytest.mark.usefixtures("float64", "quick_to_compile")
 make = partial(make_strategy, "cma_es", population_size="auto", sigma=0.5, decompose_every=1)
@@ -135,6 +144,128 @@ def test_solutions_have_the_distribution_of_the_state():
     y = (strategy.ask(jax.random.key(0), state, jnp.arange(20_000)) - state.mean) / state.sigma
     np.testing.assert_allclose(y.mean(axis=0), 0, atol=0.05)
     np.testing.assert_allclose(np.cov(y.T), C, atol=0.1)
+
+
+RATES = {"c_sigma": 0.3, "d_sigma": 2.0, "c_c": 0.2, "c_1": 0.15, "c_mu": 0.25}
+
+
+def test_updates_with_given_rates_equal_those_of_cmaes(monkeypatch):
+    monkeypatch.setattr("cmaes._cma._EPS", 0.0)
+    first_mean = np.linspace(1, 2, 5)
+    strategy = make(5, **{name: jnp.asarray(x) for name, x in RATES.items()})
+    theirs = CMA(mean=first_mean, sigma=0.5, seed=1)
+    for ours, other in {"c_1": "c1", "c_mu": "cmu", "c_c": "cc"}.items():
+        setattr(theirs, f"_{other}", RATES[ours])
+    theirs._c_sigma, theirs._d_sigma = RATES["c_sigma"], RATES["d_sigma"]
+    # the negative weights by hand, eqs. 50 to 53
+    p = theirs.population_size
+    w = np.log((p + 1) / 2) - np.log(np.arange(1, p + 1))
+    better, worse = np.maximum(w, 0), np.minimum(w, 0)
+    mu_eff_minus = worse.sum() ** 2 / (worse**2).sum()
+    alpha = min(1 + 0.15 / 0.25, 1 + 2 * mu_eff_minus / (theirs._mu_eff + 2), 0.6 / (5 * 0.25))
+    theirs._weights = better / better.sum() + alpha * worse / -worse.sum()
+
+    state = fresh(strategy, jnp.asarray(first_mean))._replace(generation=jnp.int32(1))
+    for _ in range(5):
+        solutions = np.array([theirs.ask() for _ in range(p)])
+        values = ((solutions - 0.3) ** 2).sum(axis=1)
+        theirs.tell(list(zip(solutions, values, strict=True)))
+        state = tell(strategy, state, jnp.asarray(solutions), -jnp.asarray(values))
+    for ours, other in {"mean": "mean", "sigma": "sigma", "p_c": "pc", "C": "C"}.items():
+        np.testing.assert_allclose(getattr(state, ours), getattr(theirs, f"_{other}"), rtol=1e-9)
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_a_rate_that_is_not_given_follows_from_those_that_are(traced):
+    def table(**rates):
+        given = {name: jnp.asarray(x) if traced else x for name, x in rates.items()}
+        return constants(3, 10, 5, True, Rates(**given))
+
+    tutorials = constants(3, 10, 5, True)
+    assert float(table(c_mu=1.0).c_1) == 0
+    np.testing.assert_allclose(table(c_mu=0.01).c_1, tutorials.c_1, rtol=1e-12)
+    np.testing.assert_allclose(table(c_1=0.9999).c_mu, 1e-4, rtol=1e-3)
+    np.testing.assert_allclose(table(c_1=1.0).c_mu, 0, atol=1e-12)
+    further = tutorials.d_sigma - tutorials.c_sigma + 0.5
+    np.testing.assert_allclose(table(c_sigma=0.5).d_sigma, further, rtol=1e-12)
+    # whatever they are, C keeps its eigenvalues positive: at most all of C is taken away
+    for c_1, c_mu in [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (0.5, 0.5), (0.3, 0.2)]:
+        weights = np.asarray(table(c_1=c_1, c_mu=c_mu).weights)
+        assert np.isfinite(weights).all()
+        taken = c_1 + c_mu * (weights.sum() - 3 * weights[weights < 0].sum())
+        assert taken <= 1 + 1e-7
+
+
+SWEPT = ["task=sphere", "task.dimension=3", "strategy=cma_es", "strategy.population_size=6",
+         "eval.episodes=2", "runtime.devices=1"]  # fmt: skip
+
+
+def sigma_after(run, generations=3):
+    state = run.program.init(run.hyper, jnp.uint32(0))
+    state, *_ = run.program.advance(
+        run.hyper, jnp.uint32(0), state, stop_at(run.config, generations)
+    )
+    return float(state.strategy.sigma), np.asarray(state.strategy.C)
+
+
+def test_one_device_and_two_have_the_same_bits_with_given_rates(built):
+    words = ["strategy=cma_es", "strategy.population_size=40", "runtime.population_chunk=10",
+             "task=rosenbrock", "task.dimension=10", "eval.episodes=2"]  # fmt: skip
+    for rates in (["c_sigma=0.3"], ["c_1=0.01"], ["c_c=0.2", "c_mu=0.05", "d_sigma=2"]):
+        given = [*words, *(f"strategy.{rate}" for rate in rates)]
+        one, two = (digests(built, [*given, f"runtime.devices={count}"]) for count in (1, 2))
+        assert one == two
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_a_sweep_over_a_rate_compiles_once(built, rate):
+    null = sigma_after(built(*SWEPT, f"strategy.{rate}=null"))
+    first = sigma_after(built(*SWEPT, f"strategy.{rate}=0.5"))
+    with Clock() as clock:
+        others = [sigma_after(built(*SWEPT, f"strategy.{rate}={x}")) for x in (0.4, 0.3)]
+    assert clock.compilations == 0
+    # null and a number are two programs, and each runs with its own
+    assert not any(np.array_equal(null[1], C) and null[0] == sigma for sigma, C in (first, *others))
+    assert len({(sigma, C.tobytes()) for sigma, C in (first, *others)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["c_1=0.7", "c_mu=0.4"], "c_1 + strategy.c_mu must be at most 1"),
+        (["c_1=1.5"], "less than or equal to 1"),
+        (["c_mu=-0.1"], "greater than or equal to 0"),
+        (["c_sigma=1"], "less than 1"),
+        (["c_sigma=0"], "greater than 0"),
+        (["c_c=0"], "greater than 0"),
+        (["c_c=1.1"], "less than or equal to 1"),
+        (["d_sigma=0"], "greater than 0"),
+        (["d_sigma=off"], "or null"),
+    ],
+)
+def test_rates_out_of_their_range_are_one_line_whose_remedy_works(words, line):
+    given = [f"strategy.{word}" for word in words]
+    with pytest.raises(ConfigError, match="write ") as caught:
+        checked(composed(["strategy=cma_es", *given])[0])
+    assert line in str(caught.value)
+    remedy = str(caught.value).rsplit("write ", 1)[1].removeprefix("for example ")
+    kept = [word for word in given if word.split("=")[0] != remedy.split("=")[0]]
+    checked(composed(["strategy=cma_es", *kept, remedy])[0])
+
+
+def test_rates_that_add_up_to_one_are_taken():
+    said = composed(["strategy=cma_es"])[0]["strategy"]
+    for hundredths in range(101):
+        c_1, c_mu = float(f"{hundredths / 100:.2f}"), float(f"{(100 - hundredths) / 100:.2f}")
+        CMAES.model_validate(said | {"c_1": c_1, "c_mu": c_mu})
+
+
+def test_a_record_of_before_the_rates_could_be_said_goes_on(tmp_path):
+    new = composed(["strategy=cma_es"])[0]
+    old = new | {"strategy": {k: x for k, x in new["strategy"].items() if k not in RATES}}
+    assert checked(old) == checked(new)
+    one, other = (Order(checked(x), x, Made(tmp_path), {}) for x in (old, new))
+    assert one.computes == other.computes
 
 
 def test_more_parents_than_members_are_refused():

@@ -6,7 +6,9 @@ import os
 import re
 
 import jax
+import numpy as np
 import pytest
+from cmaes import CMA
 
 from esrun.backend import memory
 from esrun.cli import main
@@ -164,3 +166,26 @@ def test_the_memory_of_this_machine_is_known():
         <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     )
     assert 2**26 < memory.resident() <= memory.most_resident() + 2**24
+
+
+def test_what_cma_es_defaults_have_become_is_told(explained):
+    cost = explained("strategy=cma_es", "task=sphere", "task.dimension=10", "strategy.c_1=0.25")
+    told, theirs = cost["constants"], CMA(mean=np.zeros(10), sigma=1.0, population_size=100)
+    names = {"mu_eff": "mu_eff", "c_sigma": "c_sigma", "d_sigma": "d_sigma", "c_c": "cc"}
+    for name, other in (names | {"c_mu": "cmu"}).items():
+        np.testing.assert_allclose(told[name], getattr(theirs, f"_{other}"), rtol=1e-5)
+    assert (told["mu"], told["c_1"], told["decompose_every"]) == (50, 0.25, 1)
+
+
+def test_the_interval_of_decompositions_goes_by_the_rates_that_hold(explained):
+    words = ["strategy=cma_es", "task=sphere", "task.dimension=100"]
+    cost = explained(*words, "strategy.c_1=0.0005", "strategy.c_mu=0.0003")
+    assert cost["constants"]["decompose_every"] == 6  # 0.5 / (100 * 0.0008) = 6.25
+    never = explained(*words, "strategy.c_1=0", "strategy.c_mu=0")["constants"]
+    assert never["decompose_every"] == 2**30
+
+
+@pytest.mark.parametrize("strategy", ["cma_es", "sep_cma_es", "ma_es", "lm_ma_es"])
+def test_parents_that_hold_are_shown(capsys, strategy):
+    assert explain([f"strategy={strategy}", "task=sphere"]) == 0
+    assert re.search(r"constants +mu 50, mu_eff 2[67]\.", capsys.readouterr().out)

@@ -68,8 +68,11 @@ def show(cost: dict[str, Any]) -> None:
     pieces = "at once" if slices == 1 else f"in {slices} slices of {cost['members_per_slice']}"
     p = cost["population_size"]
     whole, part = shown(cost["population_bytes_per_device"]), shown(cost["slice_bytes"])
+    rows["strategy"] = f"{cost['strategy']}, {cost['population_size']:,} members"
+    if cost["constants"]:
+        held = [f"{name} {x:.4g}" for name, x in cost["constants"].items()]
+        rows["  constants"] = ", ".join(held)
     rows |= {
-        "strategy": f"{cost['strategy']}, {cost['population_size']:,} members",
         "state": f"{shown(cost['state_bytes'])}; {kept}",
         "population": f"{whole} a device, {part} {pieces}",
         "a generation": f"{p:,} evaluations, {steps(cost['env_steps_per_generation'])}",

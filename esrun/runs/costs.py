@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from esrun.backend import devices, memory
 from esrun.backend.memory import shown
@@ -58,6 +59,7 @@ def costs(built: Run, names: dict[str, str]) -> dict[str, Any]:
         "checkpoint_bytes": memory.tree_bytes(state),
         "checkpoints": config.checkpoint.keep,
         "population_size": p,
+        "constants": {name: np.asarray(x).item() for name, x in parts.strategy.constants.items()},
         "population_bytes_per_device": here * member_bytes,
         "blocks": blocks.count,
         "slices": blocks.each,

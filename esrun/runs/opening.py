@@ -53,7 +53,9 @@ class Order(NamedTuple):
     @property
     def computes(self) -> str | None:
         """What tells the checkpoints of this run from others', None where any will do."""
-        content = json.dumps(what_it_computes(self.written), sort_keys=True).encode()
+        # without null, which is what a key means that an earlier version did not have
+        said = {key: x for key, x in what_it_computes(self.written).items() if x is not None}
+        content = json.dumps(said, sort_keys=True).encode()
         return None if self.force else hashlib.sha256(content).hexdigest()[:16]
 
 

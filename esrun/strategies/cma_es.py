@@ -7,13 +7,12 @@ the distribution of the tutorial's B D z and is continuous in C where B is not (
 of eigenvectors that flips with the last bit would change every sample).
 """
 
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from esrun.strategies.parts.constants import constants
+from esrun.strategies.parts.constants import NOTHING, Rates, constants, numbers_of, root
 from esrun.strategies.parts.defaults import checked_parents, whole_population
 from esrun.strategies.parts.noise import normal, perturbed
 from esrun.strategies.parts.products import multiply_rows
@@ -57,9 +56,16 @@ class Sums(NamedTuple):
     rank_mu: jax.Array  # [n, n] sum of w° y yᵀ over all members
 
 
-def interval(n: int, c_1: float, c_mu: float) -> int:
+NEVER = 2**30
+"""Generations after which a C that does not change is decomposed."""
+
+
+def interval(n: int, c_1: Number, c_mu: Number) -> Number:
     """-> the generations between two decompositions of C, as in Hansen's purecma."""
-    return max(1, int(0.5 / (n * (c_1 + c_mu))))
+    if isinstance(c_1 + c_mu, jax.Array):
+        generations = 0.5 / (n * jnp.maximum(c_1 + c_mu, NOTHING))
+        return jnp.clip(generations, 1, NEVER).astype(jnp.int32)
+    return min(max(1, int(0.5 / (n * max(c_1 + c_mu, NOTHING)))), NEVER)
 
 
 def make_cma_es(
@@ -69,6 +75,11 @@ def make_cma_es(
     sigma: Number,
     parents: int | None,
     c_m: Number,
+    c_sigma: Number | None,
+    d_sigma: Number | None,
+    c_c: Number | None,
+    c_1: Number | None,
+    c_mu: Number | None,
     active: bool,
     decompose_every: int | str,
     restarts: str | None,
@@ -76,6 +87,7 @@ def make_cma_es(
     """CMA-ES over n parameters.
 
     `population_size` may be "auto", 4 + floor(3 ln n) (eq. 48); `parents` None is half of it.
+    The rates that are None are those of the tutorial's table 1; c_1 + c_mu must be at most 1.
     `active` gives the worse half negative weights. C is decomposed every `decompose_every`
     generations: "auto" is max(1, floor(0.5 / (n (c_1 + c_mu)))), five times the tutorial's appendix
     B.2 and the same as in Hansen's purecma. Where `restarts` follow (see
@@ -84,7 +96,9 @@ def make_cma_es(
     """
     p = whole_population(population_size, n)
     mu = checked_parents(parents, p, default=p / 2)
-    w, mu_eff, c_sigma, d_sigma, c_c, c_1, c_mu, chi_n = constants(n, p, mu, active)
+    table = constants(n, p, mu, active, Rates(c_sigma, d_sigma, c_c, c_1, c_mu))
+    w, mu_eff, c_sigma, d_sigma, c_c, c_1, c_mu, chi_n = table
+    total = w.sum()
     every = interval(n, c_1, c_mu) if decompose_every == "auto" else int(decompose_every)
 
     def init(key, mean):
@@ -130,22 +144,16 @@ def make_cma_es(
         mean = mean + c_m * sigma * y_w  # 42
 
         whitened = B @ sums.white_w  # C^(-1/2) y_w
-        p_sigma = (1 - c_sigma) * p_sigma + math.sqrt(
-            c_sigma * (2 - c_sigma) * mu_eff
-        ) * whitened  # 43
+        p_sigma = (1 - c_sigma) * p_sigma + root(c_sigma * (2 - c_sigma) * mu_eff) * whitened  # 43
         length = jnp.linalg.norm(p_sigma)
         sigma = sigma * jnp.exp(c_sigma / d_sigma * (length / chi_n - 1))  # 44
 
         expected = jnp.sqrt(1 - (1 - c_sigma) ** (2.0 * (generation + 1))) * chi_n
         h_sigma = (length < (1.4 + 2 / (n + 1)) * expected).astype(mean.dtype)
-        p_c = (1 - c_c) * p_c + h_sigma * math.sqrt(c_c * (2 - c_c) * mu_eff) * y_w  # 45
+        p_c = (1 - c_c) * p_c + h_sigma * root(c_c * (2 - c_c) * mu_eff) * y_w  # 45
         rank_one = jnp.outer(p_c, p_c)
         delta = (1 - h_sigma) * c_c * (2 - c_c)
-        C = (
-            (1 + c_1 * delta - c_1 - c_mu * float(w.sum())) * C
-            + c_1 * rank_one
-            + c_mu * sums.rank_mu
-        )  # 47
+        C = (1 + c_1 * delta - c_1 - c_mu * total) * C + c_1 * rank_one + c_mu * sums.rank_mu  # 47
 
         history = record(history, generation, fitness, n)
         generation = generation + 1
@@ -192,6 +200,7 @@ def make_cma_es(
         flat=flat,
         ended=ended,
         diagnose=diagnose,
+        constants=numbers_of(mu, table) | {"decompose_every": every},
     )
 
 

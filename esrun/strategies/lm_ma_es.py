@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from esrun.strategies.parts.constants import numbers_of
 from esrun.strategies.parts.defaults import checked_parents, whole_population
 from esrun.strategies.parts.noise import normal, perturbed
 from esrun.strategies.parts.shaping import by_order
@@ -82,7 +83,8 @@ def make_lm_ma_es(
     """
     p = whole_population(population_size, n)
     mu = checked_parents(parents, p, default=p // 2)
-    w, mu_eff, c_sigma, c_d, c_c = constants(n, p, mu)
+    table = constants(n, p, mu)
+    w, mu_eff, c_sigma, c_d, c_c = table
 
     def factors(state):
         """-> (c_d [k], m [k, n]); a direction that is not in use yet has c_d 0, which makes its
@@ -144,4 +146,5 @@ def make_lm_ma_es(
         weigh=weigh,
         recombine=recombine,
         update=update,
+        constants=numbers_of(mu, table),
     )

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from esrun.strategies.parts.constants import constants
+from esrun.strategies.parts.constants import constants, numbers_of
 from esrun.strategies.parts.defaults import checked_parents, whole_population
 from esrun.strategies.parts.noise import normal, perturbed
 from esrun.strategies.parts.products import multiply_rows
@@ -55,7 +55,8 @@ def make_ma_es(
     """
     p = whole_population(population_size, n)
     mu = checked_parents(parents, p, default=p // 2)
-    w, mu_eff, c_sigma, d_sigma, _, c_1, c_mu, chi_n = constants(n, p, mu, active=False)
+    table = constants(n, p, mu, active=False)
+    w, mu_eff, c_sigma, d_sigma, _, c_1, c_mu, chi_n = table
 
     def init(key, mean):
         del key
@@ -96,4 +97,5 @@ def make_ma_es(
         weigh=weigh,
         recombine=recombine,
         update=update,
+        constants=numbers_of(mu, table._replace(c_c=None)),
     )

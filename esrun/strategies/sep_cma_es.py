@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from esrun.strategies.parts.constants import Constants
+from esrun.strategies.parts.constants import Constants, numbers_of
 from esrun.strategies.parts.defaults import checked_parents, whole_population
 from esrun.strategies.parts.noise import normal, perturbed
 from esrun.strategies.parts.shaping import by_order
@@ -80,7 +80,8 @@ def make_sep_cma_es(
     """
     p = whole_population(population_size, n)
     mu = checked_parents(parents, p, default=p // 2)
-    w, mu_eff, c_sigma, d_sigma, c_c, c_1, c_mu, chi_n = constants(n, p, mu)
+    table = constants(n, p, mu)
+    w, mu_eff, c_sigma, d_sigma, c_c, c_1, c_mu, chi_n = table
 
     def init(key, mean):
         del key
@@ -130,4 +131,5 @@ def make_sep_cma_es(
         weigh=weigh,
         recombine=recombine,
         update=update,
+        constants=numbers_of(mu, table),
     )

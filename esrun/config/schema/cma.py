@@ -1,10 +1,13 @@
 """What strategies may say that select parents: the CMA family."""
 
-from typing import Literal
+from decimal import Decimal
+from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from esrun.config.schema.base import Count, Positive, Several, StrategyModel
+from esrun.config.schema.base import Count, Factor, Positive, Several, StrategyModel
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Selection(StrategyModel):
@@ -30,10 +33,25 @@ class CMAES(Selection):
 
     name: Literal["cma_es"]
     c_m: Positive
+    # None where they are not said, as in the records of runs from before they could be
+    c_sigma: Annotated[float, Field(gt=0, lt=1)] | None = None
+    d_sigma: Positive | None = None
+    c_c: Factor | None = None
+    c_1: Share | None = None
+    c_mu: Share | None = None
     active: bool
     decompose_every: Literal["auto"] | Count
     restarts: Literal["ipop", "bipop"] | None
     max_restarts: Count
+
+    @model_validator(mode="after")
+    def _rates(self):
+        if self.c_1 is not None and self.c_mu is not None and self.c_1 + self.c_mu > 1:
+            raise ValueError(
+                "strategy.c_1 + strategy.c_mu must be at most 1, all that there is of the old C, "
+                f"got {self.c_1} + {self.c_mu}: write strategy.c_mu={1 - Decimal(str(self.c_1)):f}"
+            )
+        return self
 
     def restarting(self) -> str | None:
         """-> `restarts`."""
