@@ -73,7 +73,7 @@ def make_cma_es(
     n: int,
     population_size: int | str,
     sigma: Number,
-    parents: int | None,
+    parents: Number | None,
     c_m: Number,
     c_sigma: Number | None,
     d_sigma: Number | None,

@@ -19,13 +19,13 @@ otherwise multiply what is drawn a thousandfold, and the search explodes.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from esrun.strategies.parts.constants import numbers_of
+from esrun.strategies.parts.constants import numbers_of, root, tabled
 from esrun.strategies.parts.defaults import checked_parents, whole_population
 from esrun.strategies.parts.noise import normal, perturbed
 from esrun.strategies.parts.shaping import by_order
@@ -46,20 +46,26 @@ class State(NamedTuple):
 class Constants(NamedTuple):
     """The paper's default parameters. `weights` [p] are sorted, the best member's first."""
 
-    weights: np.ndarray
-    mu_eff: float
-    c_sigma: float
-    c_d: np.ndarray  # [k] how much of a direction goes into M
-    c_c: np.ndarray  # [k] rate of a direction's path
+    weights: np.ndarray | jax.Array
+    mu_eff: Number
+    c_sigma: Number
+    c_d: np.ndarray | jax.Array  # [k] how much of a direction goes into M
+    c_c: np.ndarray | jax.Array  # [k] rate of a direction's path
 
 
-def constants(n: int, population_size: int, parents: float) -> Constants:
+def constants(n: int, population_size: int, parents: Number) -> Constants:
     """The default strategy parameters for k = 4 + floor(3 ln n) directions."""
-    w = np.maximum(0, math.log(parents + 0.5) - np.log(np.arange(1, population_size + 1)))
+    return tabled(_table, (n, population_size), parents)
+
+
+def _table(xp: Any, structure: tuple, parents: Number) -> Constants:
+    n, population_size = structure
+    rank = xp.arange(1, population_size + 1)
+    w = xp.where(rank <= parents, xp.maximum(0, xp.log(parents + 0.5) - xp.log(rank)), 0)
     i = np.arange(4 + int(3 * math.log(n)))
     return Constants(
         weights=w / w.sum(),
-        mu_eff=w.sum() ** 2 / (w**2).sum(),
+        mu_eff=xp.maximum(1, w.sum() ** 2 / (w**2).sum()),
         c_sigma=min(1.0, 2 * population_size / n),
         c_d=np.minimum(
             1 / 2, 1 / (1.5**i * n)
@@ -73,7 +79,7 @@ def make_lm_ma_es(
     n: int,
     population_size: int | str,
     sigma: Number,
-    parents: int | None,
+    parents: Number | None,
     c_m: Number,
 ) -> Strategy:
     """LM-MA-ES over n parameters.
@@ -132,7 +138,7 @@ def make_lm_ma_es(
         z_w, _ = jax.lax.scan(undo, y_w, factors(state), reverse=True)
 
         mean = mean + c_m * sigma * y_w  # 12
-        p_sigma = (1 - c_sigma) * p_sigma + math.sqrt(mu_eff * c_sigma * (2 - c_sigma)) * z_w
+        p_sigma = (1 - c_sigma) * p_sigma + root(mu_eff * c_sigma * (2 - c_sigma)) * z_w
         c = jnp.asarray(c_c, m.dtype)[:, None]
         m = (1 - c) * m + jnp.sqrt(mu_eff * c * (2 - c)) * z_w
         growth = c_sigma / 2 * (p_sigma @ p_sigma / n - 1)

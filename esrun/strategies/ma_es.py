@@ -10,13 +10,12 @@ the paper's own quantities: the update is exact. M never becomes singular: (M11)
 positive definite matrix.
 """
 
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from esrun.strategies.parts.constants import constants, numbers_of
+from esrun.strategies.parts.constants import constants, numbers_of, root
 from esrun.strategies.parts.defaults import checked_parents, whole_population
 from esrun.strategies.parts.noise import normal, perturbed
 from esrun.strategies.parts.products import multiply_rows
@@ -45,7 +44,7 @@ def make_ma_es(
     n: int,
     population_size: int | str,
     sigma: Number,
-    parents: int | None,
+    parents: Number | None,
     c_m: Number,
 ) -> Strategy:
     """MA-ES over n parameters.
@@ -84,7 +83,7 @@ def make_ma_es(
         rank_mu = jax.scipy.linalg.lu_solve(factors, sums.rank_mu).T  # M (sum w z zᵀ)
 
         mean = mean + c_m * sigma * sums.y_w  # M9
-        p_sigma = (1 - c_sigma) * p_sigma + math.sqrt(mu_eff * c_sigma * (2 - c_sigma)) * z_w  # M10
+        p_sigma = (1 - c_sigma) * p_sigma + root(mu_eff * c_sigma * (2 - c_sigma)) * z_w  # M10
         rank_one = jnp.outer(M @ p_sigma, p_sigma)
         M = (1 - c_1 / 2 - c_mu / 2) * M + c_1 / 2 * rank_one + c_mu / 2 * rank_mu  # M11
         sigma = sigma * jnp.exp(c_sigma / d_sigma * (jnp.linalg.norm(p_sigma) / chi_n - 1))  # M12

@@ -11,13 +11,12 @@ dimensions makes variances negative.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from esrun.strategies.parts.constants import Constants, numbers_of
+from esrun.strategies.parts.constants import Constants, numbers_of, root, tabled
 from esrun.strategies.parts.defaults import checked_parents, whole_population
 from esrun.strategies.parts.noise import normal, perturbed
 from esrun.strategies.parts.shaping import by_order
@@ -42,14 +41,20 @@ class Sums(NamedTuple):
     rank_mu: jax.Array  # [n] sum of w y^2 over the parents
 
 
-def constants(n: int, population_size: int, parents: float) -> Constants:
+def constants(n: int, population_size: int, parents: Number) -> Constants:
     """The default strategy parameters, with the positive weights on the first `parents` members."""
-    w = np.maximum(0, math.log(parents + 1) - np.log(np.arange(1, population_size + 1)))
+    return tabled(_table, (n, population_size), parents)
+
+
+def _table(xp: Any, structure: tuple, parents: Number) -> Constants:
+    n, population_size = structure
+    rank = xp.arange(1, population_size + 1)
+    w = xp.where(rank <= parents, xp.maximum(0, xp.log(parents + 1) - xp.log(rank)), 0)
     weights = w / w.sum()
-    mu_eff = 1 / (weights**2).sum()
+    mu_eff = xp.maximum(1, 1 / (weights**2).sum())
 
     c_1 = 2 / ((n + 1.3) ** 2 + mu_eff)  # 57
-    c_cov = 2 / (mu_eff * (n + math.sqrt(2)) ** 2) + (1 - 1 / mu_eff) * min(
+    c_cov = 2 / (mu_eff * (n + math.sqrt(2)) ** 2) + (1 - 1 / mu_eff) * xp.minimum(
         1.0, (2 * mu_eff - 1) / ((n + 2) ** 2 + mu_eff)
     )
     c_sigma = (mu_eff + 2) / (n + mu_eff + 3)
@@ -57,10 +62,10 @@ def constants(n: int, population_size: int, parents: float) -> Constants:
         weights=weights,
         mu_eff=mu_eff,
         c_sigma=c_sigma,
-        d_sigma=1 + 2 * max(0.0, math.sqrt((mu_eff - 1) / (n + 1)) - 1) + c_sigma,  # 55
+        d_sigma=1 + 2 * xp.maximum(0.0, xp.sqrt((mu_eff - 1) / (n + 1)) - 1) + c_sigma,  # 55
         c_c=4 / (n + 4),
         c_1=c_1,
-        c_mu=min(1 - c_1, (n + 2) / 3 * c_cov),
+        c_mu=xp.minimum(1 - c_1, (n + 2) / 3 * c_cov),
         chi_n=math.sqrt(n) * (1 - 1 / (4 * n) + 1 / (21 * n**2)),
     )
 
@@ -70,7 +75,7 @@ def make_sep_cma_es(
     n: int,
     population_size: int | str,
     sigma: Number,
-    parents: int | None,
+    parents: Number | None,
     c_m: Number,
 ) -> Strategy:
     """Separable CMA-ES over n parameters.
@@ -110,15 +115,14 @@ def make_sep_cma_es(
         y_w = sums.y_w  # 41
         mean = mean + c_m * sigma * y_w  # 42
 
-        p_sigma = (1 - c_sigma) * p_sigma + math.sqrt(
-            c_sigma * (2 - c_sigma) * mu_eff
-        ) * y_w / jnp.sqrt(C)  # 43
+        step = root(c_sigma * (2 - c_sigma) * mu_eff) * y_w
+        p_sigma = (1 - c_sigma) * p_sigma + step / jnp.sqrt(C)  # 43
         length = jnp.linalg.norm(p_sigma)
         sigma = sigma * jnp.exp(c_sigma / d_sigma * (length / chi_n - 1))  # 44
 
         expected = jnp.sqrt(1 - (1 - c_sigma) ** (2.0 * (generation + 1))) * chi_n
         h_sigma = (length < (1.4 + 2 / (n + 1)) * expected).astype(mean.dtype)
-        p_c = (1 - c_c) * p_c + h_sigma * math.sqrt(c_c * (2 - c_c) * mu_eff) * y_w  # 45
+        p_c = (1 - c_c) * p_c + h_sigma * root(c_c * (2 - c_c) * mu_eff) * y_w  # 45
         delta = (1 - h_sigma) * c_c * (2 - c_c)
         C = (1 + c_1 * delta - c_1 - c_mu) * C + c_1 * p_c**2 + c_mu * sums.rank_mu  # 47
         C = jnp.maximum(C, jnp.finfo(C.dtype).tiny)  # it divides

@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 
 from esrun.config.schema.base import Count, Factor, Positive, Several, StrategyModel
 
+Parents = Annotated[float, Field(ge=1, lt=2**24, multiple_of=1)]
+"""A float, so that numbers of parents share one program."""
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -15,14 +17,14 @@ class Selection(StrategyModel):
 
     population_size: Literal["auto"] | Several
     sigma: Positive
-    parents: Count | None
+    parents: Parents | None
 
     @model_validator(mode="after")
     def _parents(self):
         if self.parents and self.population_size != "auto" and self.parents > self.population_size:
             raise ValueError(
                 "strategy.parents must be at most strategy.population_size, got "
-                f"{self.parents} parents of {self.population_size}: write "
+                f"{self.parents:.0f} parents of {self.population_size}: write "
                 f"strategy.parents={self.population_size // 2}"
             )
         return self

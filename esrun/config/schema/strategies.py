@@ -162,7 +162,7 @@ class SimpleGaussian(Selection):
     name: Literal["simple_gaussian"]
     population_size: Several  # pyright: ignore[reportIncompatibleVariableOverride]
     sigma_limit: Positive
-    parents: Several | None
+    parents: Several | None  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 class SimpleGA(StrategyModel):

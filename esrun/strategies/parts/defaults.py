@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 
 from esrun.types import Number
@@ -15,12 +16,13 @@ def whole_population(population_size: int | str, n: int) -> int:
     return 4 + int(3 * math.log(n)) if population_size == "auto" else int(population_size)
 
 
-def checked_parents(parents: int | None, p: int, default: float) -> float:
+def checked_parents(parents: Number | None, p: int, default: float) -> Number:
     """-> how many of p members are parents. Raises ValueError when there are more of them than
-    members."""
+    members, which a program that is traced cannot tell: a run's parts are made with its numbers
+    before."""
     mu = default if parents is None else parents
-    if mu > p:
-        raise ValueError(f"strategy.parents must be at most the population size {p}, got {mu}")
+    if not isinstance(mu, jax.core.Tracer) and mu > p:
+        raise ValueError(f"strategy.parents must be at most the population size {p}, got {mu:.0f}")
     return mu
 
 
