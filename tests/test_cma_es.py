@@ -17,9 +17,9 @@ from esrun.config.compose import composed
 from esrun.config.schema.cma import CMAES
 from esrun.errors import ConfigError
 from esrun.runs.folder import Made
-from esrun.runs.opened import Order
+from esrun.runs.opening import Order
 from esrun.strategies.parts.constants import Rates, constants
-from esrun.training.loop import stop_at
+from esrun.training.stop import stop_at
 
 pytestmark = pytest.mark.usefixtures("float64", "quick_to_compile")
 make = partial(make_strategy, "cma_es", population_size="auto", sigma=0.5, decompose_every=1)

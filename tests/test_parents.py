@@ -11,7 +11,7 @@ from esrun.config.compose import composed
 from esrun.errors import ConfigError
 from esrun.strategies import lm_ma_es, sep_cma_es
 from esrun.strategies.parts.constants import constants
-from esrun.training.loop import stop_at
+from esrun.training.stop import stop_at
 
 FAMILY = ["cma_es", "sep_cma_es", "ma_es", "lm_ma_es"]
 TABLES = {

@@ -32,8 +32,10 @@ def explain(arguments: list[str]) -> int:
     config = checked(one.config)
     run, names = built(config), names_in(config, one.hydra.runtime.choices)
     from esrun.runs.costs import costs
+    from esrun.runs.origin import origin
 
-    cost = costs(run, names)
+    begins = origin(run)
+    cost = costs(run, names) | {"start": begins and begins.about}
     if parsed.json:
         print(json.dumps(cost, indent=2))
     else:
@@ -68,6 +70,8 @@ def show(cost: dict[str, Any]) -> None:
     pieces = "at once" if slices == 1 else f"in {slices} slices of {cost['members_per_slice']}"
     p = cost["population_size"]
     whole, part = shown(cost["population_bytes_per_device"]), shown(cost["slice_bytes"])
+    if cost["start"]:
+        rows["  begins at"] = cost["start"]
     rows["strategy"] = f"{cost['strategy']}, {cost['population_size']:,} members"
     if cost["constants"]:
         held = [f"{name} {x:.4g}" for name, x in cost["constants"].items()]

@@ -22,6 +22,7 @@ from esrun.runs.secrets import masked
 
 if TYPE_CHECKING:
     from esrun.runs.console import Show
+    from esrun.runs.origin import Beginning
     from esrun.training.build import Run
 
 
@@ -73,6 +74,8 @@ class OpenRun(NamedTuple):
     """Of the folder when its lock was taken."""
     earlier: Record | None
     """What is known of the run that this one goes on with."""
+    beginning: "Beginning | None"
+    """Where it begins, if that is not at random and nothing was saved yet."""
     began: float
 
     def check_folder(self) -> None:
@@ -183,11 +186,12 @@ def write_record(
     earlier: Record | None,
     local_devices: tuple = (),
     blocks: record.Cut | None = None,
+    start: str | None = None,
 ) -> None:
     """Write what makes the folder a run's; the devices and blocks may not be known yet."""
     if earlier and earlier.blocks and (blocks is None or earlier.blocks.by == "memory"):
         blocks = earlier.blocks  # the run's own, wherever it goes on
-    about = record.describe(order.written, order.choices, earlier, local_devices, blocks)
+    about = record.describe(order.written, order.choices, earlier, local_devices, blocks, start)
     files.write_json(folder.record, about)
     for name, content in order.hydra.items():
         files.make_folder(folder.hydra)

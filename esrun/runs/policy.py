@@ -15,7 +15,8 @@ PLAIN = {"observation": {"kind": "float"}, "action": {"kind": "output"}}
 
 def describe(written: dict[str, Any], parts: Parts) -> dict[str, Any]:
     """-> what a policy's file says of every policy of a run, whose configuration is `written`."""
-    options = {key: x for key, x in written["policy"].items() if key != "keep_every"}
+    own = ("keep_every", "start")  # the run's, not the architecture's
+    options = {key: x for key, x in written["policy"].items() if key not in own}
     return {
         "policy": options,
         "task": written["task"],

@@ -49,6 +49,8 @@ class Record(NamedTuple):
     """Those that went on with it."""
     devices: list[str]
     blocks: "Cut | None"
+    start: str | None
+    """The digest of the policy that it began with, where that was a file."""
     jaxlib: str | None
     format: int
 
@@ -112,21 +114,17 @@ class _Read(BaseModel):
     resumed: list[list[str]] = []
     devices: list[str] = []
     blocks: Cut | None = None
+    start: Annotated[str, Field(max_length=16)] | None = None
 
     def with_summary(self, ending: "_Ending") -> Record:
         """-> both."""
+        kept = {name: getattr(self, name) for name in Record._fields if hasattr(self, name)}
         return Record(
-            config=self.config,
-            choices=self.choices,
+            **kept,
             done=ending.status == "done",
             stop_reason=ending.stop_reason and printable(ending.stop_reason),
             generations=ending.generations or 0,
-            command=self.command,
-            resumed=self.resumed,
-            devices=self.devices,
-            blocks=self.blocks,
             jaxlib=self.versions.jaxlib,
-            format=self.format,
         )
 
 
@@ -205,6 +203,7 @@ def describe(
     earlier: Record | None,
     local_devices: tuple,
     blocks: Cut | None,
+    start: str | None,
 ) -> dict:
     """-> what `run.json` holds: all that is needed to know what ran, and where; `config` has its
     secrets masked. An `earlier` record's command stays the first."""
@@ -222,6 +221,7 @@ def describe(
         ]
         or (earlier.devices if earlier else []),
         "blocks": blocks and blocks.model_dump(),
+        "start": start or (earlier and earlier.start),
         "platform": "-".join((platform.system(), platform.release(), platform.machine())),
         "git": git.commit(STARTED_IN),
     }

@@ -65,10 +65,13 @@ def _opened(
         return None
     from esrun.runs.console import Show
     from esrun.runs.costs import affordable
+    from esrun.runs.origin import begun
 
     warnings = affordable(run, names_in(order.config, order.choices))
+    begins = begun(run, folder, earlier)
     try:
-        write_record(folder, order, earlier, run.local_devices, cut_of(run))
+        digest = begins and begins.origin.digest
+        write_record(folder, order, earlier, run.local_devices, cut_of(run), digest)
         show = Show(folder.log, order.config.log.every, order.config.generations)
         for line in [*(doubts(earlier) if earlier else []), *(f"warning: {x}" for x in warnings)]:
             show.say(line)
@@ -84,6 +87,7 @@ def _opened(
         interrupts=interrupts,
         identity=identity,
         earlier=earlier,
+        beginning=begins,
         began=began,
     )
 
@@ -175,6 +179,7 @@ def _train(opened: OpenRun, loggers: list, clock: "Clock") -> "Outcome":
         generation = start.progress.generation if start else 0
         _announce(opened, generation if start else None)
         keeper = Keeper(folder, built, order.written, show.say, generation)
+        start = start or (opened.beginning and opened.beginning.start)
         with Metrics(folder.metrics, generation, show.say) as metrics:
 
             def report(progress):
@@ -237,6 +242,8 @@ def _announce(opened: OpenRun, resumed: int | None) -> None:
         "strategy": f"{names['strategy']}, {parts.strategy.population_size} members",
         "devices": f"{where} ({built.local_devices[0].device_kind})",
     }
+    if resumed is None and opened.beginning is not None:
+        rows["begins at"] = opened.beginning.origin.about
     if resumed is not None:
         rows["resumed"] = f"after generation {resumed}"
     opened.show.panel("esrun", rows, below={"run folder": shown(opened.folder.path)})

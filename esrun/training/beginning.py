@@ -8,6 +8,7 @@ from esrun.config.schema.run import Config
 from esrun.training.generation import Parts
 from esrun.training.program import Program
 from esrun.training.stop import MEAN_EXPLODED, reached, stop_at
+from esrun.types import TrainState
 
 MOST_STEPS = 2**31
 """Of a member's environment steps in a generation: they are counted in 32 bits, their sums in
@@ -42,9 +43,12 @@ def is_extreme(config: Config) -> bool:
     return isinstance(sigma, float) and not least * largest <= sigma <= most
 
 
-def refuse_an_end_before_the_beginning(config: Config, program: Program, hyper: Any) -> None:
-    """Raise ValueError where the first state would end the run by the run's own tests."""
-    state = program.init(hyper, jnp.uint32(config.seed))
+def refuse_an_end_before_the_beginning(
+    config: Config, program: Program, hyper: Any, state: TrainState | None = None
+) -> None:
+    """Raise ValueError where the first state would end the run by the run's own tests; it is the
+    program's own unless it is given."""
+    state = state or program.init(hyper, jnp.uint32(config.seed))
     strategy, limits = program.parts(hyper).strategy, stop_at(config, config.generations)
     held = [reason for reason, yes in reached(strategy, state, limits).items() if yes]
     if not held:
@@ -63,6 +67,8 @@ def refuse_an_end_before_the_beginning(config: Config, program: Program, hyper: 
 
 def _smaller(config: Config) -> str:
     """-> what to write for a first policy of smaller numbers."""
+    if config.policy.start is not None:
+        return "policy.start=null, or a policy of smaller numbers"
     remedies = {"low": "policy.low=-4 policy.high=4", "init_scale": "policy.init_scale=1"}
     known = [words for key, words in remedies.items() if hasattr(config.policy, key)]
     return known[0] if known else "another seed= or a first policy of smaller numbers"

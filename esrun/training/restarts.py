@@ -18,15 +18,19 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from esrun.backend import devices
 from esrun.training import loop
+from esrun.training.beginning import refuse_an_end_before_the_beginning
 from esrun.training.build import Run, build
 from esrun.training.loop import Outcome, Progress, Start
+from esrun.training.program import SEARCH, stream
 from esrun.training.score import scored
 from esrun.training.stop import GENERATIONS
-from esrun.types import Incumbent, Reason, TrainState
+from esrun.types import Incumbent, Moments, Reason, TrainState
 
 EVALUATIONS = Reason("evaluations")
 """A search has used what it was allowed of its own."""
@@ -152,6 +156,29 @@ def searching(run: Run, search: Search, past: list[dict]) -> Run:
     shared: dict[str, Any] = {"init": run.program.init, "evaluate": run.program.evaluate}
     shared["prepare"] = lambda *arguments: None  # these two are compiled, `advance` alone is not
     return built._replace(program=built.program._replace(**shared))
+
+
+def state_at(run: Run, mean: np.ndarray, normalizer: Moments | None) -> TrainState:
+    """-> the first state of a search around a `mean` [n], with the moments of a `normalizer` where
+    one is given. Raises ValueError where it would end the run."""
+    program, seed = run.program, jnp.uint32(run.config.seed)
+    fresh = program.init(run.hyper, seed)
+
+    @jax.jit
+    def begun(hyper, seed, mean):
+        return program.parts(hyper).strategy.init(stream(seed, SEARCH), mean)
+
+    def like(x, other):
+        return jnp.asarray(x, other.dtype)
+
+    state = fresh._replace(strategy=begun(run.hyper, seed, like(mean, fresh.strategy.mean)))
+    if fresh.incumbent is not None:
+        state = state._replace(incumbent=fresh.incumbent._replace(mean=state.strategy.mean))
+    if fresh.normalizer is not None and normalizer is not None:
+        state = state._replace(normalizer=jax.tree.map(like, normalizer, fresh.normalizer))
+    state = devices.replicated(run.local_devices, state)
+    refuse_an_end_before_the_beginning(run.config, program, run.hyper, state)
+    return state
 
 
 def refreshed(run: Run, state: TrainState, number: int) -> TrainState:

@@ -77,9 +77,10 @@ class PolicyModel(Model):
 
     name: Any  # each option says which: Literal["my_option"]
 
-    run_keys = frozenset({"normalize_input", "keep_every"})
+    run_keys = frozenset({"normalize_input", "keep_every", "start"})
 
-    keep_every: Count | None = None  # the run's own: a plug-in's yaml need not say it
+    keep_every: Count | None = None  # the run's own, as is `start`: a plug-in's yaml need not
+    start: str | None = None  # say them
 
     takes: ClassVar[frozenset[str]] = frozenset({"vector", "image", "sequence"})
     """What it can be shown, of `Shape`."""

@@ -61,6 +61,7 @@ class Vector(PolicyModel):
     normalize_input: Literal[False]
     low: Finite
     high: Finite
+    start: str | Annotated[list[Finite], Field(min_length=1)] | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @model_validator(mode="after")
     def _interval(self):
