@@ -152,14 +152,14 @@ def test_jobs_of_a_sweep_that_share_a_folder_are_refused(refused, tmp_path):
     )
 
 
-def test_a_sweep_goes_on_in_its_own_folder_and_the_users_notes_stay(esrun, tmp_path):
+def test_a_sweep_goes_on_in_its_own_folder_and_the_users_notes_stay(typed, tmp_path):
     words = ["-m", *TINY, "seed=0,1", "hydra.sweep.dir=sweep"]
-    assert esrun(*words).returncode == 0
+    assert typed(*words).returncode == 0
     (tmp_path / "sweep" / "notes.txt").write_text("mine")
     (tmp_path / "sweep" / "0" / "notes.txt").write_text("mine")
     (tmp_path / "sweep" / "0" / "checkpoints" / "best.partial").write_text("mine")
     (tmp_path / "sweep" / "0" / "checkpoints" / "best.safetensors").write_text("mine")
-    done = esrun(*words, "generations=4", "checkpoint.keep=1", "checkpoint.every=1")
+    done = typed(*words, "generations=4", "checkpoint.keep=1", "checkpoint.every=1")
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "sweep" / "0" / "checkpoints").glob("0*.safetensors"))) == 1
     for path in (
@@ -206,8 +206,8 @@ def test_a_checkpoint_replaces_older_ones_of_its_own_kind_alone(tmp_path):
 
 
 @pytest.mark.parametrize("how", ["moved", "copied", "linked"])
-def test_a_run_folder_that_was_moved_copied_or_linked_goes_on(esrun, tmp_path, how):
-    assert esrun(*TINY, "hydra.run.dir=run").returncode == 0
+def test_a_run_folder_that_was_moved_copied_or_linked_goes_on(typed, tmp_path, how):
+    assert typed(*TINY, "hydra.run.dir=run").returncode == 0
     other = tmp_path / "far" / "away"
     other.parent.mkdir()
     if how == "moved":
@@ -216,16 +216,16 @@ def test_a_run_folder_that_was_moved_copied_or_linked_goes_on(esrun, tmp_path, h
         shutil.copytree(tmp_path / "run", other)
     else:
         other.symlink_to(tmp_path / "run")
-    done = esrun("resume", "far/away", "generations=4")
+    done = typed("resume", "far/away", "generations=4")
     assert done.returncode == 0, done.stderr
     assert "resumed" in done.stdout
     assert len((other / "metrics.jsonl").read_text().splitlines()) == 4
 
 
-def test_outputs_may_lie_behind_a_link(esrun, tmp_path):
+def test_outputs_may_lie_behind_a_link(typed, tmp_path):
     (tmp_path / "scratch").mkdir()
     (tmp_path / "outputs").symlink_to("scratch")
-    assert esrun(*TINY).returncode == 0
+    assert typed(*TINY).returncode == 0
     assert len(list((tmp_path / "scratch").glob("*/*/summary.json"))) == 1
     assert not os.path.lexists(tmp_path / "multirun")
 
@@ -274,20 +274,20 @@ def test_a_change_of_directory_does_not_change_what_is_unmade(refused, tmp_path)
     ],
     ids=lambda words: words[-1][:20],
 )
-def test_what_is_refused_leaves_nothing(esrun, tmp_path, words):
+def test_what_is_refused_leaves_nothing(typed, tmp_path, words):
     (tmp_path / "thesis.txt").write_text("all of it")
-    done = esrun(*TINY, *words)
+    done = typed(*TINY, *words)
     assert done.returncode == 2, done.stdout
     assert tree(tmp_path) == {"thesis.txt": b"all of it"}
 
 
-def test_a_newer_name_does_not_cost_the_newest_valid_checkpoint(esrun, tmp_path):
-    assert esrun(*TINY, "hydra.run.dir=run").returncode == 0
+def test_a_newer_name_does_not_cost_the_newest_valid_checkpoint(typed, tmp_path):
+    assert typed(*TINY, "hydra.run.dir=run").returncode == 0
     kept = tmp_path / "run" / "checkpoints"
     for name in ("9999999999-0123456789abcdef", "٠٠٠٠٠٠٠٠٠١-0123456789abcdef"):
         (kept / f"{name}.safetensors").write_text("mine")
-    assert esrun("resume", "run", "generations=4", "checkpoint.keep=1").returncode == 0
-    done = esrun("resume", "run", "generations=6", "checkpoint.keep=1")
+    assert typed("resume", "run", "generations=4", "checkpoint.keep=1").returncode == 0
+    done = typed("resume", "run", "generations=6", "checkpoint.keep=1")
     assert "resumed   after generation 4" in done.stdout, done.stdout + done.stderr
     assert len(list(kept.iterdir())) == 3
 
@@ -295,8 +295,8 @@ def test_a_newer_name_does_not_cost_the_newest_valid_checkpoint(esrun, tmp_path)
 @pytest.mark.parametrize(
     "name", ["checkpoints gone", "a file in their place", "another file among them"]
 )
-def test_a_run_without_its_checkpoints_does_not_begin_anew(esrun, tmp_path, name):
-    assert esrun(*TINY, "hydra.run.dir=run").returncode == 0
+def test_a_run_without_its_checkpoints_does_not_begin_anew(typed, tmp_path, name):
+    assert typed(*TINY, "hydra.run.dir=run").returncode == 0
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     if name == "a file in their place":
         (tmp_path / "run" / "checkpoints").touch()
@@ -304,7 +304,7 @@ def test_a_run_without_its_checkpoints_does_not_begin_anew(esrun, tmp_path, name
         (tmp_path / "run" / "checkpoints").mkdir()
         (tmp_path / "run" / "checkpoints" / "best.safetensors").write_text("mine")
     before = tree(tmp_path)
-    done = esrun("resume", "run", "generations=4")
+    done = typed("resume", "run", "generations=4")
     assert done.returncode == 1
     assert "--force" in done.stderr
     assert tree(tmp_path) == before
@@ -317,9 +317,9 @@ def test_leftovers_are_plain_files(tmp_path):
         earlier_run(tmp_path)
 
 
-def test_resume_auto_goes_where_it_is_told(esrun, tmp_path):
-    assert esrun(*TINY, "hydra.run.dir=outputs/old/one").returncode == 0
-    done = esrun(*TINY, "hydra.run.dir=outputs/new/one", "resume=auto")
+def test_resume_auto_goes_where_it_is_told(typed, tmp_path):
+    assert typed(*TINY, "hydra.run.dir=outputs/old/one").returncode == 0
+    done = typed(*TINY, "hydra.run.dir=outputs/new/one", "resume=auto")
     assert done.returncode == 0
     assert (tmp_path / "outputs" / "new" / "one" / "summary.json").exists()
-    assert "is done already" in esrun(*TINY, "resume=auto").stdout
+    assert "is done already" in typed(*TINY, "resume=auto").stdout

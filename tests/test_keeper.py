@@ -40,7 +40,7 @@ def test_chunks_end_where_something_is_to_be_seen():
 def test_a_policy_that_is_kept_is_the_mean_of_that_very_generation(built, tmp_path):
     run = built(*WORDS, "generations=12", "checkpoint.keep_at=[3,7,50]", "policy.keep_every=5")
     written = {"policy": {"name": "vector", "keep_every": 5}, "task": {"name": "blackbox"}}
-    keeper = Keeper(RunFolder(tmp_path), run, written, pytest.fail, 0)
+    keeper = Keeper(RunFolder(tmp_path), run, written, pytest.fail, lambda: None, 0)
     advance_until(run.program, run.hyper, run.config, lambda progress: None,
                   save=lambda state, progress, final: keeper.keep(state, progress))  # fmt: skip
     found = sorted(int(path.stem) for path in (tmp_path / "policies").iterdir())
@@ -111,7 +111,7 @@ def test_policies_wait_for_a_disk_that_refuses_and_no_checkpoint_is_ahead_of_the
 ):
     run, said = built(*WORDS, "policy.keep_every=1"), []
     written = {"policy": {"name": "vector"}, "task": {"name": "blackbox"}}
-    keeper = Keeper(RunFolder(tmp_path), run, written, said.append, 0)
+    keeper = Keeper(RunFolder(tmp_path), run, written, said.append, lambda: None, 0)
     state = run.program.init(run.hyper, np.uint32(0))
 
     def full(path, content):
@@ -135,6 +135,6 @@ def test_a_generation_that_is_past_is_named(built, tmp_path):
     (tmp_path / "policies").mkdir()
     (tmp_path / "policies" / "3.safetensors").touch()
     written = {"policy": {"name": "vector"}, "task": {"name": "blackbox"}}
-    Keeper(RunFolder(tmp_path), run, written, said.append, 5)
+    Keeper(RunFolder(tmp_path), run, written, said.append, lambda: None, 5)
     assert len(said) == 1
     assert "generation 2 is past" in said[0]

@@ -87,33 +87,33 @@ def test_a_file_with_a_second_name_is_not_changed_in_its_place(refused, run, tmp
 
 
 @pytest.mark.parametrize("name", [*FILES, "checkpoints"])
-def test_pipes_are_refused_at_once(esrun, run, tmp_path, name):
+def test_pipes_are_refused_at_once(typed, run, tmp_path, name):
     put(run / name, os.mkfifo)
-    done = esrun(*COMMANDS["resume"])
+    done = typed(*COMMANDS["resume"])
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["run.json", "summary.json"])
-def test_no_size_is_believed(esrun, run, name):
+def test_no_size_is_believed(typed, run, name):
     with (run / name).open("r+b") as file:
         file.truncate(2**40)  # sparse: reading it would take the machine's memory
-    done = esrun(*COMMANDS["resume"])
+    done = typed(*COMMANDS["resume"])
     assert done.returncode == 2
     assert "more than" in done.stderr
 
 
-def test_metrics_of_any_size_are_read_no_further_than_they_count(esrun, run):
+def test_metrics_of_any_size_are_read_no_further_than_they_count(typed, run):
     with (run / "metrics.jsonl").open("r+b") as file:
         file.truncate(2**40)
-    done = esrun(*COMMANDS["resume"])
+    done = typed(*COMMANDS["resume"])
     assert done.returncode == 0, done.stderr
     assert len((run / "metrics.jsonl").read_bytes().splitlines()) == 4
 
 
-def test_links_of_one_job_end_the_sweep_before_it_starts(refused, esrun, tmp_path):
+def test_links_of_one_job_end_the_sweep_before_it_starts(refused, typed, tmp_path):
     words = ["-m", *TINY[:-1], "seed=0,1", "hydra.sweep.dir=sweep"]
-    assert esrun(*words).returncode == 0
+    assert typed(*words).returncode == 0
     (tmp_path / "thesis.txt").write_text("all of it")
     put(
         tmp_path / "sweep" / "1" / "metrics.jsonl",
@@ -127,13 +127,13 @@ def test_links_of_one_job_end_the_sweep_before_it_starts(refused, esrun, tmp_pat
     assert "something else than a sweep" in refused(*words, folder=tmp_path, root=tmp_path)
 
 
-def test_weights_and_biases_own_links_are_its_own(esrun, run, tmp_path):
+def test_weights_and_biases_own_links_are_its_own(typed, run, tmp_path):
     (run / "wandb" / "logs").mkdir(parents=True)
     (run / "wandb" / "latest-run").symlink_to("logs")
     (run / "wandb" / "logs" / "core.log").symlink_to(tmp_path / "thesis.txt")
-    assert esrun(*COMMANDS["resume"]).returncode == 0
+    assert typed(*COMMANDS["resume"]).returncode == 0
     put(run / "wandb", lambda path: path.symlink_to(tmp_path / "victim"))
-    assert esrun(*COMMANDS["resume"], "generations=6").returncode == 2
+    assert typed(*COMMANDS["resume"], "generations=6").returncode == 2
 
 
 def test_what_is_written_takes_a_name_that_nobody_has(tmp_path):
@@ -206,9 +206,9 @@ SEARCH = {"population_size": 4, "sigma": 1.0, "evaluations": 1, "large": True, "
      {"searches": [SEARCH | {"large": False}]}, {"seconds": math.nan}, {"computes": "other"}],
     ids=str,
 )  # fmt: skip
-def test_a_checkpoint_that_says_anything_is_passed_over(esrun, run, change):
+def test_a_checkpoint_that_says_anything_is_passed_over(typed, run, change):
     hostile(run / "checkpoints", PROGRESS | change, generation=3)
-    done = esrun(*COMMANDS["resume"])
+    done = typed(*COMMANDS["resume"])
     assert done.returncode == 0, done.stdout + done.stderr
     assert "is passed over" in done.stdout
     assert "resumed   after generation 2" in done.stdout
@@ -225,10 +225,10 @@ LINES = [
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line[:20])
-def test_a_line_of_metrics_that_is_none_is_named(esrun, run, line):
+def test_a_line_of_metrics_that_is_none_is_named(typed, run, line):
     first, _ = (run / "metrics.jsonl").read_text().splitlines()
     (run / "metrics.jsonl").write_text(f"{first}\n{line}\n")
-    done = esrun(*COMMANDS["resume"])
+    done = typed(*COMMANDS["resume"])
     assert done.returncode == 0, done.stdout + done.stderr
     assert "lacks 1 of the first 2" in done.stdout
 
@@ -257,24 +257,24 @@ def test_a_record_whose_configuration_interpolates_is_one_line(refused, run, tmp
     refused(*COMMANDS["resume"], folder=tmp_path, root=tmp_path)
 
 
-def test_what_is_shown_of_a_record_does_not_steer_the_terminal(esrun, run):
+def test_what_is_shown_of_a_record_does_not_steer_the_terminal(typed, run):
     summary = json.loads((run / "summary.json").read_text())
     (run / "summary.json").write_text(json.dumps(summary | {"stop_reason": "\x1b]0;x\x07[/bold"}))
-    done = esrun("resume", "run")
+    done = typed("resume", "run")
     assert done.returncode == 0
     assert "\x1b" not in done.stdout
 
 
-def test_a_jobs_summary_does_not_end_the_table(esrun, tmp_path):
+def test_a_jobs_summary_does_not_end_the_table(typed, tmp_path):
     words = ["-m", *TINY[:-1], "seed=0,1", "hydra.sweep.dir=sweep"]
-    assert esrun(*words).returncode == 0
+    assert typed(*words).returncode == 0
     for content in ('{"eval": {"mean": "x"}, "status": "[/x]"}', '{"status": "\\u001b[1mdone"}'):
         (tmp_path / "sweep" / "0" / "summary.json").write_text(content)
-        done = esrun(*words)
+        done = typed(*words)
         assert (done.stderr, "\x1b" in done.stdout) == ("", False)
         assert "sweep folder: sweep" in done.stdout
     (tmp_path / "sweep" / "0" / "summary.json").write_text("[]")
-    assert "summary.json" in esrun(*words).stderr  # before the sweep starts
+    assert "summary.json" in typed(*words).stderr  # before the sweep starts
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "esrun.log", ".lock", "summary.json"])
@@ -297,9 +297,9 @@ sys.exit(main())
     assert "No space left" in done.stderr
 
 
-def test_a_checkpoint_that_says_what_it_may_is_used(esrun, run):
+def test_a_checkpoint_that_says_what_it_may_is_used(typed, run):
     """So that the others are passed over for what they say alone."""
     hostile(run / "checkpoints", PROGRESS | {"score": SCORE, "searches": [SEARCH]}, generation=3)
-    done = esrun(*COMMANDS["resume"])
+    done = typed(*COMMANDS["resume"])
     assert done.returncode == 0, done.stdout + done.stderr
     assert "resumed   after generation 3" in done.stdout

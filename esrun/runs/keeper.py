@@ -21,11 +21,18 @@ class Keeper:
     """Writes the policies of one run. While the disk refuses, they wait in memory."""
 
     def __init__(
-        self, folder: RunFolder, run: Run, written: dict, say: Callable[[str], None], began: int
+        self,
+        folder: RunFolder,
+        run: Run,
+        written: dict,
+        say: Callable[[str], None],
+        check: Callable[[], None],
+        began: int,
     ):
         """`written` is the configuration as it may be written, `began` the generation after which
-        the run goes on, 0 for a new one. `say` is told of what cannot be kept."""
-        self._folder, self._config, self._say = folder, run.config, say
+        the run goes on, 0 for a new one. `say` is told of what cannot be kept; `check` raises where
+        the folder is another one by now."""
+        self._folder, self._config, self._say, self._check = folder, run.config, say, check
         self._parts = run.program.parts(run.hyper)
         self._about = describe(written, self._parts)
         self._best = best_score(folder.policy_best, self._about) if began else -math.inf
@@ -47,7 +54,9 @@ class Keeper:
         if score and score.generation == generation and score.mean > self._best:
             self._best = score.mean
             self._submit(self._folder.policy_best, state, generation, eval_mean=score.mean)
-        self._write()
+        if self._waiting:
+            self._check()
+            self._write()
 
     def sync(self, generation: int) -> None:
         """Raise OSError where a policy of the first generations is not on the disk: a checkpoint

@@ -178,7 +178,7 @@ def _train(opened: OpenRun, loggers: list, clock: "Clock") -> "Outcome":
         start = saver.restore(built) if opened.earlier is not None or saver.any() else None
         generation = start.progress.generation if start else 0
         _announce(opened, generation if start else None)
-        keeper = Keeper(folder, built, order.written, show.say, generation)
+        keeper = Keeper(folder, built, order.written, show.say, opened.check_folder, generation)
         start = start or (opened.beginning and opened.beginning.start)
         with Metrics(folder.metrics, generation, show.say) as metrics:
 
