@@ -49,6 +49,11 @@ def pytest_collection_modifyitems(config, items):
     items[:] = [item for item in items if item not in slow]
 
 
+def quickly(cases, *quick):
+    """-> the cases for `parametrize`: all but the `quick` ones, of the same kind, are slow."""
+    return [x if x in quick else pytest.param(x, marks=pytest.mark.slow) for x in cases]
+
+
 @pytest.fixture
 def in_process(tmp_path, monkeypatch, capsys):
     """-> (words) -> (exit code, standard output, standard error) of a command typed in `tmp_path`,

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import quickly
 from jax.flatten_util import ravel_pytree
 
 import esrun.training.generation
@@ -48,7 +49,7 @@ def members_of(run, state, seed):
     return jax.jit(all_of)(jax.tree.map(np.asarray, state))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", quickly(KINDS, "openai_es", "cma_es", "eggroll"))
 def test_the_archive_holds_the_best_of_all_members_that_there_were(built, kind):
     run = built(*KINDS[kind], "strategy.population_size=12", f"archive.top_k={K}")
     seed, state, every = np.uint32(3), run.program.init(run.hyper, np.uint32(3)), []
@@ -137,7 +138,7 @@ def test_slices_tell_those_of_the_wanted_that_they_hold():
     np.testing.assert_array_equal(sum(x["x"] for x in parts), solutions["x"][wanted])
 
 
-@pytest.mark.parametrize("strategy", ["openai_es", "eggroll"])
+@pytest.mark.parametrize("strategy", quickly(["openai_es", "eggroll", "cma_es"], "eggroll"))
 def test_members_that_were_kept_and_those_made_again_are_the_same(built, monkeypatch, strategy):
     def left(kept):
         monkeypatch.setattr(esrun.training.generation, "KEPT", kept)

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import quickly
 from defaults import make_policy
 
 from esrun.config.schema.tasks import IMAGES, environments
@@ -22,10 +23,7 @@ ENDS_ITSELF = {
     "UmbrellaChain-bsuite": 10,
 }
 """Steps after which an environment ends by itself, long before gymnax's limit."""
-KINDS = {
-    "Acrobot-v1", "BernoulliBandit-misc", "Breakout-MinAtar", "CartPole-v1", "Catch-bsuite",
-    "FrozenLake-misc", "MountainCarContinuous-v0", "Pendulum-v1", "UmbrellaChain-bsuite",
-}  # fmt: skip
+KINDS = ("Breakout-MinAtar", "Catch-bsuite", "Pendulum-v1", "BernoulliBandit-misc")
 """Among them is every kind of input, output and policy; the others are slow to compile."""
 
 
@@ -82,7 +80,7 @@ def test_image_like_are_those_with_a_height_and_a_width(env):
 
 @pytest.mark.parametrize(
     "env",
-    [env if env in KINDS else pytest.param(env, marks=pytest.mark.slow) for env in NAMED],
+    quickly(NAMED, *KINDS),
 )
 def test_trains(env, built):
     """Three generations of four members, one short episode each, by the environment's own option

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import tree
+from conftest import quickly, tree
 from safetensors.numpy import load_file
 
 from esrun.results.evaluation import together
@@ -58,7 +58,7 @@ def evaluated(in_process):
     return rows
 
 
-@pytest.mark.parametrize("kind", RUNS)
+@pytest.mark.parametrize("kind", quickly(RUNS, "normalised", "two blocks of episodes", "recurrent"))
 def test_it_is_the_summary_to_the_last_digit(trained, evaluated, tmp_path, kind):
     summary = trained([*RUNS[kind], "runtime.devices=1"])
     _program.cache_clear()  # as if another process had trained

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import quickly
 
 from esrun.backend.fences import Fence
 from esrun.training.generation import Seen, asked, evaluated, keys_of, recombined, told
@@ -77,9 +78,13 @@ def advanced(run, generations):
     return run.program.advance(run.hyper, seed, state, stop_at(run.config, generations))[0]
 
 
-@pytest.mark.parametrize("size", [6, 14], ids=["three blocks, the last not full", "one block"])
-@pytest.mark.parametrize("name", RUNS)
-def test_by_hand_it_is_the_chunk_to_the_bit(built, name, size):
+BLOCKS = {"three blocks, the last not full": 6, "one block": 14}
+
+
+@pytest.mark.parametrize("blocks", quickly(BLOCKS, "three blocks, the last not full"))
+@pytest.mark.parametrize("name", quickly(RUNS, "openai_es", "cma_es"))
+def test_by_hand_it_is_the_chunk_to_the_bit(built, name, blocks):
+    size = BLOCKS[blocks]
     run = built(*RUNS[name], *SMALL, f"runtime.population_chunk={size}")
     blocks = plan_blocks(run.program.parts(run.hyper), run.local_devices, size)
     assert blocks.count * blocks.size >= 14
