@@ -105,7 +105,7 @@ def generations(folder):
 
 
 def results(folder):
-    """-> all that must be the same to the bit: the policy, the final state, the metrics but for
+    """-> all that must be the same to the bit: the policies, the final state, the metrics but for
     times."""
     run = folder / "run"
     newest = max((run / "checkpoints").glob("*.safetensors"))
@@ -116,7 +116,7 @@ def results(folder):
         f"policy/{k}": x for k, x in load_file(run / "policy.safetensors").items()
     }
     bits = {name: x.tobytes() for name, x in tensors.items()}
-    return bits | {"policy.safetensors": (run / "policy.safetensors").read_bytes()}, lines
+    return bits | {path.name: path.read_bytes() for path in run.glob("*.safetensors")}, lines
 
 
 @pytest.mark.parametrize(
