@@ -74,6 +74,7 @@ def test_one_to_four_devices_have_the_same_bits(kind, cut):
         assert line == lines[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["normaliser"])
 def test_a_mesh_has_the_bits_of_pmap(built, kind, monkeypatch):
     words = [*KINDS[kind], *MANY, "runtime.devices=2", "strategy.sigma=0.07"]

@@ -9,6 +9,7 @@ import pytest
 from asktell import fresh, tell
 from bits import digests
 from cmaes import CMA
+from conftest import quickly
 from defaults import make_strategy
 
 from esrun.backend.compilation import Clock
@@ -208,6 +209,7 @@ def sigma_after(run, generations=3):
     return float(state.strategy.sigma), np.asarray(state.strategy.C)
 
 
+@pytest.mark.slow
 def test_one_device_and_two_have_the_same_bits_with_given_rates(built):
     words = ["strategy=cma_es", "strategy.population_size=40", "runtime.population_chunk=10",
              "task=rosenbrock", "task.dimension=10", "eval.episodes=2"]  # fmt: skip
@@ -217,7 +219,7 @@ def test_one_device_and_two_have_the_same_bits_with_given_rates(built):
         assert one == two
 
 
-@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("rate", quickly(RATES, "c_1"))
 def test_a_sweep_over_a_rate_compiles_once(built, rate):
     null = sigma_after(built(*SWEPT, f"strategy.{rate}=null"))
     first = sigma_after(built(*SWEPT, f"strategy.{rate}=0.5"))

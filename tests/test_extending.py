@@ -98,6 +98,7 @@ def test_lines_of_code_fit_a_screen():
     assert len(longest) <= 100, longest
 
 
+@pytest.mark.slow
 def test_every_command_does_what_the_page_shows(package):
     for words, shown in COMMANDS:
         if words[0] == "pip":

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from asktell import fresh, tell
+from conftest import quickly
 from test_strategies import make
 from test_warnings import rows
 
@@ -194,7 +195,7 @@ def test_an_input_out_of_range_is_left_out_whole_and_counted(bad):
 
 
 @pytest.mark.usefixtures("quick_to_compile")
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", quickly([1, 2], 2))
 def test_one_spoilt_input_of_one_member_spoils_no_normaliser_of_a_run(built, count):
     def spoilt(*words):
         evaluation = plain(*words)
@@ -346,7 +347,9 @@ def test_scores_and_warnings_of_any_scale(scale):
     assert one == other
 
 
-@pytest.mark.parametrize("strategy", ["sep_cma_es", "lm_ma_es", "ma_es", "snes", "cma_es"])
+@pytest.mark.parametrize(
+    "strategy", quickly(["sep_cma_es", "lm_ma_es", "ma_es", "snes", "cma_es"], "cma_es", "ma_es")
+)
 def test_at_the_optimum_of_one_parameter_a_run_is_done(built, strategy):
     run = built("task=sphere", "task.dimension=1", f"strategy={strategy}", "generations=400",
                 "eval.episodes=2", "runtime.devices=1")  # fmt: skip
@@ -382,6 +385,7 @@ def test_ties_without_signal_move_sigma_as_untied_noise_does(name):
         assert 1 / 3 < sigma / untied < 3, (untied, ties)
 
 
+@pytest.mark.slow
 def test_every_run_is_still_where_nothing_is_told(built):
     run = built(*FUNCTION, "strategy=openai_es", "strategy.population_size=4")
     strategy = run.program.parts(run.hyper).strategy
@@ -394,6 +398,7 @@ def test_every_run_is_still_where_nothing_is_told(built):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Open_ES", "SimpleGA"])
 def test_evosax_stands_still_and_draws_another_population(name):
     strategy = still_where_flat(evosax(name))

@@ -33,7 +33,7 @@ by_value = pytest.mark.parametrize(
     + [one for one in SHAPED if one.values[1]["shaping"] == "z_score"],
 )
 quick = settings(
-    max_examples=25,
+    max_examples=12,
     deadline=None,
     derandomize=True,
     database=None,

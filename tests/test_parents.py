@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from bits import digests
+from conftest import quickly
 
 from esrun.backend.compilation import Clock
 from esrun.config.check import checked
@@ -65,7 +66,7 @@ def test_a_truncation_sweep_compiles_once(built, strategy):
     assert all(np.abs(other - first).max() > 0.01 for other in others)
 
 
-@pytest.mark.parametrize("strategy", FAMILY)
+@pytest.mark.parametrize("strategy", quickly(FAMILY, "sep_cma_es"))
 def test_one_device_and_two_have_the_same_bits_with_given_parents(built, strategy):
     words = [f"strategy={strategy}", "strategy.parents=7", "strategy.population_size=40",
              "task=rosenbrock", "task.dimension=10", "runtime.population_chunk=10",

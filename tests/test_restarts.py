@@ -72,6 +72,7 @@ def rows(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_restarts_solve_what_one_search_does_not(finished):
     summary = json.loads((finished / "summary.json").read_text())
     assert (summary["status"], summary["stop_reason"]) == ("done", "fitness")

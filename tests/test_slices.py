@@ -70,6 +70,7 @@ def test_blocks_are_shared_evenly(built, members, count):
     assert plan_blocks(run.program.parts(run.hyper), jax.local_devices()[:1], "auto").count == count
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_compiled_again_for_blocks_that_do(built, monkeypatch, as_on_a_gpu):
     cnn = ["task=breakout", "strategy=openai_es", "strategy.population_size=64"]
     cnn.append("runtime.devices=2")
@@ -87,6 +88,7 @@ def test_where_nothing_fits_a_block_is_one_pair(built, monkeypatch, as_on_a_gpu)
     assert prepared(built(*SPHERE, "eval.episodes=5")).blocks[:2] == (32, 2)
 
 
+@pytest.mark.slow
 def test_a_cpu_without_the_memory_says_what_to_write(built, monkeypatch):
     limit = 0.8 * prepared(built(*SPHERE, "eval.episodes=8")).bytes
     monkeypatch.setattr(memory, "of_each", lambda devices: limit)

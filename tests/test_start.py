@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
+from conftest import quickly
 from safetensors.numpy import load_file, save_file
 
 from esrun.config.check import checked
@@ -167,7 +168,9 @@ def test_wrong_numbers_are_one_line(built, tmp_path, words, line):
 TABLE = ["strategy=openai_es", "strategy.noise=table", "strategy.noise_table_size=10000"]
 
 
-@pytest.mark.parametrize("strategy", [["strategy=cma_es"], ["strategy=openai_es"], TABLE])
+@pytest.mark.parametrize(
+    "strategy", quickly([["strategy=cma_es"], ["strategy=openai_es"], TABLE], TABLE)
+)
 def test_two_devices_begin_there_as_one_does(built, tmp_path, strategy):
     means = []
     for count in (1, 2):

@@ -111,7 +111,7 @@ def test_sums_of_slices_add_to_the_sum_of_the_whole(name, changes):
     ("n", "x64"),
     [
         (3, False),
-        (5, True),
+        pytest.param(5, True, marks=pytest.mark.slow),
         pytest.param(33, False, marks=pytest.mark.slow),
         (241, False),
         pytest.param(241, True, marks=pytest.mark.slow),
