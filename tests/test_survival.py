@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import MAIN, PATIENCE, finished, wait_for
+from conftest import MAIN, PATIENCE, finished, quickly, wait_for
 from safetensors.numpy import load_file
 
 KILLS = int(os.environ.get("ESRUN_TEST_KILLS", "2"))
@@ -124,7 +124,7 @@ def results(folder):
     [
         pytest.param(OPENAI, [1], id="openai_es-1", marks=pytest.mark.slow),
         pytest.param(NOISY_CMA, [1], id="cma_es-1", marks=pytest.mark.slow),
-        pytest.param(RECURRENT, [1], id="recurrent-1"),
+        pytest.param(RECURRENT, [1], id="recurrent-1", marks=pytest.mark.slow),
         pytest.param(OPENAI, [2, 1], id="openai_es-2-1", marks=pytest.mark.slow),
         pytest.param(NOISY_CMA, [1, 2], id="cma_es-1-2"),
         pytest.param(RECURRENT, [2], id="recurrent-2", marks=pytest.mark.slow),
@@ -161,7 +161,9 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(start, tmp_path, o
     assert whole[0] == again[0]
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGINT"])
+@pytest.mark.parametrize(
+    "name", quickly(["SIGTERM", "SIGHUP", "SIGUSR1", "SIGINT"], "SIGTERM", "SIGINT")
+)
 def test_a_signal_saves_and_exits_with_75_and_the_same_command_goes_on(start, tmp_path, name):
     process = start(tmp_path, *OPENAI, *COMMON, "generations=100000")
     wait_for(lambda: generations(tmp_path) > 50, process)
@@ -198,7 +200,7 @@ def test_a_second_ctrl_c_ends_at_once(start, tmp_path):
     assert finished(process, 20)[0] in (130, 75)
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+@pytest.mark.parametrize("name", quickly(["SIGTERM", "SIGINT", "SIGHUP"], "SIGINT"))
 @pytest.mark.parametrize("where", STUCK)
 def test_a_signal_ends_at_once_what_has_nothing_to_save(start, tmp_path, name, where):
     code = STUCK_IN.replace("WHERE", STUCK[where])

@@ -5,6 +5,7 @@ import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import quickly
 
 from esrun.backend.compilation import Clock
 from esrun.training import step_counts
@@ -47,6 +48,7 @@ def distance(a, b):
     return max(float(np.linalg.norm(x - y) / (np.linalg.norm(x) + 1e-12)) for x, y in pairs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", [OPENAI, CMA], ids=["openai_es", "cma_es"])
 @pytest.mark.parametrize("task", [SINE, ROSENBROCK], ids=["sine", "rosenbrock"])
 def test_devices_and_population_chunks_change_nothing_but_the_order_of_sums(built, strategy, task):
@@ -59,6 +61,7 @@ def test_devices_and_population_chunks_change_nothing_but_the_order_of_sums(buil
         assert distance(alone, together) < 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", [OPENAI, CMA], ids=["openai_es", "cma_es"])
 def test_one_generation_of_pendulum_agrees_on_one_and_two_devices(built, strategy):
     run = [
@@ -71,9 +74,10 @@ def test_one_generation_of_pendulum_agrees_on_one_and_two_devices(built, strateg
         np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "spread", [["runtime.devices=2"], ["runtime.devices=2", "runtime.population_chunk=8"]]
-)
+TWO = ["runtime.devices=2"]
+
+
+@pytest.mark.parametrize("spread", quickly([TWO, [*TWO, "runtime.population_chunk=8"]], TWO))
 def test_a_population_that_does_not_divide_is_whole(built, spread):
     options = [
         *PENDULUM,
@@ -114,7 +118,7 @@ def test_only_the_first_chunk_compiles(built):
     assert clock.compilations == 0
 
 
-@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("devices", quickly([1, 2], 2))
 @pytest.mark.parametrize("going_on", [False, True], ids=["fresh", "going_on"])
 def test_a_prepared_program_compiles_nothing_more(built, devices, going_on):
     # a structure of its own for each case: what an earlier one compiled is still there
