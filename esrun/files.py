@@ -50,6 +50,16 @@ def read(path: Path, limit: int = SMALL) -> bytes:
     return content
 
 
+def open_to_read(path: Path, limit: int) -> FileIO:
+    """-> a plain file of at most `limit` bytes, unbuffered, to be read piece by piece. Raises as
+    `read`."""
+    file = FileIO(_opened(path, os.O_RDONLY), "r")
+    if os.fstat(file.fileno()).st_size > limit:
+        file.close()
+        raise RefusedError(f"{path} has more than the {limit} bytes that it may have")
+    return file
+
+
 def read_json(path: Path, limit: int = SMALL) -> Any:
     """-> what a JSON file says, at most DEPTH levels deep. Raises as `read`, and ValueError."""
     try:

@@ -18,7 +18,9 @@ PAGES = [
     ROOT / "conf" / "hydra" / "help" / "esrun.yaml",
     *(path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "extending.md"),
 ]
-PLACE = re.compile(r"\b(RUN|KEY=VALUE|VERB|GROUP=OPTION|KIND|DIR)\b|\.\.\.")
+PLACE = re.compile(r"\b(RUN|SWEEP|KEY=VALUE|VERB|GROUP=OPTION|KIND|DIR|DATE)\b|\.\.\.")
+READING = ("eval", "plot")
+"""Verbs that take flags alone."""
 SMALL = ["generations=2", "eval.episodes=2", "task.episodes=1"]
 
 
@@ -29,7 +31,10 @@ def commands(page):
     lines += re.findall(r"`(esrun [^`]+)`", text)
     for line in lines:
         line = line.replace("sh scripts/esrun", "esrun").replace("outputs/DATE/TIME", "first")
-        if line.startswith("esrun ") and not PLACE.search(line) and "=" in line:
+        line = line.replace("latest", "first")
+        words = line.partition(" #")[0].split()
+        says_all = "=" in line or (len(words) > 2 and words[1] in VERBS)
+        if words[:1] == ["esrun"] and not PLACE.search(line) and says_all:
             yield line
 
 
@@ -68,12 +73,13 @@ def folder(tmp_path, monkeypatch):
     quickly(COMMANDS, *QUICK),
 )
 def test_every_command_does_what_it_is_shown_for(line):
-    words = shlex.split(line)[1:]
+    words = shlex.split(re.sub(r"--(generation|episodes) \d+", r"--\1 2", line))[1:]
     if "first" in words:  # a finished run
         run = ["task=pendulum", "policy.hidden=[4]", "task.episode_length=5", *SMALL]
         assert main([*run, "hydra.run.dir=first"]) == 0
     small = {
         "resume": ["generations=3"], "explain": [], "list": [], "help": [], "--help": [],
+        **{verb: [] for verb in READING},
     }.get(words[0], SMALL)  # fmt: skip
     kept = [x for x in words if x.partition("=")[0] not in {y.partition("=")[0] for y in small}]
     assert main([*kept, *small]) == 0

@@ -125,6 +125,8 @@ COMPLETED = {
     "esrun resume mul": ["multirun/2026-01-02/03-04-05", "multirun/2026-01-02/03-04-05/0"],
     "esrun resume outputs/2026-01-02/03-04-05 generat": ["generations="],
     "esrun resume own": ["own/"],
+    "esrun plot ou": ["outputs/2026-01-02/03-04-05"],
+    "esrun plot outputs/2026-01-02/03-04-05 --x s": ["seconds"],
     "esrun --config-dir ow": ["own/"],
     "esrun --config-dir own task=moo": ["task=moon"],
     "python -m esrun li": ["list"],

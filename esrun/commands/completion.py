@@ -45,6 +45,9 @@ def candidates(line: str, source: Source) -> list[str]:
     for flag, value in pairwise(before):
         if flag in ("--config-dir", "-cd"):
             source = source._replace(directory=value)
+    asking = parser._option_string_actions.get(before[-1]) if before else None
+    if asking is not None and asking.choices:
+        return [str(choice) for choice in asking.choices if str(choice).startswith(last)]
     if before[-1:] and before[-1] in ("--config-dir", "-cd", "--config-path", "-cp"):
         return _folders(last)
     found = [] if before else [name for name in VERBS if name.startswith(last)]

@@ -25,10 +25,11 @@ VERBS = {
         "esrun.commands.explain:explain", "what a run will cost, before anything compiles"
     ),
     "eval": Verb("esrun.commands.eval:evaluate", "how good policies are, on held-out episodes"),
+    "plot": Verb("esrun.commands.plot:plot", "learning curves as a picture: PNG, SVG or PDF"),
     "list": Verb("esrun.commands.list:list_options", "what can be chosen, a sentence each"),
     "help": Verb("esrun.commands.help:show_help", "help on a verb, or an option's keys"),
 }
-LATER = ("render", "plot", "report", "doctor")
+LATER = ("render", "report", "doctor")
 """Verbs that are not there yet."""
 
 KINDS = {
@@ -96,6 +97,16 @@ def parsers() -> dict[str, Parser]:
     explain.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
 
     _evaluating(verb("eval"))
+
+    plot = verb("plot")
+    plot.add_argument("runs", nargs="*", metavar="RUN", help="a run's folder, a sweep's, latest")
+    plot.add_argument("-o", "--output", metavar="FILE", help="it ends in .png, .svg or .pdf")
+    plot.add_argument(
+        "--x",
+        choices=("generations", "env_steps", "seconds"),
+        default="generations",
+        help="what the curves are drawn against; generations unless it is said",
+    )
 
     listing = verb("list")
     listing.add_argument("kind", nargs="?", metavar="KIND", help=", ".join(KINDS))

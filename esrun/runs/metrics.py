@@ -1,7 +1,5 @@
-"""`metrics.jsonl`: one line a generation."""
+"""`metrics.jsonl`, written: one line a generation."""
 
-import io
-import itertools
 import json
 import os
 from collections.abc import Callable
@@ -9,14 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from esrun import files
+from esrun.runs.lines import lines_until, ranges
 from esrun.training.loop import Progress
-
-LINE_LIMIT = 2**16
-"""Bytes that a line may have."""
-
-
-LEFT_OUT_LIMIT = 1000
-"""Lines that do not count, after which no more is read."""
 
 
 class Metrics:
@@ -29,9 +21,9 @@ class Metrics:
         """Lines behind `generation` are removed first, and those that are none, which are named."""
         self._name, self._warn = path.name, warn
         self._file = files.open_binary(path)
-        kept, bad, in_order = _lines(self._file, generation)
+        kept, bad, in_order = lines_until(self._file, generation)
         if bad:
-            warn(f"{path.name}: left out what is no line of a generation: {_ranges(bad)}")
+            warn(f"{path.name}: left out what is no line of a generation: {ranges(bad)}")
         if len(kept) < generation:
             missing = generation - len(kept)
             warn(f"{path.name} lacks {missing} of the first {generation} generations")
@@ -144,43 +136,3 @@ class Metrics:
 
 def _encoded(line: dict) -> bytes:
     return (json.dumps(files.plain(line)) + "\n").encode()
-
-
-def _lines(file: io.FileIO, generation: int) -> tuple[list[bytes], list[int], bool]:
-    """-> (the lines of the first `generation` generations, the numbers of lines that are none,
-    whether nothing but the end was left out)."""
-    found: dict[int, bytes] = {}
-    bad, behind, reader = [], 0, io.BufferedReader(file)
-    in_order = True
-    for number in itertools.count(1):
-        if len(found) == generation or len(bad) + behind == LEFT_OUT_LIMIT:
-            break
-        line = reader.readline(LINE_LIMIT)
-        if len(line) < LINE_LIMIT and not line.endswith(b"\n"):  # the end, torn or not
-            break
-        here = _generation(line)
-        if here > generation:
-            behind += 1
-        elif here == 0 or here in found:
-            bad.append(number)
-        else:
-            in_order &= number == len(found) + 1 and here > max(found, default=0)
-            found[here] = line
-    reader.detach()  # the file stays open
-    return [found[key] for key in sorted(found)], bad, in_order
-
-
-def _generation(line: bytes) -> int:
-    """-> the generation that a line is of, 0 for what is no such line."""
-    try:
-        row = json.loads(line)
-        number = row["generation"] if row["wall_seconds"] >= 0 and line.endswith(b"\n") else 0
-        return number if type(number) is int and number > 0 else 0
-    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
-        return 0
-
-
-def _ranges(numbers: list[int]) -> str:
-    """-> "lines 3, 7" of many numbers the first ones."""
-    shown = ", ".join(map(str, numbers[:5])) + (" ..." if len(numbers) > 5 else "")
-    return f"line{'s' * (len(numbers) > 1)} {shown}"

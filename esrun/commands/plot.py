@@ -1,0 +1,96 @@
+"""`esrun plot RUN ...`: learning curves as a picture."""
+
+import os
+from pathlib import Path
+
+from esrun import files
+from esrun.commands.words import parsers
+from esrun.errors import DONE, ConfigError, printable
+from esrun.results import charts
+from esrun.results.canvas import FORMATS
+from esrun.results.curves import Curves, curves_of
+from esrun.results.groups import Run, grouped, run_of
+from esrun.results.where import run_folders
+from esrun.runs.folder import shown
+from esrun.runs.record import read_record
+
+NAME = "plot.png"
+MOST_TASKS = 4
+"""Tasks that are drawn one below the other: their fitness is no common measure."""
+
+
+def plot(arguments: list[str]) -> int:
+    """Write the picture, and say where -> the exit code. Raises ConfigError."""
+    flags = parsers()["plot"].read(arguments)
+    if not flags.runs:
+        raise ConfigError("plot needs a run: write esrun plot outputs/DATE/TIME, or latest")
+    folders = list({folder.path.resolve(): folder for folder in run_folders(flags.runs)}.values())
+    out = Path(flags.output) if flags.output else None
+    kind = _kind(out or Path(NAME))
+    drawn: list[tuple[Run, Curves]] = []
+    notes: list[str] = []
+    for folder in folders:
+        record = read_record(folder.path)
+        if record is None:
+            raise ConfigError(f"{shown(folder.path)} is not a run folder: it has no run.json")
+        run = run_of(folder, record)
+        curves, said = curves_of(run, flags.x)
+        notes += said
+        if curves:
+            drawn.append((run, curves))
+    if not drawn:
+        raise ConfigError(f"nothing to draw: {'; '.join(notes[:3])}")
+    out = out or (folders[0].path / NAME if len(folders) == 1 else _own(Path(NAME)))
+    try:
+        files.write(out, charts.picture(_by_task(drawn), flags.x, kind))
+    except OSError as error:
+        raise ConfigError(f"{shown(out)} cannot be written: {error}: write -o FILE") from error
+    for line in (*notes, f"picture: {shown(out)}"):
+        print(printable(line))
+    return DONE
+
+
+def _kind(out: Path) -> str:
+    """-> the format of a picture by the ending of its name."""
+    kind = out.suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        raise ConfigError(
+            f"-o must end in {', '.join(f'.{x}' for x in FORMATS)}, got {out}: "
+            f"write -o {out.with_suffix('.png') if out.name else NAME}"
+        )
+    if not os.path.isdir(out.parent):
+        raise ConfigError(f"{out.parent} is no folder: make it first, or write another -o FILE")
+    return kind
+
+
+def _own(out: Path) -> Path:
+    """-> the place of a picture that nobody has named, unless something else is there."""
+    try:
+        if b"esrun" in files.read(out, files.SMALL)[:200]:  # as the picture says of itself
+            return out
+    except FileNotFoundError:
+        return out
+    except OSError:
+        pass
+    raise ConfigError(f"{out} is there and is no picture of esrun's: write -o FILE")
+
+
+def _by_task(drawn: list[tuple[Run, Curves]]) -> list[charts.Chart]:
+    """-> a chart for each task."""
+    tasks: dict[str, list[tuple[Run, Curves]]] = {}
+    for run, curves in drawn:
+        tasks.setdefault(run.names["task"], []).append((run, curves))
+    if len(tasks) > MOST_TASKS:
+        raise ConfigError(
+            f"runs of at most {MOST_TASKS} tasks fit into a picture, got {len(tasks)}: "
+            f"{', '.join(tasks)}: name fewer runs"
+        )
+    found = []
+    for task, own in tasks.items():
+        of = {run.folder: curves for run, curves in own}
+        groups = grouped([run for run, _ in own])
+        kinds = ({run.names[kind] for run, _ in own} for kind in ("strategy", "policy"))
+        about = ", ".join([task, *(names.pop() for names in kinds if len(names) == 1)])
+        pairs = [(group, [of[run.folder] for run in group.runs]) for group in groups]
+        found.append(charts.Chart(task, about, pairs))
+    return found

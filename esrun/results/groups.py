@@ -1,0 +1,113 @@
+"""Which runs belong together: those that differ in their seed alone. JAX is not imported here."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from esrun.config.check import KINDS
+from esrun.errors import as_typed, printable
+from esrun.runs.paths import RunFolder
+from esrun.runs.record import Record, what_it_computes
+
+LONGEST_VALUE, LONGEST = 28, 90
+"""Characters of a value, and of all that is said of a group."""
+UNSET = "unset"
+"""Said of a key that a run does not have."""
+FEW = 4
+"""Seeds that are told one by one."""
+
+
+class Run(NamedTuple):
+    """A run that is looked at together with others."""
+
+    folder: RunFolder
+    config: dict[str, Any]
+    """As `run.json` has it."""
+    names: dict[str, str]
+    """What task, strategy and policy are called."""
+
+    @property
+    def seed(self) -> Any:
+        """Of all its random numbers."""
+        return self.config.get("seed")
+
+
+class Group(NamedTuple):
+    """Runs that compute the same but for their seeds."""
+
+    runs: list[Run]
+    differs: str
+    """What tells it from the other groups; nothing where it is the only one."""
+
+    @property
+    def label(self) -> str:
+        """-> what differs, and the seeds."""
+        return f"{self.differs} ({seeds(self.runs)})" if self.differs else seeds(self.runs)
+
+
+def run_of(folder: RunFolder, record: Record) -> Run:
+    """-> a run by what its folder says of it."""
+    names = {kind: record.choices.get(kind) or _name(record.config.get(kind)) for kind in KINDS}
+    return Run(folder, record.config, {kind: printable(name) for kind, name in names.items()})
+
+
+def _name(section: Any) -> str:
+    name = section.get("name") if isinstance(section, dict) else None
+    return name if isinstance(name, str) else "?"
+
+
+def grouped(runs: Sequence[Run]) -> list[Group]:
+    """-> the groups of runs, in the order of their first ones, each told by what differs.
+
+    Options are compared by name first, and keys among the runs of the same options alone: that
+    another strategy has other keys and defaults says nothing new.
+    """
+    varying = [kind for kind in KINDS if len({run.names[kind] for run in runs}) > 1]
+    alike: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        alike.setdefault(tuple(run.names[kind] for kind in KINDS), []).append(run)
+    found: dict[tuple[str, ...], Group] = {}
+    for options, same in alike.items():
+        computed = [_computed(run) for run in same]
+        keys = dict.fromkeys(key for one in computed for key in one)
+        told = [key for key in keys if len({one.get(key, UNSET) for one in computed}) > 1]
+        for run, values in zip(same, computed, strict=True):
+            words = [f"{kind}={run.names[kind]}" for kind in varying]
+            own = {key: values.get(key, UNSET) for key in told}
+            words += [f"{_short(key, told)}={_clipped(own[key], LONGEST_VALUE)}" for key in told]
+            differs = _clipped(" ".join(words), LONGEST)
+            group = found.setdefault((*options, *own.values()), Group([], differs))
+            group.runs.append(run)
+    return list(found.values())
+
+
+def _computed(run: Run) -> dict[str, str]:
+    """-> what a run computes, as it is typed; its seed is left out."""
+    whole = what_it_computes(run.config)
+    return {key: as_typed(value) for key, value in whole.items() if key != "seed"}
+
+
+def _short(key: str, keys: list[str]) -> str:
+    """-> the last word of a key, unless another one ends in the same."""
+    last = key.rpartition(".")[2]
+    return last if sum(x.rpartition(".")[2] == last for x in keys) == 1 else key
+
+
+def _clipped(text: str, length: int) -> str:
+    text = printable(text)
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def seeds(runs: Sequence[Run]) -> str:
+    """-> "seed 3", "seeds 0, 1, 5", "seeds 0 to 9" or "12 seeds"."""
+    known = [run.seed for run in runs]
+    if not all(type(seed) is int and 0 <= seed < 2**32 for seed in known):
+        return f"{len(runs)} run{'s' * (len(runs) > 1)}"
+    numbers = sorted(set(known))
+    if len(numbers) == 1:
+        many = f", {len(runs)} runs" if len(runs) > 1 else ""
+        return f"seed {numbers[0]}{many}"
+    if len(numbers) <= FEW:
+        return f"seeds {', '.join(map(str, numbers))}"
+    if numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return f"seeds {numbers[0]} to {numbers[-1]}"
+    return f"{len(numbers)} seeds"
