@@ -11,7 +11,7 @@ from esrun.backend.compilation import Clock
 from esrun.config.check import checked
 from esrun.config.compose import composed
 from esrun.runs.metrics import Metrics
-from esrun.training.loop import advance_until
+from esrun.training.loop import Start, advance_until
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
@@ -63,8 +63,45 @@ def test_everything_is_compiled_before_the_first_generation(built):
 
 def test_the_mean_policy_is_evaluated_on_time_and_at_the_end(built):
     outcome, reports = trained(built(*TINY))
-    assert [report.score.generation for report in reports if report.score] == [10, 20, 23]
+    assert [report.score.generation for report in reports if report.score] == [0, 10, 20, 23]
     assert outcome.score.generation == 23
+
+
+def test_the_first_policy_is_scored_before_the_first_generation(built):
+    run = built(*TINY)
+    outcome, reports = trained(run)
+    first = run.program.init(run.hyper, np.uint32(run.config.seed))
+    x = np.asarray(first.strategy.mean, np.float64)
+    f = np.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+    assert (reports[0].generation, reports[0].rows, reports[0].evaluations) == (0, [], 0)
+    assert reports[0].score == outcome.progress.initial
+    assert reports[0].score.mean == pytest.approx(-f, rel=1e-4)
+    assert [report.score for report in reports[1:] if report.generation < 10] == [None] * (
+        sum(report.generation < 10 for report in reports) - 1
+    )
+
+
+def test_the_first_score_ends_no_run_and_stands_until_there_is_another_one(built):
+    outcome, _ = trained(built(*TINY, "stop.eval=-1e9"))
+    assert (outcome.reason.name, outcome.progress.generation) == ("eval", 10)
+    asked = iter([False, False, True])
+    outcome, _ = trained(built(*TINY), interrupted=lambda: next(asked))
+    assert outcome.reason.name == "signal"
+    assert 0 < outcome.progress.generation < 10
+    assert outcome.score == outcome.progress.initial is not None
+
+
+def test_a_run_that_goes_on_has_its_first_score_and_is_not_asked_again(built):
+    run, saved = built(*TINY), []
+    asked = iter([False, False, True])
+    first, _ = trained(run, interrupted=lambda: next(asked), save=lambda *of: saved.append(of))
+    state, progress, final = saved[-1]
+    assert (final, progress.generation) == (True, first.progress.generation)
+    outcome, reports = trained(run, start=Start(state, progress))
+    assert [report.score.generation for report in reports if report.score] == [10, 20, 23]
+    assert outcome.progress.initial == first.progress.initial is not None
+    whole, _ = trained(run)
+    assert outcome.score == whole.score
 
 
 def test_the_score_is_of_the_mean_on_held_out_episodes(built):
@@ -181,7 +218,8 @@ def test_a_time_limit_is_passed_by_one_generation_at_most(limit, host, seconds):
         program.now += host
 
     outcome = advance_until(program, None, config, report, clock=lambda: program.now)
-    trained = program.busy_until - seconds(1)  # the first one counts as compiling
+    begun = seconds(1) + host  # the first one, and the score before it, count as compiling
+    trained = program.busy_until - begun
     assert outcome.reason.name == "seconds"
     assert outcome.progress.generation == program.generation
     assert trained - limit <= seconds(program.generation) + host
@@ -201,5 +239,5 @@ def test_nothing_is_there_to_be_saved_until_the_first_chunk_has_arrived(built):
         seen.append(progress.generation)
 
     advance_until(run.program, run.hyper, run.config, report, beginning=beginning)
-    assert seen[:3] == [("begin", 0), "arrived", 1]
+    assert seen[:4] == [("begin", 0), 0, "arrived", 1]
     assert seen.count("arrived") == 1

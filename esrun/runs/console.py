@@ -1,9 +1,8 @@
-"""What a run shows: a panel, a line of progress, a closing table; the same as plain lines in
-`esrun.log`.
+"""What a run shows: a panel, its progress, a closing table; the same as plain lines in `esrun.log`.
 
-A terminal gets a line that is rewritten after every chunk, and one that stays at every held-out
-evaluation. Without one (a pipe, a batch job, TERM=dumb) plain lines come, one every `log.every`
-generations, without control characters.
+A terminal gets a bar that fills, and a line that stays at every held-out evaluation. Without one (a
+pipe, a batch job, TERM=dumb) plain lines come, one every `log.every` generations, without control
+characters. The first one tells of the policy before the first generation.
 """
 
 import sys
@@ -16,20 +15,35 @@ from rich.table import Table
 from rich.text import Text
 
 from esrun import files
+from esrun.config.schema.run import Stop
 from esrun.errors import printable
+from esrun.runs.bar import Bar, Goal, Line, duration
 from esrun.stdio import patient
 from esrun.training.loop import Progress
 from esrun.training.score import Score
+
+ALWAYS, LEFT, HELD_OUT, MEAN, BEST, SIGMA, SPEED = range(7)
+"""Parts of a line, the most important ones first."""
 
 
 class Show:
     """The console and the log of one run; a context manager."""
 
-    def __init__(self, log: Path, every: int, generations: int):
-        """`every`: generations between plain lines. The log is appended to."""
+    def __init__(
+        self,
+        log: Path,
+        every: int,
+        generations: int,
+        stop: Stop | None = None,
+        progress: str = "auto",
+    ):
+        """`every`: generations between plain lines; `progress`: "off" leaves them, and the bar, to
+        the log, which is appended to."""
         self._file = patient(files.open_log(log))
         self._terminal = Console(file=patient(sys.stdout), highlight=False)
-        self._rewrites = self._terminal.is_terminal and not self._terminal.is_dumb_terminal
+        self._shows = progress != "off"
+        can_rewrite = self._terminal.is_terminal and not self._terminal.is_dumb_terminal
+        self._rewrites = self._shows and can_rewrite
         self._log = Console(
             file=self._file,
             width=100,
@@ -38,7 +52,7 @@ class Show:
             legacy_windows=False,
         )
         self._live: Live | None = None
-        self._every, self._generations = every, generations
+        self._every, self._goal = every, Goal(generations, stop)
         self._held_out: float | None = None
         self._before: Progress | None = None
 
@@ -70,25 +84,37 @@ class Show:
             for console in (self._terminal, self._log):
                 console.print(Text(clean(f"{name}: {value}")), soft_wrap=True)
 
+    def resume(self, progress: Progress) -> None:
+        """A run goes on from here."""
+        score = progress.score or progress.initial
+        self._held_out = score and score.mean
+
     def progress(self, progress: Progress) -> None:
-        """One chunk further."""
+        """The score of the first policy, or one chunk further."""
         pace = self._pace(progress)
-        for row in progress.rows:
-            last = row is progress.rows[-1]
+        for row in progress.rows or [{"generation": progress.generation}]:
+            last = row["generation"] == progress.generation
             evaluated = last and progress.score is not None
             if progress.score and evaluated:
                 self._held_out = progress.score.mean
-            line = self._line(row, pace)
-            due = row["generation"] % self._every == 0 or row["generation"] == self._generations
-            if (due and not self._rewrites) or (evaluated and self._rewrites):
-                self._terminal.print(line, soft_wrap=True)
-            if due:
-                self._log.print(line, soft_wrap=True)
+            if progress.rows or not progress.generation:
+                self._show(self._line(row, pace), row["generation"], evaluated)
             if last:
-                self.status(line)
+                self.status(Bar(self._goal.share(progress), self._line(row, pace)))
         self._before = progress
 
-    def status(self, line: Text | str) -> None:
+    def _show(self, line: Line, generation: int, evaluated: bool) -> None:
+        """A line that stays, where it is time for one."""
+        due = generation % self._every == 0 or generation == self._goal.generations
+        if evaluated and self._rewrites:
+            text = line.without(LEFT).fitted(self._terminal.width)  # it is over when it is read
+            self._terminal.print(Text(text), soft_wrap=True)
+        elif due and self._shows and not self._rewrites:
+            self._terminal.print(Text(line.fitted()), soft_wrap=True)
+        if due:
+            self._log.print(Text(line.fitted()), soft_wrap=True)
+
+    def status(self, line: Bar | str) -> None:
         """The line at the bottom of a terminal; nothing without one."""
         if self._rewrites:
             if self._live is None:
@@ -101,28 +127,27 @@ class Show:
             self._live.stop()
             self._live = None
 
-    def _line(self, row: dict, pace: list[str]) -> Text:
-        shown = [
-            f"generation {row['generation']:>{len(str(self._generations))}}/{self._generations}",
-            f"best {row['fitness_best']:.4g}",
-            f"mean {row['fitness_mean']:.4g}",
-            f"sigma {row['sigma']:.3g}",
-            f"held-out {'-' if self._held_out is None else format(self._held_out, '.4g')}",
-        ]
-        return Text("  ".join(shown + pace))
+    def _line(self, row: dict, pace: list[tuple[int, str]]) -> Line:
+        generations = self._goal.generations
+        parts = [(ALWAYS, f"generation {row['generation']:>{len(str(generations))}}/{generations}")]
+        if "fitness_best" in row:
+            parts += [
+                (BEST, f"best {row['fitness_best']:.4g}"),
+                (MEAN, f"mean {row['fitness_mean']:.4g}"),
+                (SIGMA, f"sigma {row['sigma']:.3g}"),
+            ]
+        score = "-" if self._held_out is None else format(self._held_out, ".4g")
+        return Line([*parts, (HELD_OUT, f"held-out {score}"), *pace])
 
-    def _pace(self, now: Progress) -> list[str]:
+    def _pace(self, now: Progress) -> list[tuple[int, str]]:
         """The speed since the last chunk and what is left of the run, once there is something to
         tell it from."""
-        if self._before is None or now.seconds <= self._before.seconds:
+        before = self._before
+        if before is None or now.seconds <= before.seconds or now.generation <= before.generation:
             return []
-        seconds = now.seconds - self._before.seconds
-        generation = now.generation - self._before.generation
-        left = seconds / max(generation, 1) * (self._generations - now.generation)
-        return [
-            f"{(now.env_steps - self._before.env_steps) / seconds:.3g} env steps/s",
-            f"{left:.0f} s left",
-        ]
+        speed = (now.env_steps - before.env_steps) / (now.seconds - before.seconds)
+        left = duration(self._goal.left(before, now))
+        return [(SPEED, f"{speed:.3g} env steps/s"), (LEFT, f"{left} left")]
 
 
 def held_out(score: Score) -> str:

@@ -45,7 +45,7 @@ def costs(built: Run, names: dict[str, str]) -> dict[str, Any]:
     member_bytes = memory.tree_bytes(solutions) // members
     steps = parts.task.steps
     here = -(-p // len(built.local_devices))
-    evaluations = -(-generations // config.eval.every)
+    evaluations = 1 + -(-generations // config.eval.every)  # the first policy's too
     shared = memory.sharing(built.local_devices)
     whole, free = memory.of_each(built.local_devices), memory.free_of_each(built.local_devices)
     needs = _needs(built, state, members * member_bytes, members)

@@ -91,6 +91,7 @@ def _figures(opened: OpenRun, progress: Progress, compiling: "Clock") -> dict[st
         "compile_seconds": round(compiling.seconds, 3),
         "best_fitness": progress.best_fitness,
         "eval": None,
+        "eval_initial": _eval(progress.initial, 0),
         **opened.about,
     }
 

@@ -196,3 +196,13 @@ def write_record(
     for name, content in order.hydra.items():
         files.make_folder(folder.hydra)
         files.write(folder.hydra / name, content)
+
+
+def about(run: "Run", order: Order) -> dict:
+    """-> what the summary says of a run from the beginning."""
+    return {
+        "num_params": run.program.parts(run.hyper).n,
+        **names_in(order.config, order.choices),
+        "seed": order.config.seed,
+        "devices": devices.names(run.local_devices),
+    }

@@ -16,6 +16,7 @@ from esrun.runs.interrupts import Interrupts, listening
 from esrun.runs.opening import (
     OpenRun,
     Order,
+    about,
     built,
     cut_as_before,
     cut_of,
@@ -72,7 +73,8 @@ def _opened(
     try:
         digest = begins and begins.origin.digest
         write_record(folder, order, earlier, run.local_devices, cut_of(run), digest)
-        show = Show(folder.log, order.config.log.every, order.config.generations)
+        every, config = order.config.log.every, order.config
+        show = Show(folder.log, every, config.generations, config.stop, config.progress)
         for line in [*(doubts(earlier) if earlier else []), *(f"warning: {x}" for x in warnings)]:
             show.say(line)
     except OSError as error:
@@ -82,7 +84,7 @@ def _opened(
         folder=folder,
         built=run,
         order=order,
-        about=_about(run, order),
+        about=about(run, order),
         show=show,
         interrupts=interrupts,
         identity=identity,
@@ -90,16 +92,6 @@ def _opened(
         beginning=begins,
         began=began,
     )
-
-
-def _about(run: "Run", order: Order) -> dict:
-    """-> what the summary says of a run from the beginning."""
-    return {
-        "num_params": run.program.parts(run.hyper).n,
-        **names_in(order.config, order.choices),
-        "seed": order.config.seed,
-        "devices": devices.names(run.local_devices),
-    }
 
 
 def _train_and_leave(opened: OpenRun) -> int:
@@ -179,6 +171,8 @@ def _train(opened: OpenRun, loggers: list, clock: "Clock") -> "Outcome":
         generation = start.progress.generation if start else 0
         _announce(opened, generation if start else None)
         keeper = Keeper(folder, built, order.written, show.say, opened.check_folder, generation)
+        if start:
+            show.resume(start.progress)
         start = start or (opened.beginning and opened.beginning.start)
         with Metrics(folder.metrics, generation, show.say) as metrics:
 

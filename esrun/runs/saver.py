@@ -99,6 +99,7 @@ class Saver:
     def _submit(self, state: TrainState, progress: Progress, before: Callable[[], None]) -> None:
         kept: dict[str, Any] = progress._asdict() | {
             "score": progress.score and progress.score._asdict(),
+            "initial": progress.initial and progress.initial._asdict(),
             "computes": self._computes,
         }
         del kept["rows"]
@@ -173,6 +174,7 @@ class _Kept(_Strict):
     score: _Score | None
     searches: Annotated[list[_Search], Field(max_length=10_000)]
     computes: str | None = None
+    initial: _Score | None = None
 
 
 def restored_progress(kept: dict) -> Progress:
@@ -188,6 +190,7 @@ def restored_progress(kept: dict) -> Progress:
         rows=[],
         score=checked.score and _score(checked.score),
         searches=[search.model_dump() for search in checked.searches],
+        initial=checked.initial and _score(checked.initial),
     )
 
 

@@ -37,6 +37,8 @@ class Progress(NamedTuple):
     """The evaluation at the chunk's end, if there was one."""
     searches: list[dict]
     """The searches that ended in a restart, oldest first (see `esrun.training.restarts`)."""
+    initial: Score | None = None
+    """Of the mean policy before the first generation. It ends no run."""
 
 
 NOTHING = Progress(0, 0, 0, 0.0, -np.inf, [], None, [])
@@ -78,6 +80,12 @@ class Reader:
         self.progress, self.score, self.reason = progress, progress.score, None
         self._config, self._p, self._pace = config, population_size, pace
 
+    def begin(self, returns: jax.Array, measures: dict) -> Progress:
+        """Take in the held-out returns of the first policy; waits for the devices -> where the run
+        stands, with the score."""
+        self.progress = self.progress._replace(initial=scored(0, returns, measures))
+        return self.progress._replace(score=self.progress.initial)
+
     def read(self, chunk: Chunk) -> bool:
         """Take in a chunk; waits for the devices -> whether it told anything new."""
         done = int(chunk.done)
@@ -114,10 +122,10 @@ def advance_until(
 ) -> Outcome:
     """Train until a limit is reached, from `start` or from scratch.
 
-    After every chunk `report` is called, then `save` with the state that belongs to it: a device
-    array that may still be in use, not to be donated or changed. `interrupted` is asked between
-    chunks; the context of `beginning` lasts until the first one has arrived, all of it behind a
-    state that is saved.
+    `report` is called with the score of the first policy, then after every chunk, followed by
+    `save` with the state that belongs to it: a device array that may still be in use, not to be
+    donated or changed, and the latest score. `interrupted` is asked between chunks; the context of
+    `beginning` lasts until the first one has arrived, all of it behind a state that is saved.
     `stop.seconds` counts from the first chunk's end, so that compiling does not shorten a run, and
     is passed by one generation at most.
     """
@@ -128,6 +136,8 @@ def advance_until(
         state, progress = start or Start(program.init(hyper, seed), NOTHING)
         pace = Pace(progress.seconds, clock, config.stop.seconds)
         reader = Reader(config, program.parts(hyper).strategy.population_size, progress, pace)
+        if not progress.generation:
+            report(reader.begin(*program.evaluate(hyper, seed, state)[1:]))
         until, last = progress.generation, None
 
         while True:
@@ -144,7 +154,7 @@ def advance_until(
                 begin.close()
                 report(reader.progress)
                 if not reader.failed:
-                    save(last.state, reader.progress, False)
+                    save(last.state, reader.progress._replace(score=reader.score), False)
             if chunk is None and last is None:
                 break
             if chunk and (until % every == 0 or until == config.generations):
@@ -168,6 +178,8 @@ def _left(
     reason, progress, score = reader.reason or GENERATIONS, reader.progress, reader.score
     if reason.failed:
         return Outcome(state, reason, progress, None)
+    if reason is SIGNAL:
+        score = score or progress.initial
     if reason is not SIGNAL and (score is None or score.generation != progress.generation):
         state, returns, measures = program.evaluate(hyper, seed, state)
         score = scored(progress.generation, returns, measures)
@@ -204,4 +216,5 @@ def _further(
         rows=rows,
         score=scored(generation, *chunk.score) if chunk.score else None,
         searches=before.searches,
+        initial=before.initial,
     )

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from esrun.config.schema.base import Count, Finite, Model, Positive, Several, Total
 
@@ -45,6 +45,11 @@ class Runtime(Model):
     deterministic: bool
 
 
+def _as_typed(value: Any) -> Any:
+    """-> the word that a yaml file takes for a bool: `progress: off`."""
+    return "off" if value is False else value
+
+
 class Config(Model):
     """A whole run. `task`, `strategy`, `policy` and the loggers are models chosen by their
     `name`."""
@@ -60,5 +65,6 @@ class Config(Model):
     checkpoint: Checkpoint
     archive: Archive = Archive(top_k=5)  # as in conf/: runs of earlier versions say nothing of it
     log: Log
+    progress: Annotated[Literal["auto", "off"], BeforeValidator(_as_typed)] = "auto"  # as archive
     runtime: Runtime
     resume: str | None
