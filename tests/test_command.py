@@ -182,6 +182,6 @@ def test_cfg_prints_the_composed_configuration_and_runs_nothing(esrun, tmp_path)
 
 
 def test_verbs_of_later_versions_say_so(esrun):
-    done = esrun("doctor")
+    done = esrun("report")
     assert done.returncode == 2
-    assert done.stderr == "esrun: `esrun doctor` is not there yet in this version\n"
+    assert done.stderr == "esrun: `esrun report` is not there yet in this version\n"

@@ -16,6 +16,7 @@ import warnings
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 from esrun import files
 from esrun.backend import devices
@@ -44,6 +45,47 @@ def use() -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if _is_private(folder) and _is_plain(folder) and _verdict(folder) == WORKS:
             _switch(str(folder))
+
+
+class State(NamedTuple):
+    """What is known of the cache."""
+
+    folder: Path | None
+    """Where programs are kept, or would be."""
+    says: str
+    """Whether they are, and why not."""
+    programs: int = 0
+    size: int = 0
+    """Bytes of all of them."""
+
+
+def state() -> State:
+    """-> what has become of the cache in this process, which is set up if it was not yet."""
+    import jax
+
+    use()
+    chosen = jax.config.values
+    if not chosen["jax_enable_compilation_cache"]:
+        return State(None, "switched off: JAX_ENABLE_COMPILATION_CACHE is false")
+    given = chosen["jax_compilation_cache_dir"]
+    try:
+        own = root() / machine()
+        folder = Path(given) if given else own
+        found = folder.glob("*-cache")
+        sizes = [path.lstat().st_size for path in found if path.is_file()]
+        tried = "works" if folder == own else "where JAX_COMPILATION_CACHE_DIR says, untried"
+        says = tried if given else _why_not(folder)
+    except (OSError, RuntimeError) as error:
+        return State(Path(given) if given else None, f"cannot be used: {error}")
+    return State(folder, says, len(sizes), sum(sizes))
+
+
+def _why_not(folder: Path) -> str:
+    if not _is_private(folder):
+        return "not used: others may write to its folder"
+    if not _is_plain(folder):
+        return "not used: something else than files lies in its folder"
+    return "not used: JAX refused here what it had stored itself"
 
 
 def root() -> Path:

@@ -27,9 +27,10 @@ VERBS = {
     "eval": Verb("esrun.commands.eval:evaluate", "how good policies are, on held-out episodes"),
     "plot": Verb("esrun.commands.plot:plot", "learning curves as a picture: PNG, SVG or PDF"),
     "list": Verb("esrun.commands.list:list_options", "what can be chosen, a sentence each"),
+    "doctor": Verb("esrun.commands.doctor:doctor", "what works here, and what to install"),
     "help": Verb("esrun.commands.help:show_help", "help on a verb, or an option's keys"),
 }
-LATER = ("render", "report", "doctor")
+LATER = ("render", "report")
 """Verbs that are not there yet."""
 
 KINDS = {
@@ -107,6 +108,8 @@ def parsers() -> dict[str, Parser]:
         default="generations",
         help="what the curves are drawn against; generations unless it is said",
     )
+
+    verb("doctor")
 
     listing = verb("list")
     listing.add_argument("kind", nargs="?", metavar="KIND", help=", ".join(KINDS))

@@ -1,17 +1,16 @@
 """Checking a configuration: every option by its own model, then what no single one can know."""
 
-import shlex
-import sys
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, requires
 from importlib.util import find_spec
 from typing import Any
 
+from packaging.requirements import Requirement
 from pydantic import ValidationError
 
 from esrun.backend import devices
 from esrun.config import registry
 from esrun.config.complaints import complaint
+from esrun.config.extras import installing, needed
 from esrun.config.schema.base import Model, PolicyModel, TaskModel
 from esrun.config.schema.run import Config
 from esrun.errors import ConfigError, nearest
@@ -71,16 +70,8 @@ def option(kind: str, given: Any, where: str) -> Model:
 
 def _installing(schema: type[Model]) -> str:
     """-> the command that installs what an option needs, for the Python that runs."""
-    try:
-        needed = requires("esrun") or []
-    except PackageNotFoundError:
-        needed = []
-    wanted = [
-        str(x).partition(";")[0].strip()
-        for x in needed
-        if f'"{schema.extra}"' in x.replace("'", '"')
-    ]
-    return shlex.join([sys.executable, "-m", "pip", "install", *(wanted or [str(schema.package)])])
+    known = needed(schema.extra) if schema.extra else []
+    return installing(known or [Requirement(str(schema.package))])
 
 
 def _check_together(config: Config) -> None:
