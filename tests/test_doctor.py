@@ -156,6 +156,8 @@ def test_the_wheel_is_well_in_an_empty_folder(esrun, tmp_path):
 def test_where_jax_does_not_start_that_is_the_line(esrun):
     done = esrun("doctor", JAX_PLATFORMS="nonsense")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("esrun: JAX does not start: ")
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("esrun: JAX does not start: ")
+    assert line.endswith(": JAX_PLATFORMS is nonsense, leave it unset or install JAX for that")
     assert "Traceback" not in done.stderr
     assert done.stdout.startswith("esrun ")

@@ -36,7 +36,11 @@ def doctor(arguments: list[str]) -> int:
         found = devices.all_local()
         kept = cache.state()
     except Exception as error:  # of a driver, a plug-in of JAX's, an environment variable
-        complain(f"JAX does not start: {first_line(error)}")
+        asked = os.environ.get("JAX_PLATFORMS")
+        hint = (
+            f": JAX_PLATFORMS is {asked}, leave it unset or install JAX for that" if asked else ""
+        )
+        complain(f"JAX does not start: {first_line(error)}{hint}")
         return FAILED
     for name, lines in (
         ("devices", _devices(found)),
