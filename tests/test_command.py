@@ -24,7 +24,7 @@ def test_a_run_leaves_its_folder_as_documented(esrun, tmp_path):
     summary = json.loads((folder / "summary.json").read_text())
     assert set(summary) == {
         "status", "stop_reason", "generations", "evaluations", "env_steps", "wall_seconds",
-        "compile_seconds",
+        "compile_seconds", "eval_initial",
         "best_fitness", "eval", "num_params", "task", "strategy", "policy", "seed", "devices",
         "peak_memory_bytes", "predicted_memory_bytes", "format",
     }  # fmt: skip
@@ -86,6 +86,7 @@ print("add", "frozen", gc.get_freeze_count() > 100_000, gc.isenabled())
     lines = esrun(*TINY, "generations=1", code=code).stdout.splitlines()
     assert [line for line in lines if line.startswith(("describe", "add"))] == [
         "describe False",
+        "add False",  # the first policy's score
         "add True",
         "add frozen True True",
     ]
