@@ -157,7 +157,7 @@ def test_where_jax_does_not_start_that_is_the_line(esrun):
     done = esrun("doctor", JAX_PLATFORMS="nonsense")
     assert done.returncode == 1
     line = done.stderr.splitlines()[-1]
-    assert line.startswith("esrun: JAX does not start: ")
-    assert line.endswith(": JAX_PLATFORMS is nonsense, leave it unset or install JAX for that")
+    assert line.startswith("esrun: JAX cannot start here: ")
+    assert line.endswith("; the environment says JAX_PLATFORMS=nonsense")
     assert "Traceback" not in done.stderr
     assert done.stdout.startswith("esrun ")

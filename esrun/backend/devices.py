@@ -10,7 +10,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 
-from esrun.errors import ConfigError, complain, printable
+from esrun.errors import ConfigError, complain, first_line, printable
 
 AXIS = "devices"
 DETERMINISTIC = "--xla_gpu_deterministic_ops"
@@ -63,7 +63,7 @@ def start(precision: str, deterministic: bool) -> None:
         jax.config.update("jax_enable_x64", precision == "float64")
         all_local()
     except (ValueError, RuntimeError, AssertionError) as error:
-        reason = printable(str(error).partition("\n")[0].strip() or type(error).__name__)
+        reason = printable(first_line(error))
         told = printable(f"; the environment says {' '.join(given)}") if given else ""
         raise ConfigError(f"JAX cannot start here: {reason}{told}") from error
 

@@ -11,7 +11,7 @@ from esrun import __version__
 from esrun.backend import cache, devices
 from esrun.commands.words import parsers
 from esrun.config import extras
-from esrun.errors import DONE, FAILED, complain, first_line, printable
+from esrun.errors import DONE, FAILED, ConfigError, complain, printable
 
 HOLDS = {
     "CPU": "tested; a run has one set of bits, on however many devices",
@@ -35,12 +35,8 @@ def doctor(arguments: list[str]) -> int:
         devices.start("float32", False)
         found = devices.all_local()
         kept = cache.state()
-    except Exception as error:  # of a driver, a plug-in of JAX's, an environment variable
-        asked = os.environ.get("JAX_PLATFORMS")
-        hint = (
-            f": JAX_PLATFORMS is {asked}, leave it unset or install JAX for that" if asked else ""
-        )
-        complain(f"JAX does not start: {first_line(error)}{hint}")
+    except ConfigError as error:
+        complain(str(error))
         return FAILED
     for name, lines in (
         ("devices", _devices(found)),
