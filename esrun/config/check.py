@@ -61,7 +61,7 @@ def option(kind: str, given: Any, where: str) -> Model:
         chosen = group if name == schema.extra else f"{where}.name={name}"
         raise ConfigError(
             f"{chosen} needs the package {schema.package}, which is not installed: "
-            f"{_installing(schema)}"
+            f"{installing(schema.extra, schema.package)}"
         )
     try:
         return schema.model_validate(given).resolved()
@@ -69,18 +69,17 @@ def option(kind: str, given: Any, where: str) -> Model:
         raise ConfigError(complaint(error, f"{where}.", given, schema)) from error
 
 
-def _installing(schema: type[Model]) -> str:
-    """-> the command that installs what an option needs, for the Python that runs."""
+def installing(extra: str | None, package: str) -> str:
+    """-> the command that installs an extra's packages, or the one package where esrun does not say
+    what they are, for the Python that runs."""
     try:
         needed = requires("esrun") or []
     except PackageNotFoundError:
         needed = []
     wanted = [
-        str(x).partition(";")[0].strip()
-        for x in needed
-        if f'"{schema.extra}"' in x.replace("'", '"')
+        str(x).partition(";")[0].strip() for x in needed if f'"{extra}"' in x.replace("'", '"')
     ]
-    return shlex.join([sys.executable, "-m", "pip", "install", *(wanted or [str(schema.package)])])
+    return shlex.join([sys.executable, "-m", "pip", "install", *(wanted or [package])])
 
 
 def _check_together(config: Config) -> None:
