@@ -14,7 +14,6 @@ import numpy as np
 from esrun.backend import keys
 from esrun.config.schema.run import Config
 from esrun.errors import ConfigError
-from esrun.results.statistics import figures
 from esrun.runs import checkpoint
 from esrun.runs.folder import shown
 from esrun.runs.paths import RunFolder
@@ -55,6 +54,8 @@ class Evaluator:
 
     def figures(self, subject: Subject, seed: int) -> dict[str, Any]:
         """-> what is said of a policy on the held-out episodes of a seed (see `statistics`)."""
+        from esrun.results.statistics import figures  # scipy.stats takes a second
+
         evaluate = self.run.program.evaluate
         return figures(*self._played(evaluate, subject.params, subject.normalizer, seed))
 
@@ -85,6 +86,8 @@ class Evaluator:
         """-> what is said of `count` draws from the distribution of a `state`, acting together:
         discrete actions are voted for, continuous ones averaged. `draws_mean`, `draws_std` and
         `draws_worst` are of the means that the draws have alone."""
+        from esrun.results.statistics import figures
+
         draws, alone = self._drawn(state, count), self.run.program.evaluate
         returns = [self._played(alone, one, state.normalizer, seed)[0] for one in draws]
         means = np.mean(np.asarray(returns, np.float64), axis=1)

@@ -44,8 +44,10 @@ def title_of(config: Config) -> str:
     task = config.task
     if task.name == "gymnax":
         return task.env
-    parts = [task.name, *(getattr(task, name, None) for name in ("function", "dimension"))]
-    return " ".join(str(x) for x in parts if x is not None)
+    name = getattr(task, "function", task.name)
+    name = f"{task.name} f{name}" if isinstance(name, int) else str(name)
+    dimension = getattr(task, "dimension", None)
+    return name if dimension is None else f"{name}, {dimension} dimension{'s' * (dimension > 1)}"
 
 
 def about(subject: Subject) -> str:
@@ -103,7 +105,8 @@ def composed(panels: list[Panel], columns: int = COLUMNS) -> Iterator[np.ndarray
     titles = [[_fitting(x, font, width) for x in one.title] for one in panels]
     shapes = [one.picture(0).shape for one in panels]
     heights = [round(width * height / w) for height, w, _ in shapes]
-    top, high = LINE * (len(titles[0]) + 2) + EDGE, max(heights)
+    broken = max(len(_split(x, font, width)) for one in panels for x in one.captions)
+    top, high = LINE * (len(titles[0]) + broken) + EDGE, max(heights)
     rows = math.ceil(len(panels) / columns)
     size = columns * (width + EDGE) + EDGE, rows * (high + top + EDGE)
     shown_last: dict[int, tuple[int, Image.Image]] = {}

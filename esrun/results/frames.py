@@ -111,8 +111,9 @@ def point_robot(environment: Any, state: Any, params: Any) -> np.ndarray:
         angles = np.linspace(0, np.pi, 100)
         axes.plot(params.circle_radius * np.cos(angles), params.circle_radius * np.sin(angles), "k")
         disc(axes, state.goal, params.goal_radius, wong.GREEN, "goal", alpha=0.4)
-        disc(axes, state.pos, 0.05, wong.RED, "robot")
-        framed(axes, (-1.25, 1.25), (-0.25, 1.25))
+        limits = (-1.25, 1.25), (-0.25, 1.25)
+        moving(axes, state.pos, limits, "robot")
+        framed(axes, *limits)
         return pixels()
 
 
@@ -128,13 +129,13 @@ def reacher(environment: Any, state: Any, params: Any) -> np.ndarray:
 
 
 def swimmer(environment: Any, state: Any, params: Any) -> np.ndarray:
-    """A point among urchins, and its goal; where it has left the picture, an edge stays behind."""
+    """A point among urchins, and its goal."""
     with Canvas(SIDE, SIDE) as (axes, pixels):
         axes.plot(*state.urchin_xys.T, "*", color=wong.BLACK, markersize=11, label="urchins")
         disc(axes, state.goal_xy, 0.07, wong.GREEN, "goal")
-        disc(axes, state.xy, 0.05, wong.RED, "swimmer")
-        reach = max(1.2, 1.1 * float(np.max(np.abs(state.xy))))
-        framed(axes, (-reach, reach), (-reach, reach))
+        limits = (-1.5, 1.5), (-1.5, 1.5)
+        moving(axes, state.xy, limits, "swimmer")
+        framed(axes, *limits)
         return pixels()
 
 
@@ -142,7 +143,7 @@ def frozen_lake(environment: Any, state: Any, params: Any) -> np.ndarray:
     """The map (start, ice, holes, goal) and the agent."""
     tiles = np.asarray(environment.desc)
     row, column = divmod(int(state.position), tiles.shape[1])
-    colours = [wong.SKY, wong.WHITE, wong.BLUE, wong.GREEN]
+    colours = [wong.ORANGE, wong.WHITE, wong.SKY, wong.GREEN]
     marks = {(r, c): "S HG"[tiles[r, c]] for r, c in np.ndindex(*tiles.shape)}
     return grid(tiles, colours, marks | {(row, column): "A"})
 
@@ -179,6 +180,23 @@ def disc(axes: Any, centre: Any, radius: float, colour: str, label: str, **more:
     from matplotlib.patches import Circle
 
     axes.add_patch(Circle(tuple(np.asarray(centre)), radius, color=colour, label=label, **more))
+
+
+def moving(axes: Any, at: Any, limits: tuple, label: str) -> None:
+    """Draw a point; one that has left the picture is a hollow one at the nearest edge."""
+    low, high = np.array(limits).T
+    inside = np.clip(np.asarray(at), low, high)
+    gone = bool(np.any(inside != np.asarray(at)))
+    axes.plot(
+        *inside,
+        "o",
+        color=wong.RED,
+        markersize=11,
+        fillstyle="none" if gone else "full",
+        markeredgewidth=2,
+        clip_on=False,
+        label=f"{label}, outside" if gone else label,
+    )
 
 
 def framed(axes: Any, x: tuple[float, float], y: tuple[float, float]) -> None:

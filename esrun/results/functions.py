@@ -88,7 +88,7 @@ def drawn(moment: Moment, surface: tuple, limits: tuple, n: int) -> np.ndarray:
     """-> the picture of a moment over the `surface` (xs, ys, log10 of f [y, x])."""
     with Canvas(WIDTH, HEIGHT) as (axes, pixels):
         heights = axes.contourf(*surface, levels=LEVELS, cmap="viridis")
-        bar = axes.figure.colorbar(heights, ax=axes, label="log10 of f(x) - f at the optimum")
+        bar = axes.figure.colorbar(heights, ax=axes, label="log10 of f(x) above the optimum")
         bar.ax.tick_params(labelsize=8)
         members, mean = shadow(moment.members), shadow(moment.mean[None])[0]
         axes.plot(*members.T, ".", color="white", markersize=5, label="members")
@@ -100,7 +100,13 @@ def drawn(moment: Moment, surface: tuple, limits: tuple, n: int) -> np.ndarray:
         axes.set(xlim=limits[0], ylim=limits[1], aspect="equal")
         axes.set(xlabel=f"x1{others}", ylabel="x2" if n > 1 else "")
         axes.legend(
-            loc="upper right", fontsize=7, facecolor="0.35", labelcolor="white", framealpha=0.8
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            ncols=4,
+            fontsize=8,
+            facecolor="0.6",
+            handletextpad=0.3,
+            columnspacing=1,
         )
         return pixels()
 

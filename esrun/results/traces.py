@@ -43,5 +43,6 @@ def trace(name: str, episode: Watched, t: int) -> np.ndarray:
         least, most = float(min(0, totals.min())), float(max(0, totals.max()))
         margin = 0.08 * max(most - least, 1)
         below.set(xlim=(-0.5, len(totals) - 0.5), ylim=(least - margin, most + margin))
+        below.xaxis.get_major_locator().set_params(integer=True)
         below.set(xlabel="step", ylabel="return so far")
         return pixels()
