@@ -30,8 +30,9 @@ def render(arguments: list[str]) -> int:
         raise ConfigError("--all takes one run: write a command for each")
     default = folders[0].path if len(folders) == 1 else Path()
     if flags["all"]:
-        there = kept_generations(folders[0])
-        paths = in_folder(default / "render" if output is None else Path(output), there)
+        into = checked_folder(default / "render" if output is None else Path(output))
+        kept = kept_generations(folders[0])
+        paths = [checked_output(into / f"{generation}.gif", False) for generation in kept]
     else:
         paths = [checked_output(default / "render.gif" if output is None else Path(output))]
     configs = [config_of(folder, None) for folder in folders]
@@ -45,17 +46,18 @@ def render(arguments: list[str]) -> int:
         pictures.render(asked, pictures.Wanted(**flags), paths)
     except OSError as error:
         raise ConfigError(f"{shown(paths[0])} cannot be written: {error.strerror}") from error
-    print(printable("\n".join(shown(path) for path in paths)))
+    for path in paths:
+        print(printable(shown(path)))
     return DONE
 
 
-def in_folder(folder: Path, generations: list[int]) -> list[Path]:
-    """-> a film for each generation, in a folder that is made if need be. Raises ConfigError."""
+def checked_folder(folder: Path) -> Path:
+    """-> the folder that films go into, which is made if need be. Raises ConfigError."""
     if folder.suffix.lower() in ENDINGS:
         raise ConfigError(f"--all writes a film a policy into a folder: -o {folder} is a file")
     if not folder.parent.is_dir() or (os.path.lexists(folder) and not folder.is_dir()):
         raise ConfigError(f"-o must be a folder, or a name for one in a folder, got {folder}")
-    return [checked_output(folder / f"{generation}.gif", False) for generation in generations]
+    return folder
 
 
 def checked_output(path: Path, folder_is_there: bool = True) -> Path:

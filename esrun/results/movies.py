@@ -2,6 +2,7 @@
 
 import io
 import tempfile
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -41,7 +42,9 @@ def mp4(frames: Iterable[np.ndarray], milliseconds: int) -> bytes:
     """-> an MP4 (H.264, which wants even sides)."""
     import imageio_ffmpeg  # pyright: ignore[reportMissingImports]
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # JAX warns of every fork; nothing of it runs between this one and ffmpeg's start
+        warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)
         path, writer = Path(folder) / "film.mp4", None
         for frame in frames:
             even = np.pad(frame, [(0, n % 2) for n in frame.shape[:2]] + [(0, 0)], "edge")

@@ -75,12 +75,11 @@ def _functions(
     last = subjects.of_run(folder, evaluator, best=False).generation or run.config.generations
     until = last if subject.generation is None else subject.generation
     frames = np.unique(np.linspace(0, until, MOMENTS).round().astype(int)).tolist()
-    moments = replayed(run, list(chosen or frames))
-    missing = set(chosen or ()) - {one.generation for one in moments}
-    if missing:
+    if beyond := [x for x in chosen or () if x > last]:
         raise ConfigError(
-            f"{shown(folder.path)} has no generation {min(missing)}: it ended after {last}"
+            f"{shown(folder.path)} has no generation {beyond[0]}: it ended after {last}"
         )
+    moments = replayed(run, list(chosen or frames))
     picture, captions = function_frames(run, moments)
     title = [f"{title_of(run.config)}, {run.config.strategy.name}"]
     title += [f"{shown(folder.path)}, seed {run.config.seed}"]
