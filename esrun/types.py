@@ -99,6 +99,10 @@ class Task(NamedTuple):
     tell."""
     interface: Interface | None = None
     """None where what is observed is the input and the output is the action."""
+    watch: Callable[[Key, Policy, PyTree, Moments | None, jax.Array], Any] | None = None
+    """(episode keys [e], policy, one member's params, normalizer, which episodes [k]) -> what
+    happens in those, for pictures (see `esrun.results.film`): the returns are those of `evaluate`
+    on the same keys. None where there is nothing to be seen."""
 
 
 class Strategy(NamedTuple):

@@ -5,6 +5,7 @@
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 from esrun.errors import ConfigError, alike, nearest
@@ -26,11 +27,12 @@ VERBS = {
     ),
     "eval": Verb("esrun.commands.eval:evaluate", "how good policies are, on held-out episodes"),
     "plot": Verb("esrun.commands.plot:plot", "learning curves as a picture: PNG, SVG or PDF"),
+    "render": Verb("esrun.commands.render:render", "films of what policies do, GIF or MP4"),
     "list": Verb("esrun.commands.list:list_options", "what can be chosen, a sentence each"),
     "doctor": Verb("esrun.commands.doctor:doctor", "what works here, and what to install"),
     "help": Verb("esrun.commands.help:show_help", "help on a verb, or an option's keys"),
 }
-LATER = ("render", "report")
+LATER = ("report",)
 """Verbs that are not there yet."""
 
 KINDS = {
@@ -41,6 +43,9 @@ KINDS = {
     "experiments": "experiment",
 }
 """What `esrun list` calls the groups of options."""
+
+
+RUNS: Any = {"nargs": "*", "metavar": "RUN", "help": "a run's folder, a sweep's, latest"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -98,9 +103,10 @@ def parsers() -> dict[str, Parser]:
     explain.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
 
     _evaluating(verb("eval"))
+    _rendering(verb("render"))
 
     plot = verb("plot")
-    plot.add_argument("runs", nargs="*", metavar="RUN", help="a run's folder, a sweep's, latest")
+    plot.add_argument("runs", **RUNS)
     plot.add_argument("-o", "--output", metavar="FILE", help="it ends in .png, .svg or .pdf")
     plot.add_argument(
         "--x",
@@ -121,27 +127,56 @@ def parsers() -> dict[str, Parser]:
     return dict(verbs.choices)
 
 
+def _number(word: str, least: int, most: int) -> int:
+    if not (word.isdecimal() and least <= int(word) <= most):
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number from {least} to {most}, got {word}"
+        )
+    return int(word)
+
+
+def _numbered(to: Any, flag: str, least: int, most: int, name: str, says: str, **more: Any) -> None:
+    """Add a flag that takes a whole number."""
+    read = partial(_number, least=least, most=most)
+    to.add_argument(flag, type=read, metavar=name, help=says, **more)
+
+
 def _evaluating(parser: Parser) -> None:
     which = parser.add_mutually_exclusive_group()
-
-    def number(to: Any, flag: str, least: int, most: int, name: str, says: str) -> None:
-        def read(word: str) -> int:
-            if not (word.isdecimal() and least <= int(word) <= most):
-                raise argparse.ArgumentTypeError(
-                    f"must be a whole number from {least} to {most}, got {word}"
-                )
-            return int(word)
-
-        to.add_argument(flag, type=read, metavar=name, help=says)
-
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="a run's folder, a sweep's, latest")
-    number(parser, "--episodes", 2, 10**7, "N", "how many are played; else as many as the run did")
-    number(parser, "--seed", 0, 2**32 - 1, "S", "whose held-out episodes; else the run's own")
-    number(which, "--generation", 1, 2**31 - 1, "G", "the mean that a generation left")
-    which.add_argument("--best", action="store_true", help="the mean with the best held-out score")
+    parser.add_argument("runs", **RUNS)
+    much = "how many are played; else as many as the run did"
+    _numbered(parser, "--episodes", 2, 10**7, "N", much)
+    _policies(parser, which)
     which.add_argument("--members", action="store_true", help="the best members, one by one")
-    number(which, "--ensemble", 2, 10_000, "N", "draws from the final distribution, as one policy")
+    draws = "draws from the final distribution, as one policy"
+    _numbered(which, "--ensemble", 2, 10_000, "N", draws)
     parser.add_argument("--json", action="store_true", help="a list with an object for each line")
+
+
+def _policies(parser: Parser, which: Any) -> None:
+    """Add what `eval` and `render` share."""
+    whose = "whose held-out episodes; else the run's own"
+    _numbered(parser, "--seed", 0, 2**32 - 1, "S", whose)
+    _numbered(which, "--generation", 1, 2**31 - 1, "G", "the mean that a generation left")
+    which.add_argument("--best", action="store_true", help="the mean with the best held-out score")
+
+
+def _rendering(parser: Parser) -> None:
+    def several(words: str) -> tuple[int, ...]:
+        return tuple(_number(word.strip(), 1, 2**31 - 1) for word in words.split(","))
+
+    which = parser.add_mutually_exclusive_group()
+    parser.add_argument("runs", **RUNS)
+    many = "of each policy, one after the other"
+    _numbered(parser, "--episodes", 1, 100, "N", many, default=1)
+    _policies(parser, which)
+    which.add_argument(
+        "--generations", type=several, metavar="G,G,...", help="several, side by side"
+    )
+    which.add_argument("--all", action="store_true", help="every policy kept, a file each")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="a .gif or .mp4 (--all: a folder); else in the RUN"
+    )
 
 
 def neither(words: list[str], is_key: Callable[[str], bool]) -> str:

@@ -4,13 +4,12 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import Any
 
-from packaging.requirements import Requirement
 from pydantic import ValidationError
 
 from esrun.backend import devices
 from esrun.config import registry
 from esrun.config.complaints import complaint
-from esrun.config.extras import installing, needed
+from esrun.config.extras import installing_extra
 from esrun.config.schema.base import Model, PolicyModel, TaskModel
 from esrun.config.schema.run import Config
 from esrun.errors import ConfigError, nearest
@@ -60,18 +59,12 @@ def option(kind: str, given: Any, where: str) -> Model:
         chosen = group if name == schema.extra else f"{where}.name={name}"
         raise ConfigError(
             f"{chosen} needs the package {schema.package}, which is not installed: "
-            f"{_installing(schema)}"
+            f"{installing_extra(schema.extra, str(schema.package))}"
         )
     try:
         return schema.model_validate(given).resolved()
     except ValidationError as error:
         raise ConfigError(complaint(error, f"{where}.", given, schema)) from error
-
-
-def _installing(schema: type[Model]) -> str:
-    """-> the command that installs what an option needs, for the Python that runs."""
-    known = needed(schema.extra) if schema.extra else []
-    return installing(known or [Requirement(str(schema.package))])
 
 
 def _check_together(config: Config) -> None:

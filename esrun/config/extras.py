@@ -50,3 +50,10 @@ def installing(wanted: list[Requirement]) -> str:
     """-> the command that installs packages into the Python that runs."""
     names = [f"{x.name}{x.specifier}" for x in wanted]
     return shlex.join([sys.executable, "-m", "pip", "install", *names])
+
+
+def installing_extra(extra: str | None, package: str) -> str:
+    """-> the command that installs an extra, or the one package where esrun does not know what else
+    it takes."""
+    known = needed(extra) if extra else []
+    return installing(known or [Requirement(package)])

@@ -10,11 +10,28 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
+
+import numpy as np
 
 from esrun.errors import ConfigError, first_line
 
+wong = SimpleNamespace(
+    BLACK="#000000",
+    ORANGE="#E69F00",
+    SKY="#56B4E9",
+    GREEN="#009E73",
+    BLUE="#0072B2",
+    RED="#D55E00",
+    PURPLE="#CC79A7",
+    WHITE="#FFFFFF",
+)
+"""Colours that the colour-blind can tell apart (Wong: Points of view: Color blindness, Nature
+Methods 8, 2011; they are Okabe and Ito's)."""
+DPI = 100
+"""Of a panel of a film."""
 FORMATS = ("png", "svg", "pdf")
 LOOK: dict[Any, Any] = {
     "font.size": 9.0,
@@ -54,6 +71,21 @@ def canvas(width: float, height: float) -> Iterator[Any]:
             figure = Figure(figsize=(width, height), layout="constrained")
             FigureCanvasAgg(figure)
             yield figure
+
+
+@contextlib.contextmanager
+def panel(width: int, height: int) -> Iterator[tuple[Any, Callable[[], np.ndarray]]]:
+    """-> (axes on a canvas of so many pixels, () -> what was drawn, uint8 [height, width, 3])."""
+    with canvas(width / DPI, height / DPI) as figure:
+        axes = figure.add_subplot()
+        axes.grid(False)
+
+        def pixels() -> np.ndarray:
+            figure.set_dpi(DPI)
+            figure.canvas.draw()
+            return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+
+        yield axes, pixels
 
 
 def _matplotlib() -> Any:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from esrun.errors import ConfigError
-from esrun.results.canvas import canvas, encoded, said
+from esrun.results.canvas import canvas, encoded, said, wong
 from esrun.results.curves import (
     FIGURES,
     FITNESS,
@@ -19,7 +19,9 @@ from esrun.results.curves import (
 )
 from esrun.results.groups import Group
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+COLOURS = (
+    wong.BLUE, wong.RED, wong.GREEN, wong.PURPLE, wong.SKY, wong.ORANGE, wong.BLACK,
+)  # fmt: skip
 """Okabe and Ito's, which the colour-blind tell apart (https://jfly.uni-koeln.de/color/), without
 their yellow, which is lost on white."""
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from esrun.backend import keys
 from esrun.config.schema.run import Config
 from esrun.errors import ConfigError
-from esrun.results.statistics import figures
 from esrun.runs import checkpoint
 from esrun.runs.folder import shown
 from esrun.runs.paths import RunFolder
@@ -21,7 +21,8 @@ from esrun.runs.policy import PLAIN
 from esrun.training.archive import parameters
 from esrun.training.build import build
 from esrun.training.generation import Parts, asked, keys_of
-from esrun.training.program import DRAWS, make_program, stream
+from esrun.training.program import DRAWS, HELD_OUT, make_program, stream
+from esrun.training.slices import plan_episodes
 from esrun.types import Moments, PyTree, TrainState
 
 
@@ -53,13 +54,40 @@ class Evaluator:
 
     def figures(self, subject: Subject, seed: int) -> dict[str, Any]:
         """-> what is said of a policy on the held-out episodes of a seed (see `statistics`)."""
+        from esrun.results.statistics import figures  # scipy.stats takes a second
+
         evaluate = self.run.program.evaluate
         return figures(*self._played(evaluate, subject.params, subject.normalizer, seed))
+
+    def watching(self, episodes: int) -> Callable[[Subject, int], PyTree]:
+        """-> (subject, seed) -> what happens in the first held-out episodes of that seed, as the
+        task tells it (NumPy's, see `Task.watch`). They are played among those that training's
+        evaluation plays; it is compiled once."""
+        block = plan_episodes(self.run.config.eval.episodes, self.run.local_devices).size
+
+        @jax.jit
+        def watch(hyper: Any, seed: jax.Array, params: jax.Array, normalizer: Moments | None):
+            parts = self.run.program.parts(hyper)
+            assert parts.task.watch is not None
+            held_out = keys.fold_in(stream(seed, HELD_OUT), jnp.arange(max(block, episodes)))
+            return parts.task.watch(
+                held_out, parts.policy, parts.unravel(params), normalizer, jnp.arange(episodes)
+            )
+
+        def watched(subject: Subject, seed: int) -> PyTree:
+            with jax.enable_x64(self._wide):
+                own = jax.tree.map(jnp.asarray, (subject.params, subject.normalizer))
+                seen = watch(self.run.hyper, jnp.uint32(seed), *own)
+                return jax.tree.map(np.asarray, seen)
+
+        return watched
 
     def ensemble(self, state: TrainState, count: int, seed: int) -> dict[str, Any]:
         """-> what is said of `count` draws from the distribution of a `state`, acting together:
         discrete actions are voted for, continuous ones averaged. `draws_mean`, `draws_std` and
         `draws_worst` are of the means that the draws have alone."""
+        from esrun.results.statistics import figures
+
         draws, alone = self._drawn(state, count), self.run.program.evaluate
         returns = [self._played(alone, one, state.normalizer, seed)[0] for one in draws]
         means = np.mean(np.asarray(returns, np.float64), axis=1)

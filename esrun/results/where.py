@@ -73,6 +73,18 @@ def config_of(folder: RunFolder, episodes: int | None) -> Config:
     return checked(config)
 
 
+def kept_generations(folder: RunFolder) -> list[int]:
+    """-> the generations whose policies were kept. Raises ConfigError where none was."""
+    names = (path.stem for path in folder.policies.glob("*.safetensors"))
+    found = sorted(int(name) for name in names if name.isdecimal() and len(name) < 10)
+    if not found:
+        raise ConfigError(
+            f"{shown(folder.path)} keeps no policies: a run with policy.keep_every=10 or "
+            "checkpoint.keep_at=[25,50] does"
+        )
+    return found
+
+
 def policy_file(run: str | Path, best: bool) -> Path:
     """-> the file of the policy that a run has trained, or of its best one. Raises ConfigError."""
     if Path(run).suffix == ".safetensors":

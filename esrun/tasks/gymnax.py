@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from einops import reduce, repeat
 
 from esrun.backend import devices
@@ -19,7 +18,8 @@ from esrun.types import Evaluation, Interface, PyTree, Sums, Task
 # 1 s of a start
 with jax.enable_x64(False), deferred("matplotlib.pyplot", "seaborn"):
     import gymnax
-    from gymnax.environments import spaces
+
+    from esrun.tasks.interface import decoding, encoding, make_decoder, make_encoder
 
 
 class Episode(NamedTuple):
@@ -34,6 +34,21 @@ class Episode(NamedTuple):
     inputs: Sums | None
 
 
+class Watched(NamedTuple):
+    """Episodes, step by step: row t is what was there before step t; later rows than LONGEST are
+    missing."""
+
+    states: Any  # gymnax states, [t, k, ...] each
+    observations: jax.Array  # [t, k, ...]
+    totals: jax.Array  # [t, k] return so far
+    steps: jax.Array  # [k] int32
+    returns: jax.Array  # [k]
+
+
+LONGEST = 20_000
+"""Most steps of an episode that are kept to be looked at."""
+
+
 def make_gymnax(
     *, env: str, env_params: dict, episodes: int, episode_length: int, action: str
 ) -> Task:
@@ -46,18 +61,7 @@ def make_gymnax(
 
     The environment itself computes in 32 bits whatever the precision of the run.
     """
-    # some branch on their own arrays as they are made
-    with jax.ensure_compile_time_eval(), jax.enable_x64(False):
-        try:
-            environment, defaults = gymnax.make(env)
-        except OSError as error:
-            raise ValueError(f"task.env={env} needs data that gymnax downloads: {error}") from error
-    arrays = {
-        key: jnp.asarray(value) for key, value in env_params.items() if isinstance(value, list)
-    }
-    # a float in BernoulliBandit-misc, which relies on it
-    limit = type(defaults.max_steps_in_episode)(episode_length)
-    params = defaults.replace(**env_params | arrays, max_steps_in_episode=limit)
+    environment, params = opened(env, env_params, episode_length)
     reset_env, step_env = in_32_bits(environment.reset_env), in_32_bits(environment.step_env)
     observations, actions = environment.observation_space(params), environment.action_space(params)
     encode, input_shape = make_encoder(observations)
@@ -68,7 +72,8 @@ def make_gymnax(
 
     stride = stride_of(episode_length)
 
-    def evaluate(keys, policy, members, normalizer):
+    def begun(keys, policy, members, normalizer):
+        """-> (episodes [m, e] at their beginning, (t, episodes) -> episodes a step later)."""
         reset_keys, step_keys = fold_in(keys, 0), fold_in(keys, 1)
 
         def reset(key):
@@ -106,11 +111,16 @@ def make_gymnax(
         all_steps = jax.vmap(jax.vmap(step, in_axes=(None, 0, 0)), in_axes=(0, None, 0))
         all_steps = tuned(hoisted(all_steps, members, step_keys, start))
 
-        # The loop stands outside the vmaps and so ends as soon as every episode has; step keys are
-        # made once for all members, who share them (common random numbers).
+        # step keys are made once for all members, who share them (common random numbers)
+        return start, lambda t, running: all_steps(fold_in(step_keys, t), running)
+
+    def evaluate(keys, policy, members, normalizer):
+        start, step = begun(keys, policy, members, normalizer)
+
+        # the loop stands outside the vmaps and so ends as soon as every episode has
         def one_step(i, loop):
             t, running = loop
-            return t + 1, all_steps(fold_in(step_keys, t), running)
+            return t + 1, step(t, running)
 
         def body(loop):
             if stride == 1:
@@ -129,9 +139,55 @@ def make_gymnax(
             measures={"length": done.steps} | succeeded(env, done),
         )
 
+    def watch(keys, policy, member, normalizer, which):
+        members = jax.tree.map(lambda x: x[None], member)
+        start, step = begun(keys, policy, members, normalizer)
+
+        def seen(running):
+            those = running.environment, running.observation, running.total
+            return jax.tree.map(lambda x: x[0, which], those)
+
+        def body(loop):
+            t, running, rows = loop
+            running = step(t, running)
+            kept = jax.tree.map(
+                lambda all, x: all.at[t + 1].set(x, mode="drop"), rows, seen(running)
+            )
+            return t + 1, running, kept
+
+        def unfinished(loop):
+            t, running, _ = loop
+            return (t < episode_length) & jnp.any(running.alive[0, which])
+
+        length = min(episode_length, LONGEST) + 1
+        rows = jax.tree.map(
+            lambda x: jnp.zeros((length, *x.shape), x.dtype).at[0].set(x), seen(start)
+        )
+        _, done, rows = jax.lax.while_loop(unfinished, body, (jnp.int32(0), start, rows))
+        states, observations, totals = rows
+        steps, returns = done.steps[0, which], done.total[0, which]
+        return Watched(states, observations, totals, steps, returns)
+
     steps = episodes * episode_length
     interface = Interface(encode, decode, about)
-    return Task(input_shape, output_size, episodes, evaluate, steps, interface)
+    return Task(input_shape, output_size, episodes, evaluate, steps, interface, watch)
+
+
+def opened(env: str, env_params: dict, episode_length: int) -> tuple[Any, Any]:
+    """-> (gymnax's environment, its parameters). Raises ValueError where it needs data that is not
+    there."""
+    # some branch on their own arrays as they are made
+    with jax.ensure_compile_time_eval(), jax.enable_x64(False):
+        try:
+            environment, defaults = gymnax.make(env)
+        except OSError as error:
+            raise ValueError(f"task.env={env} needs data that gymnax downloads: {error}") from error
+    arrays = {
+        key: jnp.asarray(value) for key, value in env_params.items() if isinstance(value, list)
+    }
+    # a float in BernoulliBandit-misc, which relies on it
+    limit = type(defaults.max_steps_in_episode)(episode_length)
+    return environment, defaults.replace(**env_params | arrays, max_steps_in_episode=limit)
 
 
 GOALS = ("Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0", "FourRooms-misc")
@@ -174,42 +230,3 @@ def in_32_bits(function: Callable) -> Callable:
             return function(*arguments)
 
     return wrapped
-
-
-def make_encoder(space):
-    """-> (observation -> float input, input_shape). Discrete observations become one-hot."""
-    if isinstance(space, spaces.Discrete):
-        return (lambda observation: jax.nn.one_hot(observation, space.n)), (space.n,)
-    return (lambda observation: observation.astype(float)), tuple(space.shape)
-
-
-def encoding(space) -> dict[str, Any]:
-    """-> what `make_encoder` does, in plain data."""
-    if isinstance(space, spaces.Discrete):
-        return {"kind": "one_hot", "n": int(space.n)}
-    return {"kind": "float"}
-
-
-def decoding(space, mode: str) -> dict[str, Any]:
-    """-> what `make_decoder` does, in plain data."""
-    if isinstance(space, spaces.Discrete):
-        return {"kind": "argmax"}
-    bounds = {"low": space.low, "high": space.high}
-    return {"kind": mode, "shape": list(space.shape)} | {
-        name: np.broadcast_to(np.asarray(x, float), space.shape).ravel().tolist()
-        for name, x in bounds.items()
-    }
-
-
-def make_decoder(space, mode: str):
-    """-> (output [output_size] -> action, output_size)."""
-    if isinstance(space, spaces.Discrete):
-        return (lambda output: jnp.argmax(output).astype(space.dtype)), space.n
-
-    def into_space(output):
-        output = output.reshape(space.shape)
-        if mode == "clip":
-            return jnp.clip(output, space.low, space.high)
-        return space.low + (space.high - space.low) * (jnp.tanh(output) + 1) / 2
-
-    return into_space, int(np.prod(space.shape))

@@ -3,12 +3,23 @@
 The task of the tutorial "Evolving Neural Networks in JAX", with its offsets, range and jitter.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 from esrun.backend.keys import split
 from esrun.tasks.normalizer import normalize, observe
 from esrun.types import Evaluation, Number, Task
+
+
+class Predicted(NamedTuple):
+    """Episodes: the points that are asked for, what is right and what a member says."""
+
+    x: jax.Array  # [k, b] where the points lie, jitter included
+    targets: jax.Array  # [k, b]
+    predictions: jax.Array  # [k, b]
+    returns: jax.Array  # [k]
 
 
 def make_sine(
@@ -34,19 +45,27 @@ def make_sine(
         moved = jax.random.uniform(
             jitter_key, (batch_size, sequence_length), minval=-jitter, maxval=jitter
         )
-        values = jnp.sin(end - offsets + moved)
-        return values[:, :-1], values[:, -1]
+        x = end - offsets + moved
+        values = jnp.sin(x)
+        return values[:, :-1], values[:, -1], x[:, -1]
 
-    def evaluate(keys, policy, members, normalizer):
-        inputs, targets = jax.vmap(sequences)(keys)  # [e, b, s - 1], [e, b]
+    def predicted(inputs, policy, members, normalizer):
+        """-> [m, e, b]."""
 
         def predict(member, x):
             x = x if normalizer is None else normalize(normalizer, x)
             return policy.apply(member, policy.initial_carry(), x)[0][0]
 
-        predictions = jax.vmap(
-            lambda member: jax.vmap(jax.vmap(lambda x: predict(member, x)))(inputs)
-        )(members)
+        return jax.vmap(lambda member: jax.vmap(jax.vmap(lambda x: predict(member, x)))(inputs))(
+            members
+        )
+
+    def returned(error):
+        return -error if reward == "negative_error" else 1 / (error**2 + 1e-8)
+
+    def evaluate(keys, policy, members, normalizer):
+        inputs, targets, _ = jax.vmap(sequences)(keys)  # [e, b, s - 1], [e, b]
+        predictions = predicted(inputs, policy, members, normalizer)
         error = jnp.mean(jnp.abs(predictions - targets), axis=-1)  # [m, e]
         m = len(error)
         seen = None
@@ -56,11 +75,20 @@ def make_sine(
                 lambda x: jnp.broadcast_to(jnp.sum(x, (0, 1)), (m, *x.shape[2:])), every
             )
         return Evaluation(
-            returns=-error if reward == "negative_error" else 1 / (error**2 + 1e-8),
+            returns=returned(error),
             # more is refused for training, and nobody counts those of held-out episodes
             steps=jnp.full(m, min(len(keys) * batch_size, 2**31 - 1), jnp.int32),
             inputs=seen,
             measures={"absolute_error": error},
         )
 
-    return Task((sequence_length - 1,), 1, episodes, evaluate, steps=episodes * batch_size)
+    def watch(keys, policy, member, normalizer, which):
+        inputs, targets, x = jax.vmap(sequences)(keys)
+        members = jax.tree.map(lambda x: x[None], member)
+        predictions = predicted(inputs, policy, members, normalizer)[0]
+        error = jnp.mean(jnp.abs(predictions - targets), axis=-1)
+        all = Predicted(x, targets, predictions, returned(error))
+        return jax.tree.map(lambda x: x[which], all)
+
+    shape, steps = (sequence_length - 1,), episodes * batch_size
+    return Task(shape, 1, episodes, evaluate, steps=steps, watch=watch)

@@ -77,6 +77,15 @@ class Gymnax(Episodic):
 IMAGES = ("Pong-misc", "Catch-bsuite", "DeepSea-bsuite", "MNISTBandit-bsuite")
 """Environments besides MinAtar's whose observation has a height and a width."""
 
+CLASSIC = (
+    "Acrobot-v1",
+    "CartPole-v1",
+    "Pendulum-v1",
+    "MountainCar-v0",
+    "MountainCarContinuous-v0",
+)
+"""Environments that gymnasium draws, with pygame."""
+
 
 @functools.cache
 def environments() -> dict[str, dict]:

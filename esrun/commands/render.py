@@ -1,0 +1,92 @@
+"""`esrun render RUN ...`: films of what policies do."""
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from esrun import files
+from esrun.backend import devices
+from esrun.commands.words import parsers
+from esrun.config.extras import installing, installing_extra, needed
+from esrun.config.schema.tasks import CLASSIC
+from esrun.errors import DONE, ConfigError, printable
+from esrun.results.where import config_of, kept_generations, run_folders
+from esrun.runs.folder import shown
+
+ENDINGS = (".gif", ".mp4")
+
+
+def render(arguments: list[str]) -> int:
+    """Write the film -> the exit code. Raises ConfigError."""
+    flags = vars(parsers()["render"].read(arguments))
+    runs, output = flags.pop("runs"), flags.pop("output")
+    if not runs:
+        raise ConfigError("render needs a run: write esrun render outputs/DATE/TIME, or latest")
+    folders = run_folders(runs)
+    if flags["all"] and len(folders) > 1:
+        raise ConfigError("--all takes one run: write a command for each")
+    default = folders[0].path if len(folders) == 1 else Path()
+    if flags["all"]:
+        into = checked_folder(default / "render" if output is None else Path(output))
+        kept = kept_generations(folders[0])
+        paths = [checked_output(into / f"{generation}.gif", False) for generation in kept]
+    else:
+        paths = [checked_output(default / "render.gif" if output is None else Path(output))]
+    configs = [config_of(folder, None) for folder in folders]
+    for config in configs:
+        check_renderer(config)
+    devices.start(configs[0].runtime.precision, configs[0].runtime.deterministic)
+    from esrun.results import pictures
+
+    asked = list(zip(folders, configs, strict=True))
+    try:
+        pictures.render(asked, pictures.Wanted(**flags), paths)
+    except OSError as error:
+        raise ConfigError(f"{shown(paths[0])} cannot be written: {error.strerror}") from error
+    for path in paths:
+        print(printable(shown(path)))
+    return DONE
+
+
+def checked_folder(folder: Path) -> Path:
+    """-> the folder that films go into, which is made if need be. Raises ConfigError."""
+    if folder.suffix.lower() in ENDINGS:
+        raise ConfigError(f"--all writes a film a policy into a folder: -o {folder} is a file")
+    if not folder.parent.is_dir() or (os.path.lexists(folder) and not folder.is_dir()):
+        raise ConfigError(f"-o must be a folder, or a name for one in a folder, got {folder}")
+    return folder
+
+
+def checked_output(path: Path, folder_is_there: bool = True) -> Path:
+    """-> the path, if a film can be written there: a film may be replaced, nothing else. Raises
+    ConfigError."""
+    if path.suffix.lower() not in ENDINGS:
+        raise ConfigError(f"-o must end in .gif or .mp4, got {path}")
+    if path.suffix.lower() == ".mp4" and not find_spec("imageio_ffmpeg"):
+        raise ConfigError(
+            f"{path} needs the package imageio_ffmpeg, which is not installed: "
+            f"{installing_extra('video', 'imageio-ffmpeg')}; or write {path.with_suffix('.gif')}"
+        )
+    if folder_is_there and not path.parent.is_dir():
+        raise ConfigError(f"-o {path}: there is no folder {path.parent}")
+    if folder_is_there and not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"-o {path}: the folder {path.parent} cannot be written to")
+    try:
+        held = files.read(path, 2**31)[:12]
+    except FileNotFoundError:
+        return path
+    except OSError as error:
+        raise ConfigError(f"-o {path} cannot be replaced: {error}") from error
+    if held and not held.startswith(b"GIF8") and held[4:8] != b"ftyp":
+        raise ConfigError(f"-o {path} is no film, and esrun replaces nothing else: another name")
+    return path
+
+
+def check_renderer(config: Any) -> None:
+    """Raise ConfigError where what draws an environment is not installed."""
+    if getattr(config.task, "env", None) in CLASSIC and not find_spec("pygame"):
+        raise ConfigError(
+            f"{config.task.env} is drawn by pygame, which is not installed: "
+            f"{installing([x for x in needed() if x.name == 'pygame'])}"
+        )

@@ -1,0 +1,92 @@
+"""What `esrun render` writes: which policies are shown, and as what."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from esrun.config.schema.run import Config
+from esrun.errors import ConfigError
+from esrun.results import comparison, movies, subjects
+from esrun.results.evaluation import Evaluator
+from esrun.results.film import COLUMNS, Panel, composed, panel, title_of
+from esrun.runs.folder import shown
+from esrun.runs.paths import RunFolder
+
+MOMENTS = 100
+"""Frames of a function's film."""
+MOMENT_MS = 150
+
+
+class Wanted(NamedTuple):
+    """Which policies of each run are shown, and in what. None leaves it to the run."""
+
+    generation: int | None = None
+    generations: tuple[int, ...] | None = None
+    all: bool = False
+    best: bool = False
+    episodes: int = 1
+    seed: int | None = None
+
+
+def render(runs: list[tuple[RunFolder, Config]], wanted: Wanted, paths: list[Path]) -> None:
+    """Write one film of all that is wanted, or with `wanted.all` one of each kept policy, whose
+    generation its path tells. Raises ConfigError, OSError."""
+    if wanted.all:
+        ((folder, config),) = runs
+        evaluator = Evaluator(config)
+        generations = tuple(int(path.stem) for path in paths)
+        panels = _panels(folder, evaluator, wanted._replace(generations=generations))
+        paths[0].parent.mkdir(exist_ok=True)
+        for path, one in zip(paths, panels, strict=True):
+            movies.write(path, composed([one]), one.milliseconds)
+        return
+    panels = [one for folder, config in runs for one in _panels(folder, Evaluator(config), wanted)]
+    row = len(wanted.generations or ())
+    columns = row if 1 < row <= COLUMNS + 2 else COLUMNS
+    movies.write(paths[0], composed(panels, columns), min(one.milliseconds for one in panels))
+
+
+def _panels(folder: RunFolder, evaluator: Evaluator, wanted: Wanted) -> list[Panel]:
+    chosen = wanted.generations or (None if wanted.generation is None else (wanted.generation,))
+    if evaluator.parts.task.input_shape == (0,):
+        return _functions(folder, evaluator, wanted, chosen)
+    config = evaluator.run.config
+    if evaluator.parts.task.watch is None:
+        raise ConfigError(f"{shown(folder.path)}: task {config.task.name} has nothing to be seen")
+    if chosen is None:
+        those = [subjects.of_run(folder, evaluator, wanted.best)]
+    else:
+        those = [subjects.of_generation(folder, x, evaluator) for x in chosen]
+    whose = comparison.Wanted(best=wanted.best, seed=wanted.seed)
+    seed = comparison.seed_of(folder, config, whose)
+    watch = evaluator.watching(wanted.episodes)
+    return [panel(folder, config, one, seed, watch(one, seed)) for one in those]
+
+
+def _functions(
+    folder: RunFolder, evaluator: Evaluator, wanted: Wanted, chosen: tuple[int, ...] | None
+) -> list[Panel]:
+    """-> the film of a search, or a still picture of each generation that was `chosen`."""
+    from esrun.results.functions import function_frames
+    from esrun.results.replay import replayed
+
+    run, subject = evaluator.run, subjects.of_run(folder, evaluator, wanted.best)
+    last = subjects.of_run(folder, evaluator, best=False).generation or run.config.generations
+    until = last if subject.generation is None else subject.generation
+    frames = np.unique(np.linspace(0, until, MOMENTS).round().astype(int)).tolist()
+    if beyond := [x for x in chosen or () if x > last]:
+        raise ConfigError(
+            f"{shown(folder.path)} has no generation {beyond[0]}: it ended after {last}"
+        )
+    moments = replayed(run, list(chosen or frames))
+    picture, captions = function_frames(run, moments)
+    title = [f"{title_of(run.config)}, {run.config.strategy.name}"]
+    title += [f"{shown(folder.path)}, seed {run.config.seed}"]
+    if chosen is None:
+        title[0] += ", until the best mean" * wanted.best
+        return [Panel(title, captions, picture, MOMENT_MS)]
+    at = {one.generation: i for i, one in enumerate(moments)}
+    return [
+        Panel(title, [captions[at[x]]], lambda _, i=at[x]: picture(i), MOMENT_MS) for x in chosen
+    ]
