@@ -11,7 +11,7 @@ from esrun.backend.compilation import Clock
 from esrun.config.check import checked
 from esrun.config.compose import composed
 from esrun.runs.metrics import Metrics
-from esrun.training.loop import Start, advance_until
+from esrun.training.loop import NOTHING, Start, advance_until
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
@@ -102,6 +102,8 @@ def test_a_run_that_goes_on_has_its_first_score_and_is_not_asked_again(built):
     assert outcome.progress.initial == first.progress.initial is not None
     whole, _ = trained(run)
     assert outcome.score == whole.score
+    begun = Start(run.program.init(run.hyper, np.uint32(run.config.seed)), NOTHING)
+    assert trained(run, start=begun)[1][0].score == first.progress.initial
 
 
 def test_the_score_is_of_the_mean_on_held_out_episodes(built):

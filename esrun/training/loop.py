@@ -136,7 +136,7 @@ def advance_until(
         state, progress = start or Start(program.init(hyper, seed), NOTHING)
         pace = Pace(progress.seconds, clock, config.stop.seconds)
         reader = Reader(config, program.parts(hyper).strategy.population_size, progress, pace)
-        if not progress.generation:
+        if progress.initial is None and progress.generation == 0:
             report(reader.begin(*program.evaluate(hyper, seed, state)[1:]))
         until, last = progress.generation, None
 
