@@ -5,6 +5,7 @@ import tempfile
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -46,6 +47,7 @@ def mp4(frames: Iterable[np.ndarray], milliseconds: int) -> bytes:
         # JAX warns of every fork; nothing of it runs between this one and ffmpeg's start
         warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)
         path, writer = Path(folder) / "film.mp4", None
+        rate: Any = 1000 / milliseconds
         for frame in frames:
             even = np.pad(frame, [(0, n % 2) for n in frame.shape[:2]] + [(0, 0)], "edge")
             if writer is None:
@@ -53,7 +55,7 @@ def mp4(frames: Iterable[np.ndarray], milliseconds: int) -> bytes:
                 writer = imageio_ffmpeg.write_frames(
                     path,
                     size,
-                    fps=1000 / milliseconds,
+                    fps=rate,
                     macro_block_size=2,
                     ffmpeg_log_level="error",
                 )

@@ -1,7 +1,6 @@
 """A run's states again, from its configuration alone: training is a pure function of it."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -11,7 +10,7 @@ import numpy as np
 from esrun.config.schema.run import Config
 from esrun.training.archive import parameters
 from esrun.training.build import Run
-from esrun.training.generation import Parts, asked, keys_of
+from esrun.training.generation import asked, keys_of
 from esrun.training.program import DRAWS, TRAIN, stream
 from esrun.training.restarts import search_until
 from esrun.types import TrainState
@@ -62,8 +61,10 @@ def make_look(run: Run, config: Config) -> Callable[[TrainState], Moment]:
     """-> state -> what is drawn of it. A search with another population has another compiled
     function, hidden in here."""
 
-    @partial(jax.jit, static_argnums=0)
-    def drawn(parts: Parts, seed: jax.Array, state: TrainState):
+    parts = run.program.parts(run.hyper)
+
+    @jax.jit
+    def drawn(seed: jax.Array, state: TrainState):
         p = parts.strategy.population_size
 
         def population(keys: jax.Array) -> jax.Array:
@@ -74,10 +75,8 @@ def make_look(run: Run, config: Config) -> Callable[[TrainState], Moment]:
         many = jax.lax.map(lambda key: population(key)[:, :2], draws(jnp.arange(-(-DRAWN // p))))
         return population(stream(seed, TRAIN)), many.reshape(-1, many.shape[-1])
 
-    parts = run.program.parts(run.hyper)
-
     def look(state: TrainState) -> Moment:
-        members, many = drawn(parts, jnp.uint32(config.seed), state)
+        members, many = drawn(jnp.uint32(config.seed), state)
         spread = np.cov(np.asarray(many, float).T).reshape(np.shape(many)[1], -1)
         mean = np.asarray(state.strategy.mean)
         return Moment(int(state.generation), mean, np.asarray(members), spread)
