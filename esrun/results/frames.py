@@ -202,7 +202,7 @@ def moving(axes: Any, at: Any, limits: tuple, label: str) -> None:
 def framed(axes: Any, x: tuple[float, float], y: tuple[float, float]) -> None:
     """Show this part of the plane, and the legend."""
     axes.set(xlim=x, ylim=y, aspect="equal", xlabel="x", ylabel="y")
-    axes.legend(loc="upper right", fontsize=8)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=8, frameon=False)
 
 
 DRAWN = {
