@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 
 from esrun import files
 from esrun.runs.header import read_header
-from esrun.runs.keeper import Keeper, best_score
+from esrun.runs.kept_policies import Keeper, best_score
 from esrun.runs.paths import RunFolder
 from esrun.training.loop import advance_until
 from esrun.training.pace import halt, is_kept

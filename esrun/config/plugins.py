@@ -33,13 +33,14 @@ a logger are given all of theirs, a strategy those that it asks for."""
 
 def points(kind: str) -> list[EntryPoint]:
     """-> the options of a kind that installed packages add; none of them is imported."""
-    return _points(kind, tuple(sys.path))
+    return list(_installed(tuple(sys.path)).select(group=f"esrun.{PLURAL[kind]}"))
 
 
 @functools.cache
-def _points(kind: str, places: tuple[str, ...]) -> list[EntryPoint]:
-    """Looked for once in the same places: Hydra asks for every option and group."""
-    return list(entry_points(group=f"esrun.{PLURAL[kind]}"))
+def _installed(places: tuple[str, ...]) -> Any:
+    """Looked for once in the same places: Hydra asks for every option and group, and looking opens
+    a file of every package that is installed."""
+    return entry_points()
 
 
 def names(kind: str) -> list[str]:

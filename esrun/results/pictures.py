@@ -7,7 +7,7 @@ import numpy as np
 
 from esrun.config.schema.run import Config
 from esrun.errors import ConfigError
-from esrun.results import comparison, movies, subjects
+from esrun.results import comparison, subjects, video_files
 from esrun.results.evaluation import Evaluator
 from esrun.results.film import COLUMNS, Panel, composed, panel, title_of
 from esrun.runs.folder import shown
@@ -39,12 +39,12 @@ def render(runs: list[tuple[RunFolder, Config]], wanted: Wanted, paths: list[Pat
         panels = _panels(folder, evaluator, wanted._replace(generations=generations))
         paths[0].parent.mkdir(exist_ok=True)
         for path, one in zip(paths, panels, strict=True):
-            movies.write(path, composed([one]), one.milliseconds)
+            video_files.write(path, composed([one]), one.milliseconds)
         return
     panels = [one for folder, config in runs for one in _panels(folder, Evaluator(config), wanted)]
     row = len(wanted.generations or ())
     columns = row if 1 < row <= COLUMNS + 2 else COLUMNS
-    movies.write(paths[0], composed(panels, columns), min(one.milliseconds for one in panels))
+    video_files.write(paths[0], composed(panels, columns), min(one.milliseconds for one in panels))
 
 
 def _panels(folder: RunFolder, evaluator: Evaluator, wanted: Wanted) -> list[Panel]:

@@ -156,10 +156,10 @@ def _with_less_memory(opened: OpenRun) -> "Run":
 def _train(opened: OpenRun, loggers: list, clock: "Clock") -> "Outcome":
     """Resources and callbacks, nothing else."""
     from esrun.runs import ending
+    from esrun.runs.checkpoint_writer import Saver
     from esrun.runs.health import Health
-    from esrun.runs.keeper import Keeper
+    from esrun.runs.kept_policies import Keeper
     from esrun.runs.metrics import Metrics
-    from esrun.runs.saver import Saver
     from esrun.training.restarts import search_until
 
     folder, built, show, order = opened.folder, opened.built, opened.show, opened.order

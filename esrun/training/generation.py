@@ -20,7 +20,7 @@ from esrun.strategies.parts.shaping import length_of
 from esrun.tasks import normalizer
 from esrun.training import archive, step_counts
 from esrun.training.blocks import Blocks, over_blocks
-from esrun.training.figures import figures, totals
+from esrun.training.generation_metrics import figures, totals
 from esrun.types import Archive, Moments, Policy, PyTree, Strategy, Sums, Task, TrainState
 
 
