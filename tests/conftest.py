@@ -31,6 +31,8 @@ PATIENCE = 1200
 """Seconds after which a process counts as hung; a machine may be busy, or a process paused."""
 STARTS = {"command", "esrun", "package", "start", "wheel"}
 """The fixtures that start processes: what uses them is marked `commands`."""
+RUNS = {"built", "in_process", "refused", "typed"}
+"""Those that compose or train whole runs: what uses them is marked `runs`."""
 
 jax.devices()  # from here on the number of devices stays, whatever this machine has
 
@@ -42,6 +44,8 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if STARTS & set(item.fixturenames):
             item.add_marker("commands")
+        if RUNS & set(item.fixturenames):
+            item.add_marker("runs")
     if "slow" in config.option.markexpr or any("::" in word for word in config.args):
         return
     slow = [item for item in items if item.get_closest_marker("slow")]

@@ -9,6 +9,8 @@ import pytest
 
 import esrun
 
+pytestmark = pytest.mark.runs
+
 PAGE = Path(__file__).parent.parent / "docs" / "library.md"
 
 

@@ -12,6 +12,8 @@ from esrun.runs.folder import Made
 from esrun.runs.opening import Order
 from esrun.runs.run import carry_out
 
+pytestmark = pytest.mark.runs
+
 WORDS = [
     "task=sphere", "strategy.population_size=6", "generations=3", "eval.episodes=2",
     "logger=[wandb]",

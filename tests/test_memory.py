@@ -12,7 +12,7 @@ from esrun.training.generation import Parts
 from esrun.training.program import make_program
 from esrun.training.stop import Stop
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
+pytestmark = [pytest.mark.runs, pytest.mark.usefixtures("quick_to_compile")]
 
 TASK = make_memory(delay=4, noise=0.5, episodes=8)
 SIZES = {"input_shape": TASK.input_shape, "output_size": TASK.output_size}

@@ -13,6 +13,8 @@ from conftest import ROOT, quickly
 from esrun.cli import main
 from esrun.commands.words import VERBS
 
+pytestmark = pytest.mark.runs
+
 PAGES = [
     ROOT / "README.md",
     ROOT / "conf" / "hydra" / "help" / "esrun.yaml",

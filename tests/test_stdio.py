@@ -10,6 +10,8 @@ from conftest import quickly
 
 from esrun.stdio import Patient, patient
 
+pytestmark = pytest.mark.runs
+
 MAIN = "import sys; from esrun.cli import main; sys.exit(main())"
 RUN = (
     "task=sphere", "task.dimension=2", "strategy=openai_es", "generations=40",
