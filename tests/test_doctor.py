@@ -158,6 +158,7 @@ def test_where_jax_does_not_start_that_is_the_line(esrun):
     assert done.returncode == 1
     line = done.stderr.splitlines()[-1]
     assert line.startswith("esrun: JAX cannot start here: ")
-    assert line.endswith("; the environment says JAX_PLATFORMS=nonsense")
+    assert "; the environment says " in line
+    assert "JAX_PLATFORMS=nonsense" in line
     assert "Traceback" not in done.stderr
     assert done.stdout.startswith("esrun ")

@@ -181,14 +181,14 @@ def test_sigma_params_optimizer_and_options_reach_evosax():
     assert float(first(make("PGPE", sigma=0.25)).sigma) == 0.25
     # SimpleES moves its deviations by the share c_std of the way
     one, other = (
-        jax.jit(step, static_argnums=0)(s, first(s)).search.std
+        jax.jit(lambda state, s=s: step(s, state))(first(s)).search.std
         for s in (make("SimpleES", params={"c_std": share}) for share in (0.01, 0.1))
     )
     np.testing.assert_allclose(other - 0.1, 10 * (one - 0.1), rtol=1e-3, atol=1e-6)
     assert np.abs(other - 0.1).max() > 1e-4
     # a step of plain gradient descent is ten times as long with ten times the learning rate
     short, long = (
-        jax.jit(step, static_argnums=0)(s, first(s)).mean
+        jax.jit(lambda state, s=s: step(s, state))(first(s)).mean
         for s in (make("Open_ES", optimizer="sgd", learning_rate=rate) for rate in (0.01, 0.1))
     )
     np.testing.assert_allclose(long, 10 * short, rtol=1e-5)

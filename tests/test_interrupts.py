@@ -96,10 +96,14 @@ def test_the_whole_life_of_a_process_answers(moment, name):
 
 
 def test_a_second_ctrl_c_reaches_the_callers_own_handler():
-    with pytest.raises(KeyboardInterrupt), Interrupts():  # noqa: PT012
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
+    try:
+        with pytest.raises(KeyboardInterrupt), Interrupts():  # noqa: PT012
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_hang_up_that_nohup_ignores_is_not_heard():
