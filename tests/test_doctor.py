@@ -146,6 +146,7 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err.endswith("Permission denied: set TMPDIR\n")
 
 
+@pytest.mark.slow
 def test_the_wheel_is_well_in_an_empty_folder(esrun, tmp_path):
     done = esrun("doctor")
     assert (done.returncode, done.stderr) == (0, "")

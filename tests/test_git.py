@@ -121,6 +121,7 @@ def test_a_repository_that_names_programs_runs_none(git, esrun, tmp_path):
     assert record["git"] == commit(folder)
 
 
+@pytest.mark.slow
 def test_a_run_starts_no_program_at_all(esrun, tmp_path):
     code = """
 import sys

@@ -95,6 +95,7 @@ def test_a_population_larger_than_n_has_rates_of_at_most_one_and_converges(n):
     assert float(jnp.abs(mean).max()) < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64", "quick_to_compile")
 def test_a_sphere_and_a_rotated_cigar_are_solved_in_the_evaluations_of_the_authors_code():
     # n 100, p 17, from 3 with sigma 2 to 1e-8: lmmaes 0.3.2, by one of the authors, takes 10,200

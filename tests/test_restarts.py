@@ -91,6 +91,7 @@ def test_restarts_solve_what_one_search_does_not(finished):
     assert summary["eval"]["mean"] > -0.01
 
 
+@pytest.mark.slow
 def test_a_run_resumed_behind_a_restart_ends_as_if_it_had_not_stopped(finished, command, tmp_path):
     first = json.loads((finished / "summary.json").read_text())["restarts"][0]["generation"]
     folder = tmp_path / "run"

@@ -80,6 +80,7 @@ def test_evaluations_are_counted_to_the_generation_that_first_reaches_the_target
         assert evaluations == 6 * first  # 4 + floor(3 ln 2) members
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("built")
 def test_a_trial_gives_up_when_its_budget_is_spent(bbob):
     counts = bbob.measured(bbob.Table((15,), 60), 15, 2, trials=1)

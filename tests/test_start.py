@@ -168,6 +168,7 @@ def test_wrong_numbers_are_one_line(built, tmp_path, words, line):
 TABLE = ["strategy=openai_es", "strategy.noise=table", "strategy.noise_table_size=10000"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "strategy", quickly([["strategy=cma_es"], ["strategy=openai_es"], TABLE], TABLE)
 )

@@ -113,7 +113,7 @@ def test_sums_of_slices_add_to_the_sum_of_the_whole(name, changes):
         (3, False),
         pytest.param(5, True, marks=pytest.mark.slow),
         pytest.param(33, False, marks=pytest.mark.slow),
-        (241, False),
+        pytest.param(241, False, marks=pytest.mark.slow),
         pytest.param(241, True, marks=pytest.mark.slow),
     ],  # with 3 and 5 XLA fuses some rows in another way
     ids=["3-float32", "5-float64", "33-float32", "241-float32", "241-float64"],

@@ -201,7 +201,7 @@ def test_a_second_ctrl_c_ends_at_once(start, tmp_path):
 
 
 @pytest.mark.parametrize("name", quickly(["SIGTERM", "SIGINT", "SIGHUP"], "SIGINT"))
-@pytest.mark.parametrize("where", STUCK)
+@pytest.mark.parametrize("where", quickly(STUCK, "compiling"))
 def test_a_signal_ends_at_once_what_has_nothing_to_save(start, tmp_path, name, where):
     code = STUCK_IN.replace("WHERE", STUCK[where])
     for begun, words in ((0, ["generations=4"]), (4, ["generations=6"])):

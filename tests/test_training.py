@@ -77,6 +77,7 @@ def test_one_generation_of_pendulum_agrees_on_one_and_two_devices(built, strateg
 TWO = ["runtime.devices=2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", quickly([TWO, [*TWO, "runtime.population_chunk=8"]], TWO))
 def test_a_population_that_does_not_divide_is_whole(built, spread):
     options = [
@@ -119,7 +120,7 @@ def test_only_the_first_chunk_compiles(built):
 
 
 @pytest.mark.parametrize("devices", quickly([1, 2], 2))
-@pytest.mark.parametrize("going_on", [False, True], ids=["fresh", "going_on"])
+@pytest.mark.parametrize("going_on", quickly([False, True], True), ids=["fresh", "going_on"])
 def test_a_prepared_program_compiles_nothing_more(built, devices, going_on):
     # a structure of its own for each case: what an earlier one compiled is still there
     run = built(
