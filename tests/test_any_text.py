@@ -41,7 +41,7 @@ TREE = st.recursive(
     max_leaves=6,
 )
 CONTENT = st.one_of(TEXT, TREE.map(lambda tree: f"# @package _global_\n{yaml.safe_dump(tree)}"))
-QUICK = settings(max_examples=150, derandomize=True, deadline=None, database=None)
+QUICK = settings(max_examples=60, derandomize=True, deadline=None, database=None)
 
 
 def is_one_line_or_a_configuration(words, source):
