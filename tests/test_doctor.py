@@ -1,11 +1,13 @@
 """`esrun doctor`: what it finds, and that its test fails where something is broken."""
 
 import json
+import signal
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from conftest import MAIN, finished, wait_for
 
 from esrun.backend import cache
 from esrun.commands import doctor, eval, resume, train
@@ -163,3 +165,14 @@ def test_where_jax_does_not_start_that_is_the_line(esrun):
     assert "JAX_PLATFORMS=nonsense" in line
     assert "Traceback" not in done.stderr
     assert done.stdout.startswith("esrun ")
+
+
+def test_a_signal_ends_it_and_leaves_nothing(start, tmp_path):
+    here = f"import tempfile; tempfile.tempdir = {str(tmp_path)!r}\n"
+    process = start(tmp_path, "doctor", code=here + MAIN)
+    wait_for(lambda: any(tmp_path.glob("esrun-doctor-*/whole")), process)
+    process.send_signal(signal.SIGINT)
+    code, said = finished(process)
+    assert code == 75
+    assert said.splitlines()[-1] == "esrun: ended by SIGINT"
+    assert not list(tmp_path.iterdir())

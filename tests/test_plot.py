@@ -240,8 +240,25 @@ def test_a_picture_goes_beside_what_it_is_of(tmp_path, in_process):
     (tmp_path / "plot.png").write_bytes(b"somebody's own")
     code, said, complaint = in_process("plot", "a", "b")
     assert (code, said) == (2, "")
-    assert complaint == "esrun: plot.png is there and is no picture of esrun's: write -o FILE\n"
+    assert (
+        complaint
+        == "esrun: plot.png is there and is no picture of esrun's: write another -o FILE\n"
+    )
     assert (tmp_path / "plot.png").read_bytes() == b"somebody's own"
+
+
+@pytest.mark.parametrize("name", ["notes.png", "notes.svg", "notes.pdf"])
+def test_a_file_that_is_no_picture_is_not_replaced_whoever_names_it(tmp_path, in_process, name):
+    made(tmp_path / "a")
+    (tmp_path / name).write_bytes(b"weights, or a thesis")
+    code, said, complaint = in_process("plot", "a", "-o", name)
+    assert (code, said, complaint.count("\n")) == (2, "", 1)
+    assert "is no picture: write another -o FILE" in complaint
+    assert (tmp_path / name).read_bytes() == b"weights, or a thesis"
+    (tmp_path / name).write_bytes(b"")
+    for _ in range(2):  # an empty file, then a picture
+        assert in_process("plot", "a", "-o", name)[0] == 0
+    assert in_process("plot", "a", "-o", "")[0] == 2
 
 
 def test_runs_of_other_tasks_have_axes_of_their_own(tmp_path, in_process):

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from esrun.backend import cache, devices
 from esrun.commands.words import parsers
 from esrun.config import extras
 from esrun.errors import DONE, FAILED, ConfigError, complain, printable
+from esrun.runs import interrupts
+from esrun.runs.interrupts import AGAIN
 
 HOLDS = {
     "CPU": "tested; a run has one set of bits, on however many devices",
@@ -93,16 +96,26 @@ def _extras() -> Iterator[str]:
 def _self_test() -> int:
     from esrun.commands.selftest import BrokenError, steps
 
+    heard = interrupts.listening()
+
+    def leave(signal: str) -> str:
+        shutil.rmtree(folder, ignore_errors=True)
+        return f"ended by {signal}"
+
     try:
-        with tempfile.TemporaryDirectory(prefix="esrun-doctor-") as folder:
+        with (
+            tempfile.TemporaryDirectory(prefix="esrun-doctor-") as folder,
+            heard,
+            heard.at_once(leave),
+        ):
             began = time.monotonic()
             for name, what in steps(Path(folder)):
                 now = time.monotonic()
                 _say("test", f"{name}: {what} ({now - began:.1f} s)")
                 began = now
     except BrokenError as error:
-        complain(f"the test fails: {error}")
-        return FAILED
+        complain(f"ended by {heard.name}" if heard.name else f"the test fails: {error}")
+        return AGAIN if heard.name else FAILED
     except OSError as error:
         complain(f"the test cannot write to a temporary folder: {error}: set TMPDIR")
         return FAILED

@@ -15,6 +15,8 @@ from esrun.runs.folder import shown
 from esrun.runs.record import read_record
 
 NAME = "plot.png"
+LARGEST = 2**31
+"""Bytes of a file that may be replaced."""
 MOST_TASKS = 4
 """Tasks that are drawn one below the other: their fitness is no common measure."""
 
@@ -25,8 +27,9 @@ def plot(arguments: list[str]) -> int:
     if not flags.runs:
         raise ConfigError("plot needs a run: write esrun plot outputs/DATE/TIME, or latest")
     folders = list({folder.path.resolve(): folder for folder in run_folders(flags.runs)}.values())
-    out = Path(flags.output) if flags.output else None
-    kind = _kind(out or Path(NAME))
+    default = folders[0].path / NAME if len(folders) == 1 else Path(NAME)
+    out = default if flags.output is None else Path(flags.output)
+    kind = _kind(out, flags.output is not None)
     drawn: list[tuple[Run, Curves]] = []
     notes: list[str] = []
     for folder in folders:
@@ -40,18 +43,21 @@ def plot(arguments: list[str]) -> int:
             drawn.append((run, curves))
     if not drawn:
         raise ConfigError(f"nothing to draw: {'; '.join(notes[:3])}")
-    out = out or (folders[0].path / NAME if len(folders) == 1 else _own(Path(NAME)))
     try:
         files.write(out, charts.picture(_by_task(drawn), flags.x, kind))
     except OSError as error:
-        raise ConfigError(f"{shown(out)} cannot be written: {error}: write -o FILE") from error
+        reason = error.strerror or error
+        raise ConfigError(
+            f"{shown(out)} cannot be written: {reason}: write another -o FILE"
+        ) from error
     for line in (*notes, f"picture: {shown(out)}"):
         print(printable(line))
     return DONE
 
 
-def _kind(out: Path) -> str:
-    """-> the format of a picture by the ending of its name."""
+def _kind(out: Path, is_named: bool) -> str:
+    """-> the format of a picture by the ending of its name. Replaced may be a picture, of esrun's
+    where nobody has named it, and nothing else. Raises ConfigError."""
     kind = out.suffix.lower().removeprefix(".")
     if kind not in FORMATS:
         raise ConfigError(
@@ -60,19 +66,19 @@ def _kind(out: Path) -> str:
         )
     if not os.path.isdir(out.parent):
         raise ConfigError(f"{out.parent} is no folder: make it first, or write another -o FILE")
-    return kind
-
-
-def _own(out: Path) -> Path:
-    """-> the place of a picture that nobody has named, unless something else is there."""
     try:
-        if b"esrun" in files.read(out, files.SMALL)[:200]:  # as the picture says of itself
-            return out
+        held = files.read(out, LARGEST)[:400]
     except FileNotFoundError:
-        return out
-    except OSError:
-        pass
-    raise ConfigError(f"{out} is there and is no picture of esrun's: write -o FILE")
+        return kind
+    except OSError as error:
+        raise ConfigError(
+            f"{shown(out)} cannot be replaced: {error}: write another -o FILE"
+        ) from error
+    is_picture = held.startswith((b"\x89PNG", b"%PDF")) or b"<svg" in held
+    if held and not (is_picture if is_named else b"esrun" in held):
+        whose = "no picture" if is_named else "no picture of esrun's"
+        raise ConfigError(f"{shown(out)} is there and is {whose}: write another -o FILE")
+    return kind
 
 
 def _by_task(drawn: list[tuple[Run, Curves]]) -> list[charts.Chart]:

@@ -10,7 +10,7 @@ from esrun.config.check import checked
 from esrun.config.schema.run import Config
 from esrun.errors import ConfigError
 from esrun.runs import sweep_record
-from esrun.runs.folder import is_sweep, shown
+from esrun.runs.folder import going_on, is_sweep, shown
 from esrun.runs.paths import RunFolder
 from esrun.runs.record import read_record
 
@@ -27,7 +27,7 @@ def run_folders(words: Iterable[str]) -> list[RunFolder]:
             jobs = [RunFolder(job.folder) for job in sweep_record.read(place.resolve())]
             begun = [job for job in jobs if os.path.exists(job.record)]
             if not begun:
-                raise ConfigError(f"{shown(place)} is a sweep that has not begun")
+                raise ConfigError(f"{shown(place)} is a sweep, and none of its runs has a run.json")
             found += begun
         else:
             found.append(run_folder(place))
@@ -70,7 +70,10 @@ def config_of(folder: RunFolder, episodes: int | None) -> Config:
     for section, change in changes.items():
         if isinstance(config.get(section), dict):
             config[section] = config[section] | change
-    return checked(config)
+    try:
+        return checked(config)
+    except ConfigError as error:
+        raise ConfigError(f"{shown(folder.record)}: {error}") from error
 
 
 def kept_generations(folder: RunFolder) -> list[int]:
@@ -92,8 +95,12 @@ def policy_file(run: str | Path, best: bool) -> Path:
     folder = run_folder(run)
     path = folder.policy_best if best else folder.policy
     if not os.path.exists(path):
+        files = (*folder.checkpoints.glob("*.safetensors"), *folder.policies.glob("*.safetensors"))
+        names = (x.stem.partition("-")[0] for x in files)
+        there = [int(name) for name in names if name.isdecimal() and len(name) <= 10]
+        earlier = f", and --generation {max(there)} takes one that is there" if there else ""
         raise ConfigError(
-            f"{shown(folder.path)} has no {path.name} yet: write it when the run has ended, or one "
-            "of its policies/GENERATION.safetensors"
+            f"{shown(folder.path)} has no {path.name}, which a run leaves at its end: "
+            f"{going_on(folder.path)} goes on with it{earlier}"
         )
     return path
