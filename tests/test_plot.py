@@ -147,7 +147,9 @@ def test_what_cannot_be_drawn_is_left_out(tmp_path):
     curves, notes = curves_of(run(made(tmp_path / "run", lines=lines)), "env_steps")
     np.testing.assert_array_equal(curves["sigma"].x, 100 * np.array([1, 2, 6, 7, 8, 9, 10, 11]))
     assert [note.split(": ", 1)[1] for note in notes] == [
-        "left out what is no line of a generation: line 11"
+        "left out what is no line of a generation: line 11",
+        "env_steps is no number that can be drawn in 1 of 11 generations, which are left out",
+        "sigma is no number that can be drawn in 2 of 11 generations, which are left out",
     ]
 
 
@@ -282,8 +284,8 @@ def test_runs_of_other_tasks_have_axes_of_their_own(tmp_path, in_process):
         (["a", "-o", "no/x.png"], "no is no folder: make it first, or write another -o FILE"),
         (["empty"], "nothing to draw: empty has no generation yet"),
         (["bare"], "nothing to draw: bare has no metrics.jsonl yet"),
-        (["a", "-o", "link.png"], "link.png cannot be written: link.png is a link, not a plain "
-         "file: write -o FILE"),
+        (["a", "-o", "link.png"], "link.png cannot be replaced: link.png is a link, not a plain "
+         "file: write another -o FILE"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_drawn_is_one_line(tmp_path, in_process, words, line):
@@ -316,3 +318,18 @@ def test_the_wheel_draws_without_jax_and_by_nobody_elses_settings(esrun, tmp_pat
     done = esrun("plot", "a", code=code, MPLBACKEND="nonsense", HOME="/nonexistent", DISPLAY="")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "picture: a/plot.png\n[]\n"
+
+
+def test_what_cannot_be_drawn_is_told(tmp_path, in_process):
+    made(tmp_path / "a")
+    path = tmp_path / "a" / "metrics.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[1]["fitness_mean"], rows[2]["fitness_mean"] = "abc", 1.7e308
+    for row in rows:
+        row["env_steps"] = None
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, said, complaint = in_process("plot", "a", "--x", "env_steps")
+    g = len(rows)
+    assert code == (0 if said.endswith("picture: a/plot.png\n") else 2)
+    assert f"env_steps is no number that can be drawn in {g} of {g} generations" in said + complaint
+    assert f"fitness_mean is no number that can be drawn in 2 of {g}" in said + complaint

@@ -2,7 +2,7 @@
 here."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +29,8 @@ FITNESS = ("eval_mean", "fitness_mean", "fitness_best", "top_k_mean")
 SPREAD = "eval_std"
 LARGEST = 1e100
 """A figure beyond is left out: there is no room for it on an axis."""
+ALWAYS = ("fitness_best", "fitness_mean", "sigma")
+"""What every generation tells, whichever version of esrun ran it."""
 POINTS = 2000
 """Most points of a curve that is drawn."""
 
@@ -63,9 +65,22 @@ def curves_of(run: Run, axis: str) -> tuple[Curves, list[str]]:
     if not len(found.generation):
         return {}, [*notes, f"{shown(run.folder.path)} has no generation yet"]
     x = found.figures[AXES[axis]]
+    notes += _left_out(run, found.figures, AXES[axis])
     lines = {name: _curve(x, found.figures[name]) for name in FIGURES}
     lines["eval_mean"] = _held_out(run, x, found.figures)
     return {name: line for name, line in lines.items() if len(line.x)}, notes
+
+
+def _left_out(run: Run, figures: dict[str, np.ndarray], axis: str) -> Iterator[str]:
+    """-> a line for what every generation tells and some of these do not as a number that can be
+    drawn."""
+    for name in (axis, *ALWAYS):
+        bad = int(np.sum(~_drawable(figures[name])))
+        if bad:
+            yield (
+                f"{shown(run.folder.path)}: {name} is no number that can be drawn in {bad} of "
+                f"{len(figures[name])} generations, which are left out"
+            )
 
 
 def _curve(x: np.ndarray, *values: np.ndarray) -> Curve:
