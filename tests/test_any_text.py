@@ -15,6 +15,8 @@ from esrun.config.schema.run import Config
 from esrun.config.trees import flat
 from esrun.errors import ConfigError
 
+pytestmark = pytest.mark.runs
+
 KEYS = sorted(flat(composed(["strategy=openai_es"]).config))
 GROUPS = ["task", "strategy", "policy", "experiment", "logger", "hydra/launcher", "hydra"]
 PIECES = [
