@@ -10,7 +10,11 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import ConfigRepository, IConfigRepository
+from hydra._internal.config_repository import (
+    CachingConfigRepository,
+    ConfigRepository,
+    IConfigRepository,
+)
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.default_element import ResultDefault
@@ -108,6 +112,22 @@ class CheckedLoader(ConfigLoaderImpl):
         super().__init__(path)
         self.repository = GuardedRepository(path)
         self._source, self._typed = source, typed
+        self._asked: dict[tuple, CachingConfigRepository] = {}
+
+    def get_group_options(
+        self,
+        group_name: str,
+        results_filter: ObjectType | None = ObjectType.CONFIG,
+        config_name: str | None = None,
+        overrides: list[str] | None = None,
+    ) -> list[str]:
+        """-> as a repository's. The help asks for every group: one copy of the repository serves
+        them all."""
+        asked = config_name, tuple(overrides or [])
+        if asked not in self._asked:
+            made = self._parse_overrides_and_create_caching_repo(config_name, list(asked[1]))
+            self._asked[asked] = made[1]
+        return self._asked[asked].get_group_options(group_name, results_filter)
 
     def load_configuration(
         self,
