@@ -67,7 +67,8 @@ def _kind(out: Path, is_named: bool) -> str:
     if not os.path.isdir(out.parent):
         raise ConfigError(f"{out.parent} is no folder: make it first, or write another -o FILE")
     try:
-        held = files.read(out, LARGEST)[:400]
+        with files.open_to_read(out, LARGEST) as file:
+            held = file.read(400)
     except FileNotFoundError:
         return kind
     except OSError as error:

@@ -15,6 +15,8 @@ from esrun.results.where import config_of, kept_generations, run_folders
 from esrun.runs.folder import shown
 
 ENDINGS = (".gif", ".mp4")
+LARGEST = 2**31
+"""Bytes of a file that may be replaced."""
 
 
 def render(arguments: list[str]) -> int:
@@ -73,7 +75,8 @@ def checked_output(path: Path, folder_is_there: bool = True) -> Path:
     if folder_is_there and not os.access(path.parent, os.W_OK):
         raise ConfigError(f"-o {path}: the folder {path.parent} cannot be written to")
     try:
-        held = files.read(path, 2**31)[:12]
+        with files.open_to_read(path, LARGEST) as file:
+            held = file.read(12)
     except FileNotFoundError:
         return path
     except OSError as error:

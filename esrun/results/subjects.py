@@ -10,7 +10,6 @@ from esrun.errors import ConfigError
 from esrun.results.evaluation import Evaluator, Subject
 from esrun.results.policy import Stored, read, unpacked
 from esrun.results.where import policy_file
-from esrun.runs import checkpoint
 from esrun.runs.folder import shown
 from esrun.runs.paths import RunFolder
 
@@ -29,11 +28,11 @@ def of_generation(folder: RunFolder, generation: int, evaluator: Evaluator) -> S
             stored = read(path, "policy")
             if stored.about.get("generation") == generation:
                 return _subject(stored, evaluator, path, name)
-    if generation in _saved(folder):
+    if generation in folder.saved_generations():
         state = evaluator.state(folder, generation)
         mean = np.asarray(state.strategy.mean)
         return Subject(name, generation, mean, state.normalizer)
-    there = sorted({*_kept(folder), *_saved(folder)})
+    there = sorted({*folder.kept_generations(), *folder.saved_generations()})
     has = f"it has {', '.join(map(str, there))}" if there else "it keeps none"
     raise ConfigError(
         f"{shown(folder.path)} has no policy of generation {generation}, {has}: a run with "
@@ -69,14 +68,3 @@ def _subject(stored: Stored, evaluator: Evaluator, path: Path, name: str) -> Sub
     generation = stored.about.get("generation")
     flat = np.asarray(ravel_pytree(params)[0])
     return Subject(name, generation if type(generation) is int else None, flat, normalizer)
-
-
-def _saved(folder: RunFolder) -> list[int]:
-    """-> the generations of the checkpoints, by name."""
-    return [int(path.name[:10]) for path in checkpoint.found(folder.checkpoints)]
-
-
-def _kept(folder: RunFolder) -> list[int]:
-    """-> the generations whose policies were kept, by name."""
-    names = (path.stem for path in folder.policies.glob("*.safetensors"))
-    return [int(name) for name in names if name.isdecimal()]

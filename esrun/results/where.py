@@ -78,8 +78,7 @@ def config_of(folder: RunFolder, episodes: int | None) -> Config:
 
 def kept_generations(folder: RunFolder) -> list[int]:
     """-> the generations whose policies were kept. Raises ConfigError where none was."""
-    names = (path.stem for path in folder.policies.glob("*.safetensors"))
-    found = sorted(int(name) for name in names if name.isdecimal() and len(name) < 10)
+    found = folder.kept_generations()
     if not found:
         raise ConfigError(
             f"{shown(folder.path)} keeps no policies: a run with policy.keep_every=10 or "
@@ -95,9 +94,7 @@ def policy_file(run: str | Path, best: bool) -> Path:
     folder = run_folder(run)
     path = folder.policy_best if best else folder.policy
     if not os.path.exists(path):
-        files = (*folder.checkpoints.glob("*.safetensors"), *folder.policies.glob("*.safetensors"))
-        names = (x.stem.partition("-")[0] for x in files)
-        there = [int(name) for name in names if name.isdecimal() and len(name) <= 10]
+        there = folder.kept_generations() + folder.saved_generations()
         earlier = f", and --generation {max(there)} takes one that is there" if there else ""
         raise ConfigError(
             f"{shown(folder.path)} has no {path.name}, which a run leaves at its end: "

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 CHECKPOINT = re.compile(r"([0-9]{10})-([0-9a-f]{16})\.safetensors")
 """Generation and digest in the name of a checkpoint."""
+KEPT = re.compile(r"([1-9][0-9]{0,9})\.safetensors")
+"""Generation in the name of a policy that was kept."""
 
 
 class RunFolder(NamedTuple):
@@ -73,8 +75,15 @@ class RunFolder(NamedTuple):
 
     def saved(self) -> int:
         """-> the generation of the newest checkpoint by name, 0 where there is none."""
-        names = (CHECKPOINT.fullmatch(path.name) for path in self.checkpoints.glob("*.safetensors"))
-        return max((int(name[1]) for name in names if name), default=0)
+        return max(self.saved_generations(), default=0)
+
+    def saved_generations(self) -> list[int]:
+        """-> the generations of the checkpoints, by name, ascending."""
+        return _generations(self.checkpoints, CHECKPOINT)
+
+    def kept_generations(self) -> list[int]:
+        """-> the generations whose policies were kept, by name, ascending."""
+        return _generations(self.policies, KEPT)
 
     @property
     def hydra(self) -> Path:
@@ -85,3 +94,8 @@ class RunFolder(NamedTuple):
     def lock(self) -> Path:
         """Held by the process that works here."""
         return self.path / ".lock"
+
+
+def _generations(folder: Path, name: re.Pattern) -> list[int]:
+    found = (name.fullmatch(path.name) for path in folder.glob("*.safetensors"))
+    return sorted({int(match[1]) for match in found if match})
