@@ -25,6 +25,8 @@ HOLDS = {
 """What is known of each kind of device."""
 NVIDIA = "/dev/nvidiactl"
 """There where a driver is."""
+ATTEMPTS = 50
+"""To remove the folder of a test that a signal ends, and that may be writing there meanwhile."""
 
 
 def doctor(arguments: list[str]) -> int:
@@ -99,7 +101,10 @@ def _self_test() -> int:
     heard = interrupts.listening()
 
     def leave(signal: str) -> str:
-        shutil.rmtree(folder, ignore_errors=True)
+        for _ in range(ATTEMPTS):
+            shutil.rmtree(folder, ignore_errors=True)
+            if not os.path.exists(folder):
+                break
         return f"ended by {signal}"
 
     try:
