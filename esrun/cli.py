@@ -54,11 +54,9 @@ def _run_verb(words: list[str]) -> int:
         return 0
     from pkgutil import resolve_name
 
-    from esrun.commands.words import LATER, VERBS, neither
+    from esrun.commands.words import VERBS, neither
     from esrun.errors import ConfigError
 
-    if words[:1] and words[0] in LATER:
-        raise ConfigError(f"`esrun {words[0]}` is not there yet in this version")
     verb, rest = _split(words)
     if not _has_directory():
         raise ConfigError("the working directory is gone: cd to one that is there")

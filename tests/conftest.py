@@ -2,10 +2,12 @@
 thread."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 if hasattr(signal, "SIGHUP"):
@@ -34,28 +36,61 @@ STARTS = {"command", "esrun", "package", "start", "wheel"}
 RUNS = {"built", "in_process", "refused", "typed"}
 """Those that compose or train whole runs: what uses them is marked `runs`."""
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
 jax.devices()  # from here on the number of devices stays, whatever this machine has
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Mark what starts processes, and leave out what is slow unless it is asked for: by a marker's
-    name, `-m slow`, or by its own, `tests/test_x.py::test_y`."""
+    """Mark what starts processes, and leave out what is slow or needs a browser unless it is asked
+    for: by a marker's name, `-m slow`, or by its own, `tests/test_x.py::test_y`."""
     for item in items:
         if STARTS & set(item.fixturenames):
             item.add_marker("commands")
         if RUNS & set(item.fixturenames):
             item.add_marker("runs")
-    if "slow" in config.option.markexpr or any("::" in word for word in config.args):
+    if any("::" in word for word in config.args):
         return
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    config.hook.pytest_deselected(items=slow)
-    items[:] = [item for item in items if item not in slow]
+    for name in ("slow", "browser"):
+        if name not in config.option.markexpr:
+            left = [item for item in items if item.get_closest_marker(name)]
+            config.hook.pytest_deselected(items=left)
+            items[:] = [item for item in items if item not in left]
 
 
 def quickly(cases, *quick):
     """-> the cases for `parametrize`: all but the `quick` ones, of the same kind, are slow."""
     return [x if x in quick else pytest.param(x, marks=pytest.mark.slow) for x in cases]
+
+
+def script(path):
+    """-> a file of scripts/ as a module."""
+    path = ROOT / "scripts" / path
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # they import each other
+    spec = spec_from_file_location(f"script_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """-> a headless Chromium of this machine. Without one the test is skipped, or fails where
+    ESRUN_TEST_BROWSER says that it must not be."""
+    missing = pytest.fail if os.environ.get("ESRUN_TEST_BROWSER") else pytest.skip
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        missing(f"there is no Chromium here: {', '.join(BROWSERS)}")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

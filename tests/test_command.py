@@ -180,9 +180,3 @@ def test_cfg_prints_the_composed_configuration_and_runs_nothing(esrun, tmp_path)
     assert done.returncode == 0
     assert "env: CartPole-v1" in done.stdout
     assert not list(tmp_path.iterdir())
-
-
-def test_verbs_of_later_versions_say_so(esrun):
-    done = esrun("report")
-    assert done.returncode == 2
-    assert done.stderr == "esrun: `esrun report` is not there yet in this version\n"

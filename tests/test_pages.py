@@ -21,7 +21,7 @@ PAGES = [
     *(path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "extending.md"),
 ]
 PLACE = re.compile(r"\b(RUN|SWEEP|KEY=VALUE|VERB|GROUP=OPTION|KIND|DIR|DATE)\b|\.\.\.")
-READING = ("eval", "plot", "render")
+READING = ("eval", "plot", "render", "report")
 """Verbs that take flags alone."""
 SMALL = ["generations=2", "eval.episodes=2", "task.episodes=1"]
 

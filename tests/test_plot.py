@@ -213,7 +213,7 @@ def test_no_text_lies_over_another_one(tmp_path, monkeypatch, scene, axis):
 
 
 def test_groups_differ_in_colour_or_line_and_more_than_can_be_told_are_refused(tmp_path):
-    looks = {str(charts._look(i)) for i in range(charts.MOST)}
+    looks = {str(charts.look_of(i)) for i in range(charts.MOST)}
     assert len(looks) == charts.MOST >= 12
     many = [made(tmp_path / str(i), sigma=i, generations=1) for i in range(charts.MOST + 1)]
     with pytest.raises(ConfigError, match="at most 28 groups"):

@@ -12,8 +12,9 @@ from conftest import MAIN, ROOT, tree
 
 from esrun.cli import main
 from esrun.commands.completion import candidates
+from esrun.commands.flags import parsers
 from esrun.commands.list import sentence
-from esrun.commands.words import KINDS, VERBS, parsers
+from esrun.commands.words import KINDS, VERBS
 from esrun.config import CONF_DIR
 from esrun.config.compose import options
 from esrun.config.loader import PRIMARY

@@ -13,7 +13,8 @@ from argparse import ArgumentParser
 from itertools import pairwise
 from pathlib import Path
 
-from esrun.commands.words import VERBS, parsers
+from esrun.commands.flags import parsers
+from esrun.commands.words import VERBS
 from esrun.config import hydra
 from esrun.config.loader import Source
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from esrun import __version__
 from esrun.backend import cache, devices
-from esrun.commands.words import parsers
+from esrun.commands.flags import parsers
 from esrun.config import extras
 from esrun.errors import DONE, FAILED, ConfigError, complain, printable
 from esrun.runs import interrupts

@@ -5,7 +5,7 @@ from typing import Any
 
 from esrun import files
 from esrun.backend import devices
-from esrun.commands.words import parsers
+from esrun.commands.flags import parsers
 from esrun.errors import DONE, ConfigError, printable
 from esrun.results.where import config_of, run_folders
 

@@ -8,7 +8,7 @@ and plug-in.
 import json
 from typing import Any
 
-from esrun.commands.words import parsers
+from esrun.commands.flags import parsers
 from esrun.config.check import checked
 from esrun.config.compose import composed
 from esrun.config.loader import Source

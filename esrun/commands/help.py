@@ -4,7 +4,8 @@ from pathlib import Path
 
 import yaml
 
-from esrun.commands.words import KINDS, VERBS, parsers
+from esrun.commands.flags import parsers
+from esrun.commands.words import KINDS, VERBS
 from esrun.config import CONF_DIR, plugins
 from esrun.config.loader import Source
 from esrun.errors import DONE, ConfigError, nearest

@@ -5,7 +5,8 @@ import shutil
 import textwrap
 from pathlib import Path
 
-from esrun.commands.words import KINDS, parsers
+from esrun.commands.flags import parsers
+from esrun.commands.words import KINDS
 from esrun.config import CONF_DIR, plugins
 from esrun.config.plugins import PLURAL
 from esrun.errors import ConfigError, nearest

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from esrun import files
-from esrun.commands.words import parsers
+from esrun.commands.flags import parsers
 from esrun.errors import DONE, ConfigError, printable
 from esrun.results import charts
 from esrun.results.canvas import FORMATS

@@ -7,7 +7,7 @@ from typing import Any
 
 from esrun import files
 from esrun.backend import devices
-from esrun.commands.words import parsers
+from esrun.commands.flags import parsers
 from esrun.config.extras import installing, installing_extra, needed
 from esrun.config.schema.tasks import CLASSIC
 from esrun.errors import DONE, ConfigError, printable

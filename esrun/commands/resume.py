@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from esrun.commands.words import parsers
+from esrun.commands.flags import parsers
 from esrun.config.check import checked
 from esrun.config.quoting import to_be_quoted
 from esrun.config.trees import flat

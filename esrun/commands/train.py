@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hydra.types import RunMode
 
-from esrun.commands.words import parsers
+from esrun.commands.flags import parsers
 from esrun.config import compose
 from esrun.config.compose import Composed, composed
 from esrun.config.loader import Source

@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -53,9 +53,9 @@ SAYS = {
 
 
 @contextlib.contextmanager
-def canvas(width: float, height: float) -> Iterator[Any]:
-    """-> an empty matplotlib Figure of so many inches, to be drawn and encoded inside. Raises
-    ConfigError where there is no matplotlib that works."""
+def canvas(width: float, height: float, look: Mapping[Any, Any] | None = None) -> Iterator[Any]:
+    """-> an empty matplotlib Figure of so many inches, to be drawn and encoded inside, with
+    settings of its own. Raises ConfigError where there is no matplotlib that works."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a letter that the font lacks
         try:
@@ -66,7 +66,7 @@ def canvas(width: float, height: float) -> Iterator[Any]:
             raise ConfigError(f"matplotlib cannot be loaded: {first_line(error)}") from error
         with matplotlib.rc_context():
             matplotlib.rcdefaults()
-            for name, value in LOOK.items():
+            for name, value in {**LOOK, **(look or {})}.items():
                 matplotlib.rcParams[name] = value
             figure = Figure(figsize=(width, height), layout="constrained")
             FigureCanvasAgg(figure)

@@ -10,6 +10,7 @@ from esrun.results.canvas import canvas, encoded, said, wong
 from esrun.results.curves import (
     FIGURES,
     FITNESS,
+    POINTS,
     Curve,
     Curves,
     beyond,
@@ -36,6 +37,8 @@ WIDTH, HEIGHT = 3.9, 2.7
 """Inches of one pair of axes."""
 LETTERS = 15.0
 """Letters of a legend an inch."""
+FEW_LINES = 20
+"""Runs of a group that are drawn one by one where the middle of all of them ends."""
 SPARSE = 40
 """Points that are marked, one by one, where there are no more."""
 ORDERS = 1e4
@@ -115,12 +118,12 @@ def _draw(part: Any, chart: Chart, axis: str) -> None:
         ax.set_visible(False)
     for ax, names in zip(axes, panels, strict=False):
         drawn = [
-            _line(ax, [curves[name] for curves in runs if name in curves], look)
+            draw_line(ax, [curves[name] for curves in runs if name in curves], look)
             for i, (_, runs) in enumerate(chart.groups)
             for j, name in enumerate(names)
-            for look in [ALONE if alone and len(names) == 1 else _look(j if alone else i)]
+            for look in [ALONE if alone and len(names) == 1 else look_of(j if alone else i)]
         ]
-        _scale(ax, np.concatenate(drawn))
+        set_scale(ax, np.concatenate(drawn))
         ax.set_xlabel(X_LABELS[axis])
         ax.xaxis.get_major_locator().set_params(integer=axis == "generations")
         ax.set_ylabel("fitness, higher is better" if names[0] in FITNESS else "parameters' unit")
@@ -131,22 +134,25 @@ def _draw(part: Any, chart: Chart, axis: str) -> None:
         _legend(part, labels)
 
 
-def _look(number: int) -> dict[str, Any]:
+def look_of(number: int) -> dict[str, Any]:
+    """-> how the line of a group looks, by its number."""
     colour, dashes = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
     return {"color": colour, "linestyle": dashes, "linewidth": 1.4}
 
 
-def _line(ax: Any, curves: list[Curve], look: dict[str, Any]) -> np.ndarray:
+def draw_line(
+    ax: Any, curves: list[Curve], look: dict[str, Any], points: int = POINTS
+) -> np.ndarray:
     """Draw one figure of one group: a run, or the middle of several with what single ones have
     beyond -> the values that the axis has to hold."""
     if not curves:
         return np.empty(0)
     curve = curves[0] if len(curves) == 1 else middle(curves)
-    for one in curves if len(curves) > 1 else ():
-        rest = thinned(beyond(one, curve.x[-1] if len(curve.x) else -np.inf))
+    for one in curves if 1 < len(curves) <= FEW_LINES else ():
+        rest = thinned(beyond(one, curve.x[-1] if len(curve.x) else -np.inf), points)
         alone = "o" if len(rest.x) == 1 and not len(curve.x) else None
         ax.plot(rest.x, rest.y, **look | THIN, marker=alone, markersize=3)
-    curve = thinned(curve)
+    curve = thinned(curve, points)
     marker = "o" if len(curve.x) <= SPARSE else None
     ax.plot(curve.x, curve.y, **look, marker=marker, markersize=3)
     if curve.low is not None and curve.high is not None:
@@ -155,18 +161,20 @@ def _line(ax: Any, curves: list[Curve], look: dict[str, Any]) -> np.ndarray:
     return np.concatenate([one.y for one in curves])
 
 
-def _scale(ax: Any, values: np.ndarray) -> None:
-    """A logarithmic axis where values of one sign differ by orders of magnitude."""
+def set_scale(ax: Any, values: np.ndarray, which: str = "y") -> None:
+    """A logarithmic axis, x or y, where values of one sign differ by orders of magnitude."""
     sizes = np.abs(values[values != 0])
     if len(sizes) == 0 or sizes.max() / ORDERS < sizes.min():
         return
     if np.all(values > 0):
-        ax.set_yscale("log")
+        ax.set(**{f"{which}scale": "log"})
     elif np.all(values <= 0):
         least = max(sizes.min(), sizes.max() * DECADES)
         room = max(1.0, np.log10(sizes.max() / least) / 12)  # for the line's end and its label
-        ax.set_yscale("symlog", linthresh=least, linscale=room)
-        ax.set_ylim(top=values.max() / 2)  # beyond 0 there is nothing
+        scale = {"x": ax.set_xscale, "y": ax.set_yscale}[which]
+        scale("symlog", linthresh=least, linscale=room)
+        end = values.max() / 2  # beyond 0 there is nothing
+        ax.set_xlim(right=end) if which == "x" else ax.set_ylim(top=end)
 
 
 def _caption(chart: Chart) -> str:
@@ -185,7 +193,7 @@ def _legend(part: Any, labels: list[str]) -> None:
     """Below the axes, in as many columns as there is room for."""
     from matplotlib.lines import Line2D
 
-    lines = [Line2D([], [], **_look(i)) for i in range(len(labels))]
+    lines = [Line2D([], [], **look_of(i)) for i in range(len(labels))]
     fitting = int(COLUMNS * WIDTH * LETTERS / (max(map(len, labels)) + 8))
     part.legend(
         lines,

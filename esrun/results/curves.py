@@ -100,7 +100,7 @@ def _held_out(run: Run, x: np.ndarray, figures: dict[str, np.ndarray]) -> Curve:
     """-> the held-out means, that of the first policy before them, with their interval where it is
     known."""
     mean, std = figures["eval_mean"], figures[SPREAD]
-    if (first := _first_score(run)) is not None:
+    if (first := first_score(read_json(run.folder.summary))) is not None:
         x, mean, std = np.append(0.0, x), np.append(first[0], mean), np.append(first[1], std)
     evaluation = run.config.get("eval")
     episodes = evaluation.get("episodes") if isinstance(evaluation, dict) else None
@@ -112,10 +112,9 @@ def _held_out(run: Run, x: np.ndarray, figures: dict[str, np.ndarray]) -> Curve:
     return with_interval if len(with_interval.x) == len(alone.x) else alone
 
 
-def _first_score(run: Run) -> tuple[float, float] | None:
-    """-> mean and standard deviation of the policy before the first generation, as far as the
-    summary tells."""
-    summary: Any = read_json(run.folder.summary)
+def first_score(summary: Any) -> tuple[float, float] | None:
+    """-> mean and standard deviation of the policy before the first generation, as far as
+    `summary.json` tells."""
     score = summary.get("eval_initial") if isinstance(summary, dict) else None
     mean, std = (score.get("mean"), score.get("std")) if isinstance(score, dict) else (None, None)
     return (mean, std) if isinstance(mean, float) and isinstance(std, float) else None
@@ -137,19 +136,19 @@ def beyond(curve: Curve, x: float) -> Curve:
     return Curve(curve.x[start:], curve.y[start:])
 
 
-def thinned(curve: Curve) -> Curve:
+def thinned(curve: Curve, points: int = POINTS) -> Curve:
     """-> a curve with no more points than are drawn."""
-    kept = _spread(np.arange(len(curve.x)))
+    kept = _spread(np.arange(len(curve.x)), points)
     x, y, low, high = curve
     bands = (None, None) if low is None or high is None else (low[kept], high[kept])
     return Curve(x[kept], y[kept], *bands)
 
 
-def _spread(x: np.ndarray) -> np.ndarray:
-    """-> at most POINTS of the points, its ends among them."""
-    if len(x) <= POINTS:
+def _spread(x: np.ndarray, points: int = POINTS) -> np.ndarray:
+    """-> at most so many of the points, its ends among them."""
+    if len(x) <= points:
         return x
-    return x[np.linspace(0, len(x) - 1, POINTS).round().astype(int)]
+    return x[np.linspace(0, len(x) - 1, points).round().astype(int)]
 
 
 def names_in(curves: Iterable[Curves]) -> list[str]:

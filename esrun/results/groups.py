@@ -46,8 +46,13 @@ class Group(NamedTuple):
 
 def run_of(folder: RunFolder, record: Record) -> Run:
     """-> a run by what its folder says of it."""
-    names = {kind: record.choices.get(kind) or _name(record.config.get(kind)) for kind in KINDS}
-    return Run(folder, record.config, {kind: printable(name) for kind, name in names.items()})
+    return run_named(folder, record.config, record.choices)
+
+
+def run_named(folder: RunFolder, config: dict[str, Any], choices: dict[str, str]) -> Run:
+    """-> a run by its configuration and the options that were chosen by name."""
+    names = {kind: choices.get(kind) or _name(config.get(kind)) for kind in KINDS}
+    return Run(folder, config, {kind: printable(name) for kind, name in names.items()})
 
 
 def _name(section: Any) -> str:
@@ -55,8 +60,9 @@ def _name(section: Any) -> str:
     return name if isinstance(name, str) else "?"
 
 
-def grouped(runs: Sequence[Run]) -> list[Group]:
-    """-> the groups of runs, in the order of their first ones, each told by what differs.
+def grouped(runs: Sequence[Run], also: Sequence[str] = ()) -> list[Group]:
+    """-> the groups of runs, in the order of their first ones, each told by what differs: in what
+    it computes, or in the keys and sections that are named `also`.
 
     Options are compared by name first, and keys among the runs of the same options alone: that
     another strategy has other keys and defaults says nothing new.
@@ -67,7 +73,7 @@ def grouped(runs: Sequence[Run]) -> list[Group]:
         alike.setdefault(tuple(run.names[kind] for kind in KINDS), []).append(run)
     found: dict[tuple[str, ...], Group] = {}
     for options, same in alike.items():
-        computed = [_computed(run) for run in same]
+        computed = [_computed(run, also) for run in same]
         keys = dict.fromkeys(key for one in computed for key in one)
         told = [key for key in keys if len({one.get(key, UNSET) for one in computed}) > 1]
         for run, values in zip(same, computed, strict=True):
@@ -80,9 +86,9 @@ def grouped(runs: Sequence[Run]) -> list[Group]:
     return list(found.values())
 
 
-def _computed(run: Run) -> dict[str, str]:
+def _computed(run: Run, also: Sequence[str]) -> dict[str, str]:
     """-> what a run computes, as it is typed; its seed is left out."""
-    whole = what_it_computes(run.config)
+    whole = what_it_computes(run.config, also)
     return {key: as_typed(value) for key, value in whole.items() if key != "seed"}
 
 

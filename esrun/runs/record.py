@@ -1,7 +1,9 @@
 """What an earlier process left in a run folder, and what may be different when a run goes on."""
 
+import functools
 import platform
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
@@ -137,13 +139,16 @@ class _Ending(BaseModel):
     generations: Annotated[int, Field(ge=0, lt=2**31)] | None = None
 
 
-def what_it_computes(config: dict) -> dict[str, Any]:
-    """-> the keys of a configuration that a resumed run may not change."""
-    return {
-        key: value
-        for key, value in flat(config).items()
-        if not any(key == free or key.startswith(f"{free}.") for free in FREE)
-    }
+def what_it_computes(config: dict, also: Sequence[str] = ()) -> dict[str, Any]:
+    """-> the keys of a configuration that a resumed run may not change, and those of sections that
+    are named `also`."""
+    leaves = flat(config).items()
+    return {k: x for k, x in leaves if not _is_free(k) or k.partition(".")[0] in also}
+
+
+@functools.cache
+def _is_free(key: str) -> bool:
+    return any(key == free or key.startswith(f"{free}.") for free in FREE)
 
 
 def refuse_changes(old: dict, new: dict, force: bool) -> None:

@@ -60,6 +60,20 @@ def read(sweep: Path) -> list[Asked]:
 
     Raises ConfigError for a record that is damaged.
     """
+    jobs = ((job, read_record(job.folder)) for job in asked(sweep))
+    own = (
+        job if own is None else job._replace(config=own.config, choices=own.choices)
+        for job, own in jobs
+    )
+    return [job for job in own if job.config]
+
+
+def asked(sweep: Path) -> list[Asked]:
+    """-> the jobs of a sweep as its own record has them, without a look into their folders;
+    `config` is empty where it has none.
+
+    Raises ConfigError for a record that is damaged.
+    """
     record = _read(sweep)
     if record is None or not record.jobs:  # of an earlier version
         names = sorted(path.parent.name for path in sweep.glob("*/run.json"))
@@ -70,14 +84,17 @@ def read(sweep: Path) -> list[Asked]:
         if sweep not in place.parents or place.name == SWEEP:
             raise ConfigError(f"{shown(sweep / SWEEP)} names a job outside of the sweep's folder")
         whole = {} if job.own is None else _tree(record.shared | job.own)
-        if (own := read_record(place)) is not None:
-            whole = {"config": own.config, "choices": own.choices}
         config, choices = whole.get("config"), whole.get("choices")
-        if isinstance(config, dict) and isinstance(choices, dict):
-            found.append(
-                Asked(place, job.overrides, config, {k: str(x) for k, x in choices.items()})
-            )
+        if not isinstance(config, dict) or not isinstance(choices, dict):
+            config, choices = {}, {}
+        found.append(Asked(place, job.overrides, config, {k: str(x) for k, x in choices.items()}))
     return found
+
+
+def commands(sweep: Path) -> list[list[str]]:
+    """-> what was typed for a sweep, secrets masked. Raises ConfigError."""
+    record = _read(sweep)
+    return [] if record is None else [x for x in (record.command, *record.resumed) if x]
 
 
 def _read(sweep: Path) -> _Sweep | None:

@@ -21,6 +21,7 @@ from growth import growth
 from idle import idle
 from large import large
 from measure import Options, Table
+from report import report
 from rich.console import Console
 from rich.table import Table as RichTable
 from rollout import rollout, throughput
@@ -41,6 +42,7 @@ CASES = {
         (idle, "how long the devices stand still in a run, from a profile"),
         (growth, "cost as population, episodes, width and parameters double, with the exponent"),
         (large, "large networks: parameters x members/s and peak memory, against evosax"),
+        (report, "the report of a sweep, by its number of runs"),
         (throughput, "env steps/s by population, against evosax: what --figure draws"),
     )
 }

@@ -1,0 +1,158 @@
+"""The jobs of sweeps: what was asked, and what came of each."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from esrun.errors import ConfigError, printable
+from esrun.results.curves import first_score
+from esrun.results.groups import Run, run_named
+from esrun.results.where import LATEST, latest, run_folder
+from esrun.runs import sweep_record
+from esrun.runs.folder import is_sweep, shown
+from esrun.runs.lines import columns
+from esrun.runs.paths import RunFolder
+from esrun.runs.record import read_json, read_record, what_it_computes
+
+BUDGET = ("generations", "stop")
+"""Keys that a resumed run may change and that a comparison depends on."""
+DONE, FAILED = "done", "failed"
+MISSING, UNFINISHED, UNREADABLE = "missing", "unfinished", "unreadable"
+"""Said of a job whose folder is not there, of one that runs yet or was killed, of damaged files."""
+
+
+class Trace(NamedTuple):
+    """The held-out means along a run, that of its first policy before them; all [k]."""
+
+    generations: np.ndarray
+    env_steps: np.ndarray
+    seconds: np.ndarray
+    means: np.ndarray
+
+
+class Job(NamedTuple):
+    """What was asked, and what came of it."""
+
+    name: str
+    run: Run
+    status: str
+    reason: str | None
+    summary: dict[str, Any]
+    """`summary.json`, nothing where there is none."""
+    about: dict[str, Any]
+    """`run.json`, nothing where there is none."""
+    trace: Trace
+
+    @property
+    def seed(self) -> Any:
+        """Of all its random numbers."""
+        return self.run.seed
+
+    @property
+    def score(self) -> float | None:
+        """-> the held-out mean of a run that is done."""
+        mean = self.figure("eval", "mean") if self.status == DONE else None
+        return mean if mean is not None and np.isfinite(mean) else None
+
+    def figure(self, *path: str) -> float | None:
+        """-> a number of the summary."""
+        value: Any = self.summary
+        for name in path:
+            value = value.get(name) if isinstance(value, dict) else None
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return float(value) if is_number and abs(value) < 1e300 else None
+
+
+class Jobs(NamedTuple):
+    """All that a report is about."""
+
+    jobs: list[Job]
+    commands: list[list[str]]
+    """What was typed."""
+    twice: int
+    """Jobs that were left out, as another one computes the same."""
+    place: Path
+    """The folder of the first sweep or run."""
+
+
+def jobs_of(words: Iterable[str]) -> Jobs:
+    """-> the jobs of the sweeps and runs that are named; of those that compute the same, one that
+    is done. Raises ConfigError."""
+    found: dict[str, Job] = {}
+    commands: list[list[str]] = []
+    count = 0
+    places = [_place(word) for word in words]
+    for place in places:
+        asked, typed = _asked(place)
+        commands += [command for command in typed if command not in commands]
+        for job in map(_job, asked):
+            if job is not None:
+                count += 1
+                identity = json.dumps(what_it_computes(job.run.config, BUDGET), sort_keys=True)
+                if identity not in found or found[identity].status != DONE:
+                    found[identity] = job
+    if not found:
+        raise ConfigError(f"nothing to report: no job is known in {', '.join(map(shown, places))}")
+    return Jobs(list(found.values()), commands, count - len(found), places[0])
+
+
+def _place(word: str) -> Path:
+    """-> the folder that a word names; the latest run stands for the sweep that it is of."""
+    if word != LATEST:
+        return Path(word)
+    run = latest()
+    return run.parent if is_sweep(run.parent) else run
+
+
+def _asked(place: Path) -> tuple[list[sweep_record.Asked], list[list[str]]]:
+    """-> (jobs, the commands that asked for them)."""
+    if is_sweep(place) and not os.path.exists(RunFolder(place).record):
+        place = place.resolve()
+        return sweep_record.asked(place), sweep_record.commands(place)
+    folder = run_folder(place).path
+    record = read_record(folder)
+    assert record is not None  # run_folder has seen it
+    one = sweep_record.Asked(folder, [], record.config, record.choices)
+    return [one], [record.command, *record.resumed]
+
+
+def _job(asked: sweep_record.Asked) -> Job | None:
+    """-> what came of a job, None where nothing is known of it."""
+    folder = RunFolder(asked.folder)
+    status, reason, about, summary = MISSING, None, {}, {}
+    try:
+        about, summary = _dict(read_json(folder.record)), _dict(read_json(folder.summary))
+        if about:
+            status = printable(str(summary.get("status", UNFINISHED)))
+        if (why := summary.get("stop_reason")) is not None:
+            reason = printable(str(why))
+    except ConfigError as error:
+        status, reason = UNREADABLE, str(error)
+    config, choices = _dict(about.get("config")), _dict(about.get("choices"))
+    if not config:
+        config, choices = asked.config, asked.choices
+    if not config:
+        return None
+    run = run_named(folder, config, {kind: str(name) for kind, name in choices.items()})
+    trace = _trace(folder, summary)
+    return Job(shown(asked.folder), run, status, reason, summary, about, trace)
+
+
+def _dict(content: Any) -> dict[str, Any]:
+    return content if isinstance(content, dict) else {}
+
+
+def _trace(folder: RunFolder, summary: dict[str, Any]) -> Trace:
+    names = ("env_steps", "wall_seconds", "eval_mean")
+    try:
+        found = columns(folder.metrics, names, only="eval_mean")
+    except OSError:
+        return Trace(*np.empty((4, 0)))
+    table = np.array([found.generation, *(found.figures[name] for name in names)])
+    if (first := first_score(summary)) is not None:
+        table = np.column_stack([[0.0, 0.0, 0.0, first[0]], table])
+    return Trace(*table[:, np.isfinite(table).all(0)])

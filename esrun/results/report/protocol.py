@@ -1,0 +1,76 @@
+"""What was done: the first thing that a reader has to know."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from esrun.results.groups import seeds
+from esrun.results.report import parts
+from esrun.results.report.cost import devices_of
+from esrun.results.report.jobs import DONE, Job
+from esrun.results.report.parts import Section, Table, table
+from esrun.results.report.study import Study
+
+
+def section(studies: Sequence[Study]) -> Section:
+    """-> the section of the page."""
+    return Section(
+        "Protocol",
+        [
+            _turned(table("protocol", "what was run", _rows(studies))),
+            "Held-out: the mean policy (the search distribution's centre, no member of a "
+            "population) on episodes that training never sees and that are the same for all "
+            "settings of a seed; a run's score is that of the policy it ended with, not of its "
+            "best moment. Nothing was chosen by these scores, unless a run has a stop.eval, "
+            "which ends it by them.",
+        ],
+    )
+
+
+def _turned(of_tasks: Table) -> Table:
+    """-> the table with a column for each task, as there is more to say of one than there are."""
+    shown = of_tasks.shown.drop(columns="task", errors="ignore").T
+    tasks = of_tasks.raw["task"].tolist()
+    return of_tasks._replace(shown=shown.set_axis(tasks, axis=1).reset_index(names=""))
+
+
+def _rows(studies: Sequence[Study]) -> Iterator[dict[str, Any]]:
+    for study in studies:
+        jobs, done = study.jobs, [job for job in study.jobs if job.status == DONE]
+        yield {
+            "task": study.task,
+            "strategies": _names(jobs, "strategy"),
+            "policies": _names(jobs, "policy"),
+            "parameters": _range([job.figure("num_params") for job in done]),
+            "settings": len(study.settings),
+            "seeds": seeds([job.run for job in jobs]),
+            "runs done": parts.Cell(
+                f"{len(done)} of {len(jobs)}", {"": len(done), " asked": len(jobs)}
+            ),
+            "budget, generations": _range(
+                [_number(job.run.config.get("generations")) for job in jobs]
+            ),
+            "generations": _range([job.figure("generations") for job in done]),
+            "env steps": _range([job.figure("env_steps") for job in done]),
+            "seconds a run": _range([job.figure("wall_seconds") for job in done]),
+            "held-out episodes": _range([job.figure("eval", "episodes") for job in done]),
+            "devices": "; ".join(dict.fromkeys(devices_of(job) for job in done)) or "–",
+        }
+
+
+def _names(jobs: list[Job], kind: str) -> str:
+    return ", ".join(dict.fromkeys(job.run.names[kind] for job in jobs))
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _range(values: list[float | None]) -> parts.Cell:
+    known = [x for x in values if x is not None]
+    low, high = (min(known), max(known)) if known else (np.nan, np.nan)
+    shown = (
+        parts.said(low) if low == high or not known else f"{parts.said(low)} to {parts.said(high)}"
+    )
+    return parts.Cell(shown, {" least": low, " most": high})
