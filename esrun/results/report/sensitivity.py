@@ -114,7 +114,7 @@ def _curve(study: Study, key: str, own: list[Family]) -> Figure:
             ax.fill_between(values, low, high, color=look["color"], alpha=0.18, linewidth=0)
             spots = np.repeat(values, [len(x) for x in scores])
             ax.plot(
-                spots, np.concatenate(scores), ".", color=look["color"], ms=3, alpha=0.5,
+                spots, np.concatenate(scores), "o", color=look["color"], ms=3, alpha=0.5,
                 mew=0, rasterized=len(spots) > 500,
             )  # fmt: skip
             drawn.append(np.concatenate(scores))

@@ -156,7 +156,7 @@ def _target(jobs: Sequence[Job], ladder: np.ndarray, asked: float | None) -> Tar
     rung = float(ladder[int(TARGET * RUNGS) - 1])
     return Target(
         rung,
-        f"{TARGET:.0%} of the way from the median of the first policies to the best held-out mean "
+        f"{100 * TARGET:.0f} % of the way from the median of the first policies to the best held-out mean "
         "of all runs, as no target was given: --target gives one",
     )
 

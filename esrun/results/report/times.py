@@ -67,7 +67,7 @@ def _row(study: Study, one: Setting, target: float) -> dict[str, Any]:
     for name, times in (("ERT, env steps", found.env_steps), ("ERT, seconds", found.seconds)):
         mean, own = running_time(times, found.solved) if count else (np.nan, (np.nan, np.nan))
         row[name] = parts.with_interval(mean, *own)
-    row["median of the solved, env steps"] = (
+    row["env steps, median of the solved"] = (
         float(np.median(found.env_steps[found.solved])) if solved else np.nan
     )
     return row
