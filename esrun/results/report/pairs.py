@@ -50,7 +50,8 @@ def section(studies: Sequence[Study]) -> Section:
         "interval); elsewhere over all pairs of seeds (Mann and Whitney, bootstrap over seeds). "
         f"p is corrected for the {_compared(len(pairs))} (Holm); two settings are told apart "
         f"below {LEVEL:g}. Needed seeds are those with which a difference like the one seen would "
-        f"be, with a power of {100 * POWER:.0f} % (Noether): an estimate from few seeds, and no promise."
+        f"be, with a power of {100 * POWER:.0f} % (Noether): an estimate from few seeds, and no "
+        "promise."
     ]
     blocks += [
         f"{study.task}: each setting is compared with the best one alone, which these same scores "

@@ -156,8 +156,8 @@ def _target(jobs: Sequence[Job], ladder: np.ndarray, asked: float | None) -> Tar
     rung = float(ladder[int(TARGET * RUNGS) - 1])
     return Target(
         rung,
-        f"{100 * TARGET:.0f} % of the way from the median of the first policies to the best held-out mean "
-        "of all runs, as no target was given: --target gives one",
+        f"{100 * TARGET:.0f} % of the way from the median of the first policies to the best "
+        "held-out mean of all runs, as no target was given: --target gives one",
     )
 
 
