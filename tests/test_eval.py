@@ -201,6 +201,21 @@ def test_several_runs_are_one_table(trained, in_process, evaluated):
     assert [row["seed"] for row in evaluated("run 0", "run 1")] == [0, 1]
 
 
+@pytest.mark.parametrize("damaged", ["run.json", "policy.safetensors"])
+def test_a_run_that_cannot_be_evaluated_does_not_keep_the_others_from_it(
+    trained, in_process, tmp_path, damaged
+):
+    trained(SPHERE, "good")
+    shutil.copytree(tmp_path / "good", tmp_path / "bad")
+    (tmp_path / "bad" / damaged).write_text("{")
+    code, said, complaint = in_process("eval", "bad", "good", "good", "--json")
+    assert (code, [row["run"] for row in json.loads(said)]) == (1, ["good"])
+    assert complaint.count("\n") == 1
+    assert f"bad/{damaged}" in complaint
+    code, said, complaint = in_process("eval", "bad", "--json")
+    assert (code, said, complaint.count("\n")) == (2, "", 1)
+
+
 def test_the_runs_of_a_sweep_can_be_named_by_its_folder(in_process, evaluated):
     code, *said = in_process("-m", *SPHERE, "seed=0,1", "hydra.sweep.dir=many")
     assert code == 0, said

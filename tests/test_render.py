@@ -95,6 +95,10 @@ def test_generations_stand_side_by_side_and_all_are_files(trained, in_process, t
     code, said, _ = in_process("render", "run", "--all")
     assert (code, said.split()) == (0, ["run/render/1.gif", "run/render/2.gif"])
     assert (folder / "render" / "1.gif").read_bytes() == (tmp_path / "one.gif").read_bytes()
+    (folder / "policies" / "1.safetensors").write_bytes(b"torn")
+    code, said, complaint = in_process("render", "run", "--all")
+    assert (code, said.split()) == (2, ["run/render/2.gif"])
+    assert "policies/1.safetensors" in complaint
     code, _, complaint = in_process("render", "run", "--generation=7")
     assert code == 2
     assert "has no policy of generation 7" in complaint
@@ -203,7 +207,7 @@ def test_a_replayed_search_is_the_run(trained, in_process, tmp_path):
     evaluator = Evaluator(config_of(folder, None))
     start, second, third = replayed(evaluator.run, [0, 2, 3])
     for moment, number in ((second, 2), (third, 3)):
-        kept = subjects.of_generation(folder, number, evaluator)
+        kept = subjects.of_generation(folder, evaluator, number)
         np.testing.assert_array_equal(moment.mean, kept.params)
     state = evaluator.state(folder, 3)
     np.testing.assert_allclose(

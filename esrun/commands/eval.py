@@ -6,8 +6,8 @@ from typing import Any
 from esrun import files
 from esrun.backend import devices
 from esrun.commands.flags import parsers
-from esrun.errors import DONE, ConfigError, printable
-from esrun.results.where import config_of, run_folders
+from esrun.errors import DONE, FAILED, ConfigError, complain, printable
+from esrun.results.where import config_of, good_ones, run_folders
 
 FIGURES = ("mean", "interval", "std", "median", "worst")
 """Columns between the number of episodes and what the task measures."""
@@ -20,23 +20,27 @@ WIDTH = 200
 
 
 def evaluate(arguments: list[str]) -> int:
-    """Print how the runs did -> the exit code. Raises ConfigError."""
+    """Print how the runs did -> the exit code, FAILED where a run could not be evaluated. Raises
+    ConfigError where none could."""
     flags = vars(parsers()["eval"].read(arguments))
     runs, as_json = flags.pop("runs"), flags.pop("json")
     if not runs:
         raise ConfigError("eval needs a run: write esrun eval outputs/DATE/TIME, or latest")
-    folders = run_folders(runs)
-    configs = [config_of(folder, flags["episodes"]) for folder in folders]
-    devices.start(configs[0].runtime.precision, configs[0].runtime.deterministic)
+    folders = dict.fromkeys(run_folders(runs))
+    asked, complaints = good_ones(folders, lambda run: config_of(run, flags["episodes"]))
+    _, first = asked[0]
+    devices.start(first.runtime.precision, first.runtime.deterministic)
     from esrun.results.comparison import Wanted, notes, rows
 
-    asked, wanted = list(zip(folders, configs, strict=True)), Wanted(**flags)
-    found = rows(asked, wanted)
+    wanted = Wanted(**flags)
+    found, more = rows(asked, wanted)
     if as_json:
         print(json.dumps(files.plain(found), indent=2))
     else:
         show(found, notes(asked, found, wanted))
-    return DONE
+    for complaint in (*complaints, *more):
+        complain(complaint)
+    return FAILED if complaints or more else DONE
 
 
 def show(rows: list[dict[str, Any]], notes: list[str]) -> None:

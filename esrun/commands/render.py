@@ -26,28 +26,34 @@ def render(arguments: list[str]) -> int:
     if not runs:
         raise ConfigError("render needs a run: write esrun render outputs/DATE/TIME, or latest")
     folders = run_folders(runs)
-    if flags["all"] and len(folders) > 1:
+    every = flags.pop("all")
+    if every and len(folders) > 1:
         raise ConfigError("--all takes one run: write a command for each")
     default = folders[0].path if len(folders) == 1 else Path()
-    if flags["all"]:
+    if every:
         into = checked_folder(default / "render" if output is None else Path(output))
         kept = kept_generations(folders[0])
-        paths = [checked_output(into / f"{generation}.gif", False) for generation in kept]
+        paths = {x: checked_output(into / f"{x}.gif", False) for x in kept}
+        path = into
     else:
-        paths = [checked_output(default / "render.gif" if output is None else Path(output))]
+        paths = {}
+        path = checked_output(default / "render.gif" if output is None else Path(output))
     configs = [config_of(folder, None) for folder in folders]
     for config in configs:
         check_renderer(config)
     devices.start(configs[0].runtime.precision, configs[0].runtime.deterministic)
     from esrun.results import pictures
 
-    asked = list(zip(folders, configs, strict=True))
+    wanted = pictures.Wanted(**flags)
     try:
-        pictures.render(asked, pictures.Wanted(**flags), paths)
+        if every:
+            for made in pictures.render_each(folders[0], configs[0], wanted, paths):
+                print(printable(shown(made)), flush=True)
+        else:
+            pictures.render(list(zip(folders, configs, strict=True)), wanted, path)
+            print(printable(shown(path)))
     except OSError as error:
-        raise ConfigError(f"{shown(paths[0])} cannot be written: {error.strerror}") from error
-    for path in paths:
-        print(printable(shown(path)))
+        raise ConfigError(f"{shown(path)} cannot be written: {error.strerror}") from error
     return DONE
 
 

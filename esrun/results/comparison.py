@@ -8,6 +8,7 @@ from esrun.config.schema.run import Config
 from esrun.errors import ConfigError
 from esrun.results import subjects
 from esrun.results.evaluation import Evaluator, Subject
+from esrun.results.where import good_ones
 from esrun.runs.folder import shown
 from esrun.runs.paths import RunFolder
 from esrun.runs.record import read_json
@@ -36,14 +37,16 @@ class _Found(NamedTuple):
     subjects: list[Subject]
 
 
-def rows(runs: list[tuple[RunFolder, Config]], wanted: Wanted) -> list[dict[str, Any]]:
-    """-> for each policy its `run`, `policy`, `generation`, `seed` and figures (see
-    `esrun.results.statistics`).
+def rows(
+    runs: list[tuple[RunFolder, Config]], wanted: Wanted
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """-> (for each policy its `run`, `policy`, `generation`, `seed` and figures, see
+    `esrun.results.statistics`; complaints about the runs that have none).
 
-    All files are read before the first episode is played. Raises ConfigError.
+    All files are read before the first episode is played. Raises ConfigError where no run is left.
     """
-    found = [_found(folder, config, wanted) for folder, config in runs]
-    return [row for one in found for row in _rows(one, wanted)]
+    found, complaints = good_ones(runs, lambda run: _found(*run, wanted))
+    return [row for _, one in found for row in _rows(one, wanted)], complaints
 
 
 def _found(folder: RunFolder, config: Config, wanted: Wanted) -> _Found:
@@ -51,7 +54,7 @@ def _found(folder: RunFolder, config: Config, wanted: Wanted) -> _Found:
     if wanted.members:
         those = subjects.of_members(folder, evaluator)
     elif wanted.generation is not None:
-        those = [subjects.of_generation(folder, wanted.generation, evaluator)]
+        those = [subjects.of_generation(folder, evaluator, wanted.generation)]
     elif wanted.ensemble is not None:
         those = []
     else:

@@ -1,5 +1,7 @@
 """What `esrun render` writes: which policies are shown, and as what."""
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,8 +10,9 @@ import numpy as np
 from esrun.config.schema.run import Config
 from esrun.errors import ConfigError
 from esrun.results import comparison, subjects, video_files
-from esrun.results.evaluation import Evaluator
+from esrun.results.evaluation import Evaluator, Subject
 from esrun.results.film import COLUMNS, Panel, composed, panel, title_of
+from esrun.results.where import good_ones
 from esrun.runs.folder import shown
 from esrun.runs.paths import RunFolder
 
@@ -23,45 +26,67 @@ class Wanted(NamedTuple):
 
     generation: int | None = None
     generations: tuple[int, ...] | None = None
-    all: bool = False
     best: bool = False
     episodes: int = 1
     seed: int | None = None
 
 
-def render(runs: list[tuple[RunFolder, Config]], wanted: Wanted, paths: list[Path]) -> None:
-    """Write one film of all that is wanted, or with `wanted.all` one of each kept policy, whose
-    generation its path tells. Raises ConfigError, OSError."""
-    if wanted.all:
-        ((folder, config),) = runs
-        evaluator = Evaluator(config)
-        generations = tuple(int(path.stem) for path in paths)
-        panels = _panels(folder, evaluator, wanted._replace(generations=generations))
-        paths[0].parent.mkdir(exist_ok=True)
-        for path, one in zip(paths, panels, strict=True):
-            video_files.write(path, composed([one]), one.milliseconds)
-        return
+def render(runs: list[tuple[RunFolder, Config]], wanted: Wanted, path: Path) -> None:
+    """Write one film of all that is wanted. Raises ConfigError, OSError."""
     panels = [one for folder, config in runs for one in _panels(folder, Evaluator(config), wanted)]
     row = len(wanted.generations or ())
     columns = row if 1 < row <= COLUMNS + 2 else COLUMNS
-    video_files.write(paths[0], composed(panels, columns), min(one.milliseconds for one in panels))
+    video_files.write(path, composed(panels, columns), min(one.milliseconds for one in panels))
+
+
+def render_each(
+    folder: RunFolder, config: Config, wanted: Wanted, paths: dict[int, Path]
+) -> Iterator[Path]:
+    """Write a film of each of several generations -> their paths, as they come. Raises ConfigError
+    for one that cannot be read, when the others are written, and OSError."""
+    evaluator, complaints = Evaluator(config), []
+    if _is_function(evaluator):
+        made = zip(paths, _functions(folder, evaluator, wanted, tuple(paths)), strict=True)
+    else:
+        those, complaints = good_ones(paths, partial(subjects.of_generation, folder, evaluator))
+        panels = _watched(folder, evaluator, wanted, [one for _, one in those])
+        made = zip((generation for generation, _ in those), panels, strict=True)
+    for generation, one in made:
+        path = paths[generation]
+        path.parent.mkdir(exist_ok=True)
+        video_files.write(path, composed([one]), one.milliseconds)
+        yield path
+    if complaints:
+        raise ConfigError(complaints[0])
+
+
+def _is_function(evaluator: Evaluator) -> bool:
+    return evaluator.parts.task.input_shape == (0,)
 
 
 def _panels(folder: RunFolder, evaluator: Evaluator, wanted: Wanted) -> list[Panel]:
     chosen = wanted.generations or (None if wanted.generation is None else (wanted.generation,))
-    if evaluator.parts.task.input_shape == (0,):
+    if _is_function(evaluator):
         return _functions(folder, evaluator, wanted, chosen)
-    config = evaluator.run.config
-    if evaluator.parts.task.watch is None:
-        raise ConfigError(f"{shown(folder.path)}: task {config.task.name} has nothing to be seen")
     if chosen is None:
         those = [subjects.of_run(folder, evaluator, wanted.best)]
     else:
-        those = [subjects.of_generation(folder, x, evaluator) for x in chosen]
+        those = [subjects.of_generation(folder, evaluator, x) for x in chosen]
+    return list(_watched(folder, evaluator, wanted, those))
+
+
+def _watched(
+    folder: RunFolder, evaluator: Evaluator, wanted: Wanted, those: list[Subject]
+) -> Iterator[Panel]:
+    """-> a film of the episodes of each."""
+    config = evaluator.run.config
+    if evaluator.parts.task.watch is None:
+        raise ConfigError(f"{shown(folder.path)}: task {config.task.name} has nothing to be seen")
     whose = comparison.Wanted(best=wanted.best, seed=wanted.seed)
     seed = comparison.seed_of(folder, config, whose)
     watch = evaluator.watching(wanted.episodes)
-    return [panel(folder, config, one, seed, watch(one, seed)) for one in those]
+    for one in those:
+        yield panel(folder, config, one, seed, watch(one, seed))
 
 
 def _functions(

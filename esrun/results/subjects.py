@@ -20,7 +20,7 @@ def of_run(folder: RunFolder, evaluator: Evaluator, best: bool) -> Subject:
     return _subject(read(path, "policy"), evaluator, path, "best" if best else "last")
 
 
-def of_generation(folder: RunFolder, generation: int, evaluator: Evaluator) -> Subject:
+def of_generation(folder: RunFolder, evaluator: Evaluator, generation: int) -> Subject:
     """-> the mean policy that a generation left, wherever it was kept. Raises ConfigError."""
     name = f"generation {generation}"
     for path in (folder.kept(generation), folder.policy, folder.policy_best):

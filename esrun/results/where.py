@@ -2,9 +2,9 @@
 not imported here."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from esrun.config.check import checked
 from esrun.config.schema.run import Config
@@ -13,6 +13,9 @@ from esrun.runs import sweep_record
 from esrun.runs.folder import going_on, is_sweep, shown
 from esrun.runs.paths import RunFolder
 from esrun.runs.record import read_record
+
+Thing = TypeVar("Thing")
+Found = TypeVar("Found")
 
 LATEST = "latest"
 """The run in `outputs/` or `multirun/` that was begun or gone on with last."""
@@ -32,6 +35,22 @@ def run_folders(words: Iterable[str]) -> list[RunFolder]:
         else:
             found.append(run_folder(place))
     return found
+
+
+def good_ones(
+    things: Iterable[Thing], look: Callable[[Thing], Found]
+) -> tuple[list[tuple[Thing, Found]], list[str]]:
+    """-> (each of several things with what was found when it was looked at, the complaints about
+    the others). Raises ConfigError where there is no good one."""
+    found, complaints = [], []
+    for thing in things:
+        try:
+            found.append((thing, look(thing)))
+        except ConfigError as error:
+            complaints.append(str(error))
+    if complaints and not found:
+        raise ConfigError(complaints[0])
+    return found, complaints
 
 
 def run_folder(place: str | Path) -> RunFolder:
