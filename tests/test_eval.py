@@ -259,10 +259,7 @@ WORDS = {
     ("run", "--best", "--members"): "not allowed with",
     ("run", "--bset"): "--bset is not a flag (did you mean --best?)",
     ("run", "--generation=77"): "has no policy of generation 77",
-    (
-        "run",
-        "other",
-    ): "other has no policy.safetensors, which a run leaves at its end",
+    ("other",): "other has no policy.safetensors, which a run leaves at its end",
     ("run", "--members=3"): "ignored explicit argument",
 }
 
