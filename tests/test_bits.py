@@ -54,7 +54,7 @@ CASES = [
 
 @pytest.mark.parametrize(
     ("kind", "cut"),
-    [("cma_es", "auto"), ("normaliser", 10)],
+    [("cma_es", "auto"), pytest.param("normaliser", 10, marks=pytest.mark.slow)],
 )
 def test_one_device_and_two_have_the_same_bits(built, kind, cut):
     words = [*KINDS[kind], *MANY, f"runtime.population_chunk={cut}"]
