@@ -12,10 +12,10 @@ import pytest
 from conftest import script
 from scipy import stats
 
-from esrun.results.report import estimates, pairs, provenance, scores, sensitivity, times
+from esrun.results.report import estimates, pairs, protocol, provenance, scores, sensitivity, times
 from esrun.results.report.jobs import jobs_of
 from esrun.results.report.parts import Figure, Table, said
-from esrun.results.report.study import studies
+from esrun.results.report.study import Target, studies
 
 SECTIONS = [
     "Protocol",
@@ -116,12 +116,6 @@ def test_the_interval_of_a_running_time_is_infinite_where_a_resample_may_have_no
     assert estimates.running_time(times, np.ones(6, bool)) == (100.0, (100.0, 100.0))
 
 
-def test_what_ended_before_is_censored_as_kaplan_and_meier_have_it():
-    x, y = estimates.reached_by(np.array([1.0, 2, 3, 4]), np.array([True, False, True, False]))
-    # 1/4 at 1; one of four leaves at 2; at 3 half of the rest
-    assert dict(zip(x, y, strict=True)) == pytest.approx({1: 0.25, 2: 0.25, 3: 0.625, 4: 0.625})
-
-
 def test_the_probability_of_improvement_is_mann_and_whitneys():
     chance = np.random.default_rng(2)
     a, b = chance.normal(size=7).round(1), chance.normal(size=9).round(1)
@@ -147,20 +141,47 @@ def test_holms_correction():
     assert np.isnan(found[3])
 
 
-def test_the_seeds_that_are_needed_are_noethers():
-    a, b = np.array([1.0, 2, 3, 4]), np.array([0.5, 1.5, 2.5, 3.5])
-    share = stats.mannwhitneyu(a, b).statistic / 16
-    z = stats.norm.isf(0.025) + stats.norm.isf(0.2)
-    assert estimates.seeds_needed(a, b, False, 1) == np.ceil(z**2 / (6 * (share - 0.5) ** 2))
+@pytest.mark.parametrize(
+    ("apart", "comparisons", "simulated"), [(1, 1, 19), (2, 1, 7), (1, 15, 33)]
+)
+def test_the_seeds_that_are_needed_are_about_those_of_a_simulation(apart, comparisons, simulated):
+    # pairs of normal scores that are that many standard deviations apart, Wilcoxon's test
+    scores = stats.norm.ppf((np.arange(9) + 0.5) / 9)
+    a = scores / np.std(scores, ddof=1) * np.sqrt(2) + apart
+    found = estimates.seeds_needed(a, np.zeros(9), True, comparisons)
+    assert found == pytest.approx(max(simulated, 10), rel=0.2)
+
+
+def test_settings_that_do_not_differ_need_any_number_of_seeds():
+    a = np.array([1.0, 2, 3, 4])
     assert estimates.seeds_needed(a, a, True, 1) == np.inf
-    assert estimates.seeds_needed(a, b, True, 5) > estimates.seeds_needed(a, b, True, 1) > 4
+    assert estimates.seeds_needed(a, a[::-1], False, 1) == np.inf
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("comparisons", [1, 15])
+def test_below_the_fewest_seeds_no_outcome_is_told_apart(paired, comparisons):
+    fewest = estimates.fewest_seeds(paired, comparisons)
+    for n, is_told in ((fewest, True), (fewest - 1, False)):
+        p, above = estimates.compared(np.arange(n) + 100.0 * n, np.arange(n) * 1.0, paired)
+        assert above > 0
+        assert (p * comparisons <= 0.05) == is_told
+
+
+def test_the_direction_is_that_of_the_test():
+    a, b = np.array([-1.0] * 21 + [100.0] * 19), np.zeros(40)
+    p, above = estimates.compared(a, b, paired=True)
+    assert p < 0.05
+    assert above > 0
+    assert estimates.improvement(a, b, paired=True)[0] < 0.5
 
 
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("values", [[1.0], [1.0, 1.0], [0.0, 1.0], [1.0] * 6])
 def test_tests_have_an_answer_for_any_scores(values, paired):
     a, b = np.array(values), np.array(values)[::-1]
-    p, (chance, _) = estimates.p_value(a, b, paired), estimates.improvement(a, b, paired)
+    p, _ = estimates.compared(a, b, paired)
+    chance, _ = estimates.improvement(a, b, paired)
     assert np.isnan(p) if len(a) < 2 else 0 < p <= 1
     assert chance == 0.5
 
@@ -239,9 +260,9 @@ def test_what_is_not_told_apart_is_said_with_the_seeds_it_would_take(made_up, tm
     made_up(tmp_path / "s", SIX[:2], range(5), means=means)
     (table,) = tables(pairs.section(study(tmp_path / "s")))
     (row,) = table.raw.to_dict("records")
-    assert row["p corrected"] > 0.05
-    assert row["verdictneeded seeds"] > 5
-    assert table.shown["verdict"][0].startswith("not told apart with 5 seeds, about ")
+    assert row["p, Holm"] > 0.05
+    assert row["verdict (needed seeds)"] > 5
+    assert table.shown["verdict"][0].startswith("5 seeds can tell nothing apart, about ")
 
 
 def test_below_five_seeds_there_are_words_in_the_place_of_an_interval(made_up, tmp_path):
@@ -255,7 +276,7 @@ def test_below_five_seeds_there_are_words_in_the_place_of_an_interval(made_up, t
 def test_times_are_those_of_the_first_evaluation_that_reaches_the_target(made_up, tmp_path):
     made_up(tmp_path / "s", SIX[:1], range(2), means=[-300.0, -900.0])
     (one,) = study(tmp_path / "s")
-    found = times.times_to(one.settings[0], -500.0)
+    found = times.times_to(one.settings[0], Target(-500.0, ""))
     # -1500 + 1200 g / 60 >= -500 from generation 50 on; the other one ends at 60
     assert found.env_steps.tolist() == [50 * 25_600, 60 * 25_600]
     assert found.solved.tolist() == [True, False]
@@ -314,6 +335,76 @@ def test_tasks_are_told_apart_and_settings_compared_over_all_of_them(made_up, tm
     assert table.raw["setting"].tolist() == ["strategy=cma_es", "strategy=openai_es"]
     assert table.raw["IQM"].tolist() == pytest.approx([1.0, 0.25])
     assert table.raw["IQM low"].tolist() == pytest.approx([1.0, 0.25])  # stratified: by task
+
+
+def test_another_problem_is_another_task(made_up, tmp_path):
+    settings = [
+        ["task=rosenbrock", f"task.dimension={n}", f"strategy={name}"]
+        for n in (2, 5)
+        for name in ("cma_es", "openai_es")
+    ]
+    made_up(tmp_path / "s", settings, range(2), ["generations=20"])
+    found = study(tmp_path / "s")
+    assert [one.task for one in found] == ["rosenbrock dimension=2", "rosenbrock dimension=5"]
+    assert [len(one.settings) for one in found] == [2, 2]
+    assert len([pair for one in found for pair in pairs.pairs_of(one)]) == 2
+    (own, _) = studies(jobs_of([str(tmp_path / "s")]), {"rosenbrock dimension=2": -3.0})
+    assert own.target.value == -3
+    words = protocol.section(found).blocks
+    assert "Of a function, the held-out mean is its value" in words[1]
+    made_up(tmp_path / "t", [["task.episodes=2"], ["task.episodes=4"]], range(2))
+    assert len(study(tmp_path / "t")[0].settings) == 2
+
+
+def test_a_run_that_failed_has_solved_nothing_and_is_charged_to_its_end(made_up, tmp_path):
+    shared = ["task=pendulum", "generations=59", "eval.every=50"]
+    jobs = made_up(tmp_path / "s", SIX[:1], range(4), shared, means=[-100.0] * 4)
+    for job in jobs[:3]:
+        lines = (job / "metrics.jsonl").read_text().splitlines(keepends=True)
+        (job / "metrics.jsonl").write_text("".join(lines[:55]))  # the 50th is the last evaluated
+        change(job, status="failed", eval=None, stop_reason="MemoryError")
+    (jobs[2] / "metrics.jsonl").unlink()
+    (one,) = study(tmp_path / "s")
+    found = times.times_to(one.settings[0], Target(-400.0, ""))
+    assert found.solved.tolist() == [False, False, False, True]
+    assert found.env_steps.tolist() == [55 * 25_600, 55 * 25_600, 0, 50 * 25_600]
+    (table,) = tables(scores.section([one]))
+    assert table.shown["seeds"].tolist() == ["1 of 4, 3 failed"]
+    assert table.raw["solved"].tolist() == [0.25]
+    assert "3 runs of 1 setting failed" in scores.section([one]).blocks[1]
+
+
+def test_settings_whose_labels_are_cut_stay_apart(made_up, tmp_path):
+    settings = [[f"policy.hidden=[{'64,' * 9}{last}]"] for last in (8, 16)]
+    made_up(tmp_path / "s", settings, range(5))
+    made_up(tmp_path / "t", settings, range(5), ["task=acrobot", "generations=20"])
+    found = studies(jobs_of([str(tmp_path / "s"), str(tmp_path / "t")]), {})
+    for one in found:
+        assert len({x.label for x in one.settings}) == 2
+    _, over = tables(scores.section(found))
+    assert len(over.raw) == 2
+    assert {x.rpartition(",")[2] for x in over.raw["setting"]} == {"8]", "16]"}
+
+
+def test_seeds_are_paired_where_nearly_all_are_shared(made_up, tmp_path):
+    for seeds, paired in ((range(1, 11), True), (range(5, 15), False)):
+        folder = tmp_path / str(paired)
+        made_up(folder / "a", SIX[:1], range(10))
+        made_up(folder / "b", SIX[1:2], seeds)
+        (one,) = studies(jobs_of([str(folder / "a"), str(folder / "b")]), {})
+        (pair,) = pairs.pairs_of(one)
+        assert pair.paired == paired
+        assert len(pair.one) == (9 if paired else 10)
+
+
+def test_of_jobs_that_compute_the_same_the_one_that_got_farthest_counts(made_up, tmp_path):
+    for name in "ab":
+        made_up(tmp_path / name, SIX[:1], range(2))
+    change(tmp_path / "a" / "0", status="failed")
+    shutil.rmtree(tmp_path / "b" / "0")
+    for order in ("ab", "ba"):
+        found = jobs_of([str(tmp_path / name) for name in order])
+        assert sorted(job.status for job in found.jobs) == ["done", "failed"]
 
 
 def test_budgets_tell_settings_apart(made_up, tmp_path):
@@ -406,6 +497,73 @@ def test_one_bad_job_is_named_and_the_others_are_reported(made_up, tmp_path, dam
     assert len(study(tmp_path / "s")[0].settings[0].scores) == 2
 
 
+HUGE = 10**400
+ODD = {
+    "generations": [HUGE, "many", None], "seed": [[0], HUGE, "x"],
+    "stop": [{"eval": HUGE}, [1], {"eval": float("nan")}],
+    "strategy": [{"sigma": HUGE}, {"sigma": float("nan")}, None],
+    "task": [{"env": ["a"]}, {"env": "CartPole-v1", "episode_length": [1]}, "x"],
+    "eval": [{"episodes": HUGE}, 3, None],
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("error")
+def test_odd_values_of_a_configuration_are_text(made_up, tmp_path, in_process):
+    for key, values in ODD.items():
+        jobs = made_up(tmp_path / key, SIX[:2], range(len(values)))
+        for job, value in zip(jobs, [*values, *values], strict=True):
+            record = json.loads((job / "run.json").read_text())
+            record["config"][key] = value
+            (job / "run.json").write_text(json.dumps(record))
+        assert in_process("report", key)[::2] == (0, ""), key
+        shutil.rmtree(tmp_path / key)
+
+
+def test_odd_scores_draw_no_warning(made_up, tmp_path, in_process):
+    means = [1e-320, -1e-320, 1e99, -1e99, 1e-12, 0.0] * 2
+    for number in range(3):
+        own = [*means[number:], *means[:number]]
+        made_up(tmp_path / str(number), SIX, range(2), means=own)
+        assert in_process("report", str(number))[::2] == (0, "")
+
+
+def test_long_texts_leave_the_page_short(made_up, tmp_path, in_process):
+    long = "x" * 500_000
+    (job,) = made_up(tmp_path / "s", SIX[:1], [0])
+    record = json.loads((job / "run.json").read_text())
+    record["versions"]["python"] = long
+    record["devices"] = [long, "cpu:0 " + long]
+    record["choices"] = {"task": long, "strategy": long, "policy": long}
+    (job / "run.json").write_text(json.dumps(record))
+    change(job, status="failed", stop_reason=long)
+    sweep = json.loads((tmp_path / "s" / "sweep.json").read_text()) | {"command": [long]}
+    (tmp_path / "s" / "sweep.json").write_text(json.dumps(sweep))
+    assert in_process("report", "s")[0] == 0
+    assert (tmp_path / "s" / "report" / "index.html").stat().st_size < 100_000
+
+
+def test_what_the_page_has_no_room_for_is_said(made_up, tmp_path, in_process, monkeypatch):
+    monkeypatch.setattr("esrun.results.report.page.ROOM", 50_000)
+    made_up(tmp_path / "s", SIX[:1], range(2))
+    assert in_process("report", "s")[0] == 0
+    text = (tmp_path / "s" / "report" / "index.html").read_text()
+    assert "has no more room for this picture" in text
+    assert len(text) < 70_000
+
+
+def test_latex_has_commands_for_what_it_does_not_know(sweep, in_process):
+    assert in_process("report", str(sweep))[0] == 0
+    for path in (sweep / "report" / "tables").glob("*.tex"):
+        text = path.read_text()
+        assert "needs \\usepackage{booktabs}" in text.splitlines()[0]
+        assert text.isascii(), path
+        assert "\\\\infty" not in text
+        columns = text.partition("tabular}{")[2].partition("}")[0]
+        for line in text.splitlines():
+            if line.endswith("\\\\"):
+                assert line.replace("\\&", "").count("&") == len(columns) - 1
+
+
 def test_nothing_in_a_file_becomes_markup(made_up, tmp_path, in_process):
     hostile = "<img src=x onerror=alert(1)>$\\mathbf{x"
     (job,) = made_up(tmp_path / "s", [[]], [0])
@@ -442,7 +600,7 @@ def test_a_report_is_replaced_and_nothing_else_is(made_up, tmp_path, in_process)
     made_up(tmp_path / "other", [["task=acrobot"]], range(2))
     code, _, err = in_process("report", "other", "-o", "s/report")
     assert code == 2
-    assert "has a file that this report has not" in err
+    assert "is of an earlier report and not of this one" in err
     assert len(pd.read_csv(tmp_path / "s" / "report" / "tables" / "scores.csv")) == 3
 
 
@@ -461,7 +619,14 @@ def a_link(folder):
     (folder / "index.html").symlink_to("/etc/passwd")
 
 
-@pytest.mark.parametrize("make", [kept, a_page, a_link, lambda folder: folder.write_text("mine")])
+def a_note(folder):
+    folder.mkdir()
+    (folder / "index.html").write_text("<p>What does <!-- esrun report mean?")
+
+
+@pytest.mark.parametrize(
+    "make", [kept, a_page, a_note, a_link, lambda folder: folder.write_text("mine")]
+)
 def test_what_is_no_report_stays(made_up, tmp_path, in_process, make):
     made_up(tmp_path / "s", SIX[:1], range(2))
     make(tmp_path / "mine")
@@ -473,6 +638,17 @@ def test_what_is_no_report_stays(made_up, tmp_path, in_process, make):
     assert sorted(os.walk(tmp_path / "mine")) == before
 
 
+def test_a_link_in_a_reports_folder_is_not_followed(made_up, tmp_path, in_process):
+    made_up(tmp_path / "s", SIX[:1], range(2))
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "s" / "report").mkdir()
+    (tmp_path / "s" / "report" / "tables").symlink_to(tmp_path / "victim")
+    code, _, err = in_process("report", "s")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert list((tmp_path / "victim").iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -481,6 +657,7 @@ def test_what_is_no_report_stays(made_up, tmp_path, in_process, make):
         (["latest"], "latest is the newest run below outputs/ and multirun/, and there is none"),
         (["s", "--target", "x"], "--target must be a number, or TASK=NUMBER, got x"),
         (["s", "--target", "nan"], "--target must be a number"),
+        (["s", "--target=1", "--target=2"], "--target is given twice: write one"),
         (["s", "--target", "acrobot=3"], "--target is of a task acrobot: there are pendulum"),
         (["s", "-o", "a/b"], "a is no folder: make it first, or write another -o DIR"),
         (["s", "--json"], "--json is not a flag"),

@@ -12,6 +12,7 @@ from esrun.results.report.study import studies
 from esrun.runs.folder import shown
 
 NAME = "report"
+KINDS = (".csv", ".tex", ".svg")
 
 
 def report(arguments: list[str]) -> int:
@@ -19,7 +20,11 @@ def report(arguments: list[str]) -> int:
     flags = parsers()["report"].read(arguments)
     if not flags.runs:
         raise ConfigError("report needs a sweep: write esrun report multirun/DATE/TIME, or latest")
-    targets = dict(map(_target, flags.target))
+    targets: dict[str | None, float] = {}
+    for task, value in map(_target, flags.target):
+        if task in targets:
+            raise ConfigError(f"--target is given twice{f' for {task}' if task else ''}: write one")
+        targets[task] = value
     found = jobs.jobs_of(flags.runs)
     out = _folder(flags.output, flags.runs, found)
     of_tasks = studies(found, targets)
@@ -61,30 +66,36 @@ def _folder(asked: str | None, words: list[str], found: jobs.Jobs) -> Path:
         return out
     if not os.path.isdir(out):
         raise ConfigError(f"{shown(out)} is there and is no folder: write another -o DIR")
-    try:
-        is_empty = not any(out.iterdir())
-        is_report = is_empty or page.MARK.encode() in files.read(out / page.PAGE)
-    except OSError:
-        is_report = False
-    if not is_report:
+    if not _may_be_replaced(out):
         raise ConfigError(f"{shown(out)} is there and is no report: write another -o DIR")
     return out
+
+
+def _may_be_replaced(out: Path) -> bool:
+    """Whether a folder is empty or a report's."""
+    try:
+        return files.read(out / page.PAGE).startswith(page.MARK.encode())
+    except FileNotFoundError:
+        return not any(out.iterdir())
+    except OSError:
+        return False
 
 
 def _write(out: Path, made: dict[str, bytes]) -> None:
     """Write the files of a report, in the place of an earlier one's. Raises OSError, and
     ConfigError where that had others too: nobody could tell which of them are still true."""
-    out.mkdir(exist_ok=True)
-    for folder in dict.fromkeys(Path(name).parent for name in made):
-        place = out / folder
-        place.mkdir(exist_ok=True)
-        stale = [
-            f for f in sorted(place.iterdir()) if f.is_file() and str(folder / f.name) not in made
-        ]
-        if stale:
-            raise ConfigError(
-                f"{shown(out)} has a file that this report has not, {folder / stale[0].name}: "
-                "remove the folder, or write another -o DIR"
-            )
+    folders = dict.fromkeys(out / Path(name).parent for name in made if "/" in name)
+    for folder in folders:
+        if folder.is_symlink():
+            raise ConfigError(f"{shown(folder)} is a link: write another -o DIR")
+        there = sorted(folder.iterdir()) if folder.is_dir() else []
+        for path in there:
+            if path.suffix in KINDS and str(path.relative_to(out)) not in made:
+                raise ConfigError(
+                    f"{shown(path)} is of an earlier report and not of this one: remove "
+                    f"{shown(out)}, or write another -o DIR"
+                )
+    for folder in (out, *folders):
+        folder.mkdir(exist_ok=True)
     for name, content in made.items():
         files.write(out / name, content)

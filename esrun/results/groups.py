@@ -1,5 +1,6 @@
 """Which runs belong together: those that differ in their seed alone. JAX is not imported here."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -36,7 +37,10 @@ class Group(NamedTuple):
 
     runs: list[Run]
     differs: str
-    """What tells it from the other groups; nothing where it is the only one."""
+    """What tells it from the other groups, as short as it can be said; nothing where it is the only
+    one."""
+    whole: str = ""
+    """The same, in full."""
 
     @property
     def label(self) -> str:
@@ -79,11 +83,25 @@ def grouped(runs: Sequence[Run], also: Sequence[str] = ()) -> list[Group]:
         for run, values in zip(same, computed, strict=True):
             words = [f"{kind}={run.names[kind]}" for kind in varying]
             own = {key: values.get(key, UNSET) for key in told}
-            words += [f"{_short(key, told)}={_clipped(own[key], LONGEST_VALUE)}" for key in told]
-            differs = _clipped(" ".join(words), LONGEST)
-            group = found.setdefault((*options, *own.values()), Group([], differs))
-            group.runs.append(run)
-    return list(found.values())
+            names = {key: _short(key, told) for key in told}
+            short = [f"{names[key]}={_clipped(own[key], LONGEST_VALUE)}" for key in told]
+            full = [f"{names[key]}={printable(own[key])}" for key in told]
+            differs = _clipped(" ".join([*words, *short]), LONGEST)
+            new = Group([], differs, " ".join([*words, *full]))
+            found.setdefault((*options, *own.values()), new).runs.append(run)
+    return _told_apart(list(found.values()))
+
+
+def _told_apart(groups: list[Group]) -> list[Group]:
+    """-> the groups, with a number where what is said of several is cut to the same."""
+    seen: Counter[str] = Counter()
+    several = Counter(group.differs for group in groups)
+    found = []
+    for group in groups:
+        seen[group.differs] += 1
+        number = f" ({seen[group.differs]})" if several[group.differs] > 1 else ""
+        found.append(group._replace(differs=group.differs + number))
+    return found
 
 
 def _computed(run: Run, also: Sequence[str]) -> dict[str, str]:
@@ -93,7 +111,9 @@ def _computed(run: Run, also: Sequence[str]) -> dict[str, str]:
 
 
 def _short(key: str, keys: list[str]) -> str:
-    """-> the last word of a key, unless another one ends in the same."""
+    """-> the last word of a key, unless another one ends in the same or it would say nothing."""
+    if key.startswith("stop."):
+        return key
     last = key.rpartition(".")[2]
     return last if sum(x.rpartition(".")[2] == last for x in keys) == 1 else key
 

@@ -32,23 +32,32 @@ class Columns(NamedTuple):
 
 
 def columns(path: Path, names: Sequence[str], only: str | None = None) -> Columns:
-    """-> the figures `names` of all generations, or of those that have the figure `only`. Raises
-    OSError."""
+    """-> the figures `names` of all generations, or of those that have the figure `only` and of the
+    last one. Raises OSError."""
     found: dict[int, list[float]] = {}
     without = f'"{only}": null'.encode()
     bad: list[int] = []
+    passed = 0, b""
+
+    def take(number: int, line: bytes) -> None:
+        generation, row = _read(line)
+        if generation == 0 or generation in found:
+            bad.append(number)
+        else:
+            found[generation] = [_number(row.get(name)) for name in names]
+
     with io.BufferedReader(files.open_to_read(path, LARGEST)) as reader:
         for number in itertools.count(1):
             line = reader.readline(LINE_LIMIT)
             if len(bad) == LEFT_OUT_LIMIT or (len(line) < LINE_LIMIT and not line.endswith(b"\n")):
                 break  # the end, torn or not
             if only and without in line:  # most lines, and reading one takes longer than all else
+                passed = number, line
                 continue
-            generation, row = _read(line)
-            if generation == 0 or generation in found:
-                bad.append(number)
-            else:
-                found[generation] = [_number(row.get(name)) for name in names]
+            passed = 0, b""
+            take(number, line)
+    if passed[1]:
+        take(*passed)
     order = sorted(found)
     table = np.array([found[at] for at in order], np.float64).reshape(-1, len(names))
     return Columns(np.array(order, np.int64), dict(zip(names, table.T.copy(), strict=True)), bad)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from esrun.results.report import parts
 from esrun.results.report.jobs import Job
 from esrun.results.report.parts import Section, table
 from esrun.results.report.study import Setting, Study
@@ -36,7 +37,7 @@ def _row(study: Study, one: Setting) -> dict[str, Any]:
     devices = dict.fromkeys(devices_of(job) for job in runs)
     return {
         "task": study.task,
-        "setting": one.label,
+        "setting": parts.label(one),
         "env steps": _median([job.figure("env_steps") for job in runs]),
         "training, s": _median([seconds for _, seconds in last]),
         "env steps/s": _median(rates),

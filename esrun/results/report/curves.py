@@ -40,7 +40,7 @@ def has_curve(job: Job) -> bool:
 
 
 def _figure(study: Study, drawn: list[Setting], axis: str) -> Figure:
-    with parts.axes(2.6 + 0.19 * len(drawn)) as (ax, made):
+    with parts.axes(2.6, [one.label for one in drawn]) as (ax, made):
         values = [
             charts.draw_line(
                 ax,
@@ -56,7 +56,6 @@ def _figure(study: Study, drawn: list[Setting], axis: str) -> Figure:
         ax.set_xlabel(charts.X_LABELS[axis])
         ax.set_ylabel("held-out mean")
         ax.set_title(as_text(study.task))
-        parts.legend(ax, [one.label for one in drawn])
     return Figure(
         parts.file_name("curves", study.task, axis),
         f"{study.task}: held-out mean against {charts.X_LABELS[axis]}; dotted, the target",

@@ -6,6 +6,7 @@ Edge of the Statistical Precipice, NeurIPS 2021), and are the same for the same 
 """
 
 from collections.abc import Callable
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -67,23 +68,23 @@ def _successes(times: np.ndarray, solved: np.ndarray, axis: int = -1) -> np.ndar
     return np.sum(solved, axis) / np.maximum(np.sum(times, axis), 1e-300)
 
 
-def reached_by(times: np.ndarray, solved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """-> (times ascending [k], the share that has reached its target by then [k]); what ended
-    before is censored (Kaplan and Meier 1958)."""
-    data = stats.CensoredData.right_censored(times, ~solved)
-    cdf = stats.ecdf(data).cdf
-    return cdf.quantiles, cdf.probabilities
-
-
 def improvement(a: np.ndarray, b: np.ndarray, paired: bool) -> tuple[float, Interval]:
     """-> (the probability that a run of `a` [n] scores higher than one of `b` [m], ties count half;
-    its interval); of pairs with the same seed where they are `paired`, with Wilson's interval."""
+    its interval). Of pairs with the same seed where they are `paired`, with Wilson's interval,
+    which is also that of samples that do not overlap: no resample of theirs does."""
     if paired:
         better, ties = int(np.sum(a > b)), int(np.sum(a == b))
-        low, high = rate_interval(better, len(a))[0], rate_interval(better + ties, len(a))[1]
-        few = len(a) < FEW
-        return (better + ties / 2) / len(a), (np.nan, np.nan) if few else (low, high)
-    return float(_higher(a, b)), interval(_higher, a, b)
+        chance = (better + ties / 2) / len(a)
+    else:
+        chance = float(_higher(a, b))
+        better, ties = round(chance * min(len(a), len(b))), 0
+    if min(len(a), len(b)) < FEW:
+        return chance, (np.nan, np.nan)
+    if paired or chance in (0, 1):
+        count = min(len(a), len(b))
+        low, high = rate_interval(better, count)[0], rate_interval(better + ties, count)[1]
+        return chance, (low, high)
+    return chance, interval(_higher, a, b)
 
 
 def _higher(a: np.ndarray, b: np.ndarray, axis: int = -1) -> Any:
@@ -94,14 +95,19 @@ def _higher(a: np.ndarray, b: np.ndarray, axis: int = -1) -> Any:
     return (own - n * (n + 1) / 2) / (n * m)
 
 
-def p_value(a: np.ndarray, b: np.ndarray, paired: bool) -> float:
-    """-> that of Wilcoxon's signed ranks of pairs, or of Mann and Whitney's test; NaN where there
-    are fewer than two runs."""
+def compared(a: np.ndarray, b: np.ndarray, paired: bool) -> tuple[float, float]:
+    """-> (p of Wilcoxon's signed ranks of pairs, or of Mann and Whitney's test, NaN where there are
+    fewer than two runs; by how much the tested ranks of `a` are above even, negative below)."""
     if min(len(a), len(b)) < 2:
-        return np.nan
-    if paired:
-        return 1.0 if np.all(a == b) else float(np.asarray(stats.wilcoxon(a, b))[1])
-    return float(stats.mannwhitneyu(a, b).pvalue)
+        return np.nan, 0.0
+    if not paired:
+        return float(stats.mannwhitneyu(a, b).pvalue), float(_higher(a, b)) - 0.5
+    difference = a - b
+    if not np.any(difference):
+        return 1.0, 0.0
+    ranks = stats.rankdata(np.abs(difference[difference != 0]))
+    above = float(np.sum(ranks * np.sign(difference[difference != 0])))
+    return float(np.asarray(stats.wilcoxon(a, b))[1]), above
 
 
 def corrected(p_values: np.ndarray) -> np.ndarray:
@@ -114,16 +120,27 @@ def corrected(p_values: np.ndarray) -> np.ndarray:
     return found
 
 
+def fewest_seeds(paired: bool, comparisons: int) -> int:
+    """-> how many seeds of each it takes that any outcome can be told apart, with LEVEL shared by
+    the comparisons: the fewest whose most extreme ranks are that rare."""
+    n = 2
+    while 2 * (0.5**n if paired else 1 / comb(2 * n, n)) > LEVEL / comparisons:
+        n += 1
+    return n
+
+
 def seeds_needed(a: np.ndarray, b: np.ndarray, paired: bool, comparisons: int) -> float:
-    """-> how many seeds of each would tell the two apart, if they differ as much as these do
-    (Noether: Sample size determination for some common nonparametric tests, JASA 1987), with LEVEL
-    shared by the comparisons; infinite where they do not differ."""
-    z = stats.norm.isf(LEVEL / comparisons / 2) + stats.norm.isf(1 - POWER)
+    """-> how many seeds of each would tell the two apart with POWER, if they differ as much as
+    these do and about normally, with LEVEL shared by the comparisons: those of a t test (Guenther:
+    Sample size formulas for normal theory t tests, The American Statistician 1981) over the
+    efficiency 3/pi of ranks. Infinite where they do not differ."""
+    z, power = stats.norm.isf(LEVEL / comparisons / 2), stats.norm.isf(1 - POWER)
     if paired:
-        difference = a - b
-        sums = (difference[:, None] + difference)[np.tril_indices(len(a))]
-        apart, share = np.mean(sums > 0) + np.mean(sums == 0) / 2 - 0.5, 3
+        apart, spread, groups = np.mean(a - b), np.std(a - b, ddof=1), 1
     else:
-        apart, share = _higher(a, b) - 0.5, 6
-    with np.errstate(divide="ignore"):
-        return max(float(np.ceil(np.divide(z**2, share * apart**2))), len(a) + 1, len(b) + 1)
+        pooled = (np.var(a, ddof=1) + np.var(b, ddof=1)) / 2
+        apart, spread, groups = np.mean(a) - np.mean(b), np.sqrt(pooled), 2
+    if apart == 0:
+        return np.inf
+    count = groups * ((z + power) * spread / apart) ** 2 * np.pi / 3 + z**2 / 2 / groups
+    return float(max(np.ceil(count), fewest_seeds(paired, comparisons), len(a) + 1, len(b) + 1))

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from esrun.errors import ConfigError, printable
-from esrun.results.curves import first_score
+from esrun.errors import ConfigError, as_typed, printable
+from esrun.results.curves import LARGEST, first_score
 from esrun.results.groups import Run, run_named
 from esrun.results.where import LATEST, latest, run_folder
 from esrun.runs import sweep_record
@@ -25,13 +25,21 @@ MISSING, UNFINISHED, UNREADABLE = "missing", "unfinished", "unreadable"
 """Said of a job whose folder is not there, of one that runs yet or was killed, of damaged files."""
 
 
+MOST_TEXT = 500
+"""Letters of a reason."""
+MOST_LETTERS = 100
+"""Of a text that a file has in the place of a number."""
+
+
 class Trace(NamedTuple):
-    """The held-out means along a run, that of its first policy before them; all [k]."""
+    """The held-out means along a run, that of its first policy before them; arrays are [k]."""
 
     generations: np.ndarray
     env_steps: np.ndarray
     seconds: np.ndarray
     means: np.ndarray
+    end: tuple[float, float]
+    """Env steps and seconds of the last generation, evaluated or not."""
 
 
 class Job(NamedTuple):
@@ -49,22 +57,25 @@ class Job(NamedTuple):
 
     @property
     def seed(self) -> Any:
-        """Of all its random numbers."""
-        return self.run.seed
+        """Of all its random numbers; text where it is no whole number."""
+        return self.run.seed if type(self.run.seed) is int else as_typed(self.run.seed)
 
     @property
     def score(self) -> float | None:
         """-> the held-out mean of a run that is done."""
-        mean = self.figure("eval", "mean") if self.status == DONE else None
-        return mean if mean is not None and np.isfinite(mean) else None
+        return self.figure("eval", "mean") if self.status == DONE else None
 
     def figure(self, *path: str) -> float | None:
         """-> a number of the summary."""
         value: Any = self.summary
         for name in path:
             value = value.get(name) if isinstance(value, dict) else None
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return float(value) if is_number and abs(value) < 1e300 else None
+        return number_of(value)
+
+    def solved_at(self, target: float) -> int | None:
+        """-> where in its trace a run that is done reached a target."""
+        hits = np.flatnonzero(self.trace.means >= target)
+        return int(hits[0]) if self.status == DONE and len(hits) else None
 
 
 class Jobs(NamedTuple):
@@ -93,7 +104,7 @@ def jobs_of(words: Iterable[str]) -> Jobs:
             if job is not None:
                 count += 1
                 identity = json.dumps(what_it_computes(job.run.config, BUDGET), sort_keys=True)
-                if identity not in found or found[identity].status != DONE:
+                if identity not in found or _rank(job) < _rank(found[identity]):
                     found[identity] = job
     if not found:
         raise ConfigError(f"nothing to report: no job is known in {', '.join(map(shown, places))}")
@@ -127,9 +138,9 @@ def _job(asked: sweep_record.Asked) -> Job | None:
     try:
         about, summary = _dict(read_json(folder.record)), _dict(read_json(folder.summary))
         if about:
-            status = printable(str(summary.get("status", UNFINISHED)))
+            status = _text(summary.get("status", UNFINISHED))
         if (why := summary.get("stop_reason")) is not None:
-            reason = printable(str(why))
+            reason = _text(why)
     except ConfigError as error:
         status, reason = UNREADABLE, str(error)
     config, choices = _dict(about.get("config")), _dict(about.get("choices"))
@@ -137,13 +148,40 @@ def _job(asked: sweep_record.Asked) -> Job | None:
         config, choices = asked.config, asked.choices
     if not config:
         return None
+    config = _sound(config)
     run = run_named(folder, config, {kind: str(name) for kind, name in choices.items()})
     trace = _trace(folder, summary)
     return Job(shown(asked.folder), run, status, reason, summary, about, trace)
 
 
+def _text(value: Any) -> str:
+    return printable(str(value)[:MOST_TEXT])
+
+
 def _dict(content: Any) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
+
+
+def number_of(value: Any) -> float | None:
+    """-> a number that can be reckoned with, None for anything else that a file may hold."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and abs(value) <= LARGEST else None
+
+
+def _sound(value: Any) -> Any:
+    """-> a configuration whose numbers can be reckoned with; others are text."""
+    if isinstance(value, dict):
+        return {key: _sound(x) for key, x in value.items()}
+    if isinstance(value, list):
+        return [_sound(x) for x in value]
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return str(value)[:MOST_LETTERS] if is_number and number_of(value) is None else value
+
+
+def _rank(job: Job) -> int:
+    """-> where a job stands among those that compute the same: the first one counts."""
+    order = (DONE, FAILED)
+    return order.index(job.status) if job.status in order else len(order) + (job.status == MISSING)
 
 
 def _trace(folder: RunFolder, summary: dict[str, Any]) -> Trace:
@@ -151,8 +189,11 @@ def _trace(folder: RunFolder, summary: dict[str, Any]) -> Trace:
     try:
         found = columns(folder.metrics, names, only="eval_mean")
     except OSError:
-        return Trace(*np.empty((4, 0)))
-    table = np.array([found.generation, *(found.figures[name] for name in names)])
+        table = np.empty((4, 0))
+    else:
+        table = np.array([found.generation, *(found.figures[name] for name in names)])
     if (first := first_score(summary)) is not None:
         table = np.column_stack([[0.0, 0.0, 0.0, first[0]], table])
-    return Trace(*table[:, np.isfinite(table).all(0)])
+    good = np.abs(np.nan_to_num(table, nan=np.inf)) <= LARGEST
+    last = table[1:3, good[1:3].all(0)][:, -1:].ravel()
+    return Trace(*table[:, good.all(0)], end=(last[0], last[1]) if len(last) else (0.0, 0.0))

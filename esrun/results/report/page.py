@@ -20,13 +20,13 @@ from esrun.results.report.parts import Command, Figure, Section, Table
 from esrun.results.report.study import Study
 
 PAGE = "index.html"
-MARK = 'content="esrun report"'
-"""In the head of a page: what makes a folder a report's."""
+MARK = "<!DOCTYPE html>\n<!-- esrun report: the next one replaces this file -->\n"
+"""A page begins with it, and a folder that has one is a report's."""
 MOST_ROWS = 100
 """Rows of a table that stand in the page; the others are in its file alone."""
 ROOM = 1_800_000
 """Bytes of the page. A figure for which there is no more room is in its file alone."""
-LATEX = {"∞": r"$\\infty$", "−": "$-$", "–": "--", "×": r"$\\times$"}
+LATEX = {"∞": r"$\infty$", "−": "$-$", "–": "--", "×": r"$\times$", "<": "$<$", ">": "$>$"}
 """Signs that LaTeX does not know by themselves."""
 
 
@@ -75,7 +75,7 @@ def _latex(block: Table) -> str:
     text = block.shown.to_latex(index=False, escape=True)
     for sign, command in LATEX.items():
         text = text.replace(sign, command)
-    return f"% {block.says}\n{text}"
+    return f"% {block.says}; needs \\usepackage{{booktabs}}\n{text}"
 
 
 def _page(found: Jobs, studies: list[Study], content: list[Section]) -> bytes:
@@ -95,7 +95,7 @@ def _page(found: Jobs, studies: list[Study], content: list[Section]) -> bytes:
         version=__version__,
         sections=[(one.title, [_block(x, room) for x in one.blocks]) for one in content],
     )
-    return text.encode()
+    return (MARK + text).encode()
 
 
 class _Room:
@@ -114,7 +114,7 @@ class _Room:
 def _block(block: Any, room: _Room) -> _Block:
     if isinstance(block, Table):
         rows = block.shown.head(MOST_ROWS).to_numpy().tolist()
-        room.takes(sum(len(cell) + 10 for row in rows for cell in row))
+        room.takes(sum(len(cell.encode()) + 10 for row in rows for cell in row))
         left_out = len(block.shown) - len(rows)
         return _Block("table", block.says, block.name, list(block.shown.columns), rows, left_out)
     if isinstance(block, Figure):

@@ -8,13 +8,13 @@ import numpy as np
 
 from esrun.results.report import parts
 from esrun.results.report.estimates import (
-    FEW,
     LEVEL,
     MOST_SEEDS,
     POWER,
+    compared,
     corrected,
+    fewest_seeds,
     improvement,
-    p_value,
     seeds_needed,
 )
 from esrun.results.report.parts import Section, table
@@ -22,8 +22,8 @@ from esrun.results.report.study import Setting, Study
 
 ALL = 10
 """Settings up to which every one is compared with every other one."""
-FREE = ("episodes",)
-"""Keys of a task on which its held-out episodes do not depend."""
+NEARLY = 0.75
+"""Share of seeds that two settings must have in common to be compared seed by seed."""
 
 
 class Pair(NamedTuple):
@@ -44,14 +44,16 @@ def section(studies: Sequence[Study]) -> Section:
         words = "There are no two settings of a task with two seeds or more each to be compared."
         return Section("Which is better", [words])
     blocks: list[Any] = [
-        "P(A > B): the probability that a seed scores higher with A than with B, ties count "
-        "half. Where both settings have the same seeds, their policies were scored on the same "
-        "held-out episodes, and are compared seed by seed (Wilcoxon's signed ranks, Wilson's "
-        "interval); elsewhere over all pairs of seeds (Mann and Whitney, bootstrap over seeds). "
-        f"p is corrected for the {_compared(len(pairs))} (Holm); two settings are told apart "
-        f"below {LEVEL:g}. Needed seeds are those with which a difference like the one seen would "
-        f"be, with a power of {100 * POWER:.0f} % (Noether): an estimate from few seeds, and no "
-        "promise."
+        "P(A > B): the probability that a seed scores higher with A than with B, ties count half. "
+        "Where both settings have the same seeds, or nearly, their policies were scored on the "
+        "same held-out episodes, and are compared seed by seed (Wilcoxon's signed ranks, Wilson's "
+        "interval); elsewhere over all pairs of seeds (Mann and Whitney's ranks, bootstrap over "
+        "seeds). The test's ranks weigh how far apart seeds are, so its verdict may be another "
+        f"than P's. p is corrected for the {_compared(len(pairs))} (Holm); two settings are told "
+        f"apart below {LEVEL:g}. Needed seeds are those with which a difference like the one seen "
+        f"would be, with a power of {100 * POWER:.0f} %, if it is about normal: an estimate from "
+        "few seeds, and no promise.",
+        *survivors(studies),
     ]
     blocks += [
         f"{study.task}: each setting is compared with the best one alone, which these same scores "
@@ -80,42 +82,52 @@ def pairs_of(study: Study) -> Iterator[Pair]:
     for a, b in chosen:
         first, second = ({job.seed: job.score for job in one.scored} for one in (a, b))
         shared = [seed for seed in first if seed in second]
-        if _same_episodes(a, b) and len(shared) >= min(FEW, len(first), len(second)):
+        paired = len(shared) >= NEARLY * max(len(a.scores), len(b.scores))
+        if paired and _episodes(a) == _episodes(b):
             scores = (np.array([one[seed] for seed in shared], float) for one in (first, second))
             yield Pair(study, a, b, *scores, paired=True)
         else:
             yield Pair(study, a, b, a.scores, b.scores, paired=False)
 
 
-def _same_episodes(a: Setting, b: Setting) -> bool:
-    """Whether runs of the same seed are scored on the same episodes."""
+def _episodes(one: Setting) -> Any:
+    """-> how many held-out episodes there are: runs of the same task and seed begin with the same
+    ones."""
+    section = one.run.config.get("eval")
+    return section.get("episodes") if isinstance(section, dict) else None
 
-    def about(one: Setting) -> tuple[Any, Any]:
-        task, evaluation = one.run.config.get("task"), one.run.config.get("eval")
-        own = {k: v for k, v in task.items() if k not in FREE} if isinstance(task, dict) else task
-        return own, evaluation.get("episodes") if isinstance(evaluation, dict) else None
 
-    return about(a) == about(b)
+def survivors(studies: Sequence[Study]) -> list[str]:
+    """-> a warning where settings have runs that failed."""
+    failing = [one for study in studies for one in study.settings if one.failed]
+    if not failing:
+        return []
+    count = sum(one.failed for one in failing)
+    return [
+        f"Beware: {count} run{'s' * (count > 1)} of {len(failing)} "
+        f"setting{'s' * (len(failing) > 1)} failed and have no score. A setting whose runs fail "
+        "looks better by the ones that are left than it is."
+    ]
 
 
 def _rows(pairs: list[Pair]) -> Iterator[dict[str, Any]]:
-    raw = np.array([p_value(pair.one, pair.other, pair.paired) for pair in pairs])
-    for pair, p, own in zip(pairs, corrected(raw), raw, strict=True):
+    found = [compared(pair.one, pair.other, pair.paired) for pair in pairs]
+    raw = np.array([p for p, _ in found])
+    for pair, p, (own, above) in zip(pairs, corrected(raw), found, strict=True):
         a, b, paired = pair.one, pair.other, pair.paired
         chance, (low, high) = improvement(a, b, paired)
         middle = np.median(a - b) if paired else np.median(a) - np.median(b)
         needed = seeds_needed(a, b, paired, len(pairs))
+        verdict = _verdict(pair, p, above, len(pairs), needed)
         yield {
             "task": pair.study.task,
-            "A": pair.a.label,
-            "B": pair.b.label,
+            "A": parts.label(pair.a),
+            "B": parts.label(pair.b),
             "seeds": f"{len(a)} shared" if paired else f"{len(a)} and {len(b)}",
             "A − B, median": float(middle),
             "P(A > B)": parts.with_interval(chance, low, high, as_rate=True),
-            "p": parts.Cell(_p(p), {"": own, " corrected": p}),
-            "verdict": parts.Cell(
-                _verdict(chance, p, min(len(a), len(b)), needed), {"needed seeds": needed}
-            ),
+            "p, Holm": parts.Cell(_p(p), {"": p, " (uncorrected)": own}),
+            "verdict": parts.Cell(verdict, {"": verdict, " (needed seeds)": needed}),
         }
 
 
@@ -123,8 +135,11 @@ def _p(p: float) -> str:
     return "–" if np.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _verdict(chance: float, p: float, seeds: int, needed: float) -> str:
-    if p < LEVEL:
-        return "A is better" if chance > 0.5 else "B is better"
+def _verdict(pair: Pair, p: float, above: float, comparisons: int, needed: float) -> str:
+    if p < LEVEL and above != 0:
+        return "A is better" if above > 0 else "B is better"
+    seeds = min(len(pair.one), len(pair.other))
+    can = seeds >= fewest_seeds(pair.paired, comparisons)
+    why = f"not told apart with {seeds} seeds" if can else f"{seeds} seeds can tell nothing apart"
     much = f"about {needed:,.0f}" if needed <= MOST_SEEDS else f"more than {MOST_SEEDS:,}"
-    return f"not told apart with {seeds} seeds, {much} would be needed"
+    return f"{why}, {much} would be needed"

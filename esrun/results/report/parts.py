@@ -1,5 +1,7 @@
 """What a section of a report is made of: words, tables, figures."""
 
+import textwrap
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
@@ -16,6 +18,10 @@ WIDTH = 4.1
 """Inches of a figure: as wide as a telephone."""
 MOST_DRAWN = 10
 """Settings that are drawn in one pair of axes."""
+LETTERS, ROW = 58, 0.165
+"""Letters in a row of a legend, and its height in inches."""
+LONGEST = 300
+"""Letters of a cell that is read."""
 POINTS = 150
 """Most points of a curve."""
 TEXT = {"svg.fonttype": "none"}
@@ -65,18 +71,28 @@ class Cell(NamedTuple):
     raw: Mapping[str, Any]
 
 
-def table(name: str, says: str, rows: Iterable[Mapping[str, Any]]) -> Table:
-    """-> a table of rows of the same columns. A Cell has several numbers, anything else is one."""
+def table(
+    name: str, says: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[str] = ()
+) -> Table:
+    """-> a table of rows of the same columns, which are to be said where there may be no row. A
+    Cell has several numbers, anything else is one."""
     shown: list[dict[str, str]] = []
     raw: list[dict[str, Any]] = []
     for row in rows:
         cells = {k: x if isinstance(x, Cell) else Cell(said(x), {"": x}) for k, x in row.items()}
-        shown.append({key: printable(cell.shown) for key, cell in cells.items()})
+        shown.append({key: clipped(printable(cell.shown), LONGEST) for key, cell in cells.items()})
         raw.append({key + end: x for key, cell in cells.items() for end, x in cell.raw.items()})
     if len({row.get("task") for row in shown}) == 1 and len(shown[0]) > 1:
         for row in shown:
             row.pop("task", None)  # the title says it
+    if not shown:
+        return Table(name, says, *[pd.DataFrame(columns=list(columns))] * 2)
     return Table(name, says, pd.DataFrame(shown), pd.DataFrame(raw))
+
+
+def label(one: Any) -> Cell:
+    """-> what a setting is called."""
+    return Cell(one.label, {"": one.whole})
 
 
 def said(value: Any) -> str:
@@ -102,11 +118,16 @@ def with_interval(value: float, low: float, high: float, as_rate: bool = False) 
 
 
 @contextmanager
-def axes(height: float) -> Iterator[tuple[Any, list[bytes]]]:
-    """-> (a pair of axes to draw on, a list that has the picture as SVG once that is done)."""
+def axes(height: float, labels: Sequence[str] = ()) -> Iterator[tuple[Any, list[bytes]]]:
+    """-> (a pair of axes to draw on, a list that has the picture as SVG once that is done). Below
+    stand the looks of `charts.look_of` with what each is called."""
     made: list[bytes] = []
-    with canvas(WIDTH, height, TEXT) as figure:
+    lines = [textwrap.fill(one, LETTERS) for one in labels]
+    rows = sum(1 + one.count("\n") for one in lines)
+    with canvas(WIDTH, height + ROW * rows, TEXT) as figure:
         figure.get_layout_engine().set(h_pad=0.08)  # of a legend's last line
+        if lines:
+            _legend(figure, lines)
         yield figure.add_subplot(), made
         made.append(encoded(figure, "svg"))
 
@@ -122,22 +143,25 @@ def log_scale(ax: Any, which: Literal["x", "y"]) -> None:
     axis.set_minor_formatter(LogFormatterSciNotation(minor_thresholds=(2, 2)))
 
 
-def legend(ax: Any, labels: Sequence[str]) -> None:
-    """Below the axes, a line for each of the looks that were drawn in this order."""
+def _legend(figure: Any, labels: Sequence[str]) -> None:
     from matplotlib.lines import Line2D
 
-    ax.legend(
+    figure.legend(
         [Line2D([], [], **charts.look_of(i)) for i in range(len(labels))],
         [as_text(label) for label in labels],
-        loc="upper left",
-        bbox_to_anchor=(0, -0.28),
-        borderaxespad=0,
+        loc="outside lower left",
         frameon=False,
         fontsize=7.5,
     )
 
 
+def clipped(text: str, length: int) -> str:
+    """-> a text with no more letters than that."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
 def file_name(*words: str) -> str:
     """-> a name for a file of those words."""
-    text = "-".join(words).lower()
-    return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in text)[:100]
+    text = "-".join(words).lower().replace(".", "_").replace(" ", "-")
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "-_=") else "_" for c in text)[:100]
+    return name if name == text else f"{name}-{zlib.crc32(text.encode()):08x}"

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from esrun.results.groups import seeds
+from esrun.results.groups import Run, seeds
 from esrun.results.report import parts
 from esrun.results.report.cost import devices_of
-from esrun.results.report.jobs import DONE, Job
+from esrun.results.report.jobs import DONE, Job, number_of
 from esrun.results.report.parts import Section, Table, table
-from esrun.results.report.study import Study
+from esrun.results.report.study import Study, is_function
 
 
 def section(studies: Sequence[Study]) -> Section:
@@ -19,13 +19,37 @@ def section(studies: Sequence[Study]) -> Section:
         "Protocol",
         [
             _turned(table("protocol", "what was run", _rows(studies))),
-            "Held-out: the mean policy (the search distribution's centre, no member of a "
-            "population) on episodes that training never sees and that are the same for all "
-            "settings of a seed; a run's score is that of the policy it ended with, not of its "
-            "best moment. Nothing was chosen by these scores, unless a run has a stop.eval, "
-            "which ends it by them.",
+            *_words(studies),
         ],
     )
+
+
+def _words(studies: Sequence[Study]) -> Iterator[str]:
+    """-> what a score is."""
+    runs = [job.run for study in studies for job in study.jobs]
+    if not all(map(is_function, runs)):
+        yield (
+            "Held-out: the mean policy (the search distribution's centre, no member of a "
+            "population) on episodes that training never sees and that are the same for all "
+            "settings of a seed."
+        )
+    if any(map(is_function, runs)):
+        yield "Of a function, the held-out mean is its value at the search distribution's mean."
+    yield (
+        "A run's score is that of the policy it ended with, not of its best moment, and nothing "
+        "was chosen by it: " + "; ".join(_exceptions(runs) or ["no run has a stop.eval"]) + "."
+    )
+
+
+def _exceptions(runs: Sequence[Run]) -> list[str]:
+    """-> what the scores have decided."""
+    found = []
+    sections = [(run.config.get("stop"), run.config.get("strategy")) for run in runs]
+    if any(isinstance(stop, dict) and stop.get("eval") is not None for stop, _ in sections):
+        found.append("but that stop.eval has ended runs by their held-out means")
+    if any(isinstance(own, dict) and own.get("restarts") is not None for _, own in sections):
+        found.append("but that runs with strategy.restarts end with the best of their searches")
+    return found
 
 
 def _turned(of_tasks: Table) -> Table:
@@ -49,7 +73,7 @@ def _rows(studies: Sequence[Study]) -> Iterator[dict[str, Any]]:
                 f"{len(done)} of {len(jobs)}", {"": len(done), " asked": len(jobs)}
             ),
             "budget, generations": _range(
-                [_number(job.run.config.get("generations")) for job in jobs]
+                [number_of(job.run.config.get("generations")) for job in jobs]
             ),
             "generations": _range([job.figure("generations") for job in done]),
             "env steps": _range([job.figure("env_steps") for job in done]),
@@ -61,10 +85,6 @@ def _rows(studies: Sequence[Study]) -> Iterator[dict[str, Any]]:
 
 def _names(jobs: list[Job], kind: str) -> str:
     return ", ".join(dict.fromkeys(job.run.names[kind] for job in jobs))
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) else None
 
 
 def _range(values: list[float | None]) -> parts.Cell:

@@ -6,9 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from esrun.errors import printable
+from esrun.results.report import parts
 from esrun.results.report.jobs import DONE, Job, Jobs
 from esrun.results.report.parts import Command, Section, table
 from esrun.results.report.study import Study
+
+MOST_LETTERS = 2000
+"""Of a command."""
+MISSING = ("job", "task", "setting", "seed", "status", "reason")
 
 
 def missing(studies: Sequence[Study], found: Jobs) -> Section:
@@ -20,7 +25,7 @@ def missing(studies: Sequence[Study], found: Jobs) -> Section:
         if rows
         else "None: every job is done."
     ]
-    blocks += [table("missing", "jobs that are not done", rows)] if rows else []
+    blocks.append(table("missing", "jobs that are not done", rows, MISSING))
     if found.twice:
         blocks.append(
             f"{found.twice} more jobs compute the same as others, and count once with them."
@@ -36,7 +41,7 @@ def _unfinished(studies: Sequence[Study]) -> Iterator[dict[str, Any]]:
                     yield {
                         "job": job.name,
                         "task": study.task,
-                        "setting": one.label,
+                        "setting": parts.label(one),
                         "seed": printable(str(job.seed)),
                         "status": job.status,
                         "reason": job.reason or _why(job),
@@ -50,9 +55,15 @@ def _why(job: Job) -> str | None:
 def section(found: Jobs) -> Section:
     """-> the section of versions, machines and commands."""
     about = [job.about for job in found.jobs if job.about]
-    blocks: list[Any] = [table("versions", "what the runs were made with", _versions(about))]
+    columns = ("what", "version")
+    blocks: list[Any] = [
+        table("versions", "what the runs were made with", _versions(about), columns)
+    ]
     blocks.append("The commands, as they were typed:")
-    blocks += [Command(shlex.join(printable(word) for word in one)) for one in found.commands]
+    blocks += [
+        Command(parts.clipped(shlex.join(map(printable, one)), MOST_LETTERS))
+        for one in found.commands
+    ]
     return Section("Versions and commands", blocks)
 
 
@@ -67,8 +78,8 @@ def _versions(about: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             "platform": one.get("platform"),
         }
         for name, value in known.items():
-            text = "none" if value is None else printable(str(value))
-            counts.setdefault(printable(str(name)), Counter())[text] += 1
+            text = "none" if value is None else printable(str(value)[: parts.LONGEST])
+            counts.setdefault(printable(str(name)[: parts.LONGEST]), Counter())[text] += 1
     for name, values in counts.items():
         several = len(values) > 1
         yield {

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from esrun.config.trees import flat
 from esrun.results import charts
 from esrun.results.canvas import said as as_text
 from esrun.results.report import parts
-from esrun.results.report.jobs import DONE
+from esrun.results.report.jobs import BUDGET, DONE
 from esrun.results.report.parts import Figure, Section
 from esrun.results.report.study import Setting, Study, is_logarithmic
+from esrun.runs.record import what_it_computes
 
 MOST_MAPS = 6
 """Pairs of keys that are drawn for a task."""
@@ -90,8 +90,13 @@ def families(study: Study) -> list[Family]:
     return found
 
 
+def _others(family: Family, key: str) -> bool:
+    """Whether settings of the same value of a key differ in anything else."""
+    return len({one.label for one in family.settings}) > len(family.values(key))
+
+
 def _numbers(settings: list[Setting]) -> Iterator[str]:
-    leaves = [flat(one.run.config) for one in settings]
+    leaves = [_leaves(one) for one in settings]
     for key in dict.fromkeys(key for one in leaves for key in one):
         values = [one.get(key) for one in leaves]
         is_number = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in values)
@@ -99,12 +104,16 @@ def _numbers(settings: list[Setting]) -> Iterator[str]:
             yield key
 
 
+def _leaves(one: Setting) -> dict[str, Any]:
+    return what_it_computes(one.run.config, BUDGET)
+
+
 def _value(one: Setting, key: str) -> float:
-    return flat(one.run.config)[key]
+    return _leaves(one)[key]
 
 
 def _curve(study: Study, key: str, own: list[Family]) -> Figure:
-    with parts.axes(2.6 + 0.19 * len(own)) as (ax, made):
+    with parts.axes(2.6, [family.label for family in own]) as (ax, made):
         drawn = []
         for i, family in enumerate(own):
             look, values = charts.look_of(i), np.array(family.values(key), float)
@@ -122,11 +131,10 @@ def _curve(study: Study, key: str, own: list[Family]) -> Figure:
         if np.all(every > 0) and every.max() >= TIMES * every.min():
             parts.log_scale(ax, "x")
         charts.set_scale(ax, np.concatenate(drawn))
-        ax.set_xlabel(as_text(key))
+        ax.set_xlabel(as_text(parts.clipped(key, 50)))
         ax.set_ylabel("held-out mean")
         ax.set_title(as_text(study.task))
-        parts.legend(ax, [family.label for family in own])
-    others = " over all values of the other keys," if any(len(x.numbers) > 1 for x in own) else ""
+    others = " over all values of the other keys," if any(_others(x, key) for x in own) else ""
     return Figure(
         parts.file_name("sensitivity", study.task, key),
         f"{study.task}: the median{others} with the band between the quartiles, a dot a seed",
@@ -154,8 +162,8 @@ def _map(study: Study, family: Family, x: str, y: str) -> Figure:
                 text = "" if np.isnan(value) else f"{value:.4g}"
                 ax.text(j, i, text, color="white" if dark else "black", ha="center", va="center",
                         fontsize=7)  # fmt: skip
-        ax.set_xlabel(as_text(x))
-        ax.set_ylabel(as_text(y))
+        ax.set_xlabel(as_text(parts.clipped(x, 50)))
+        ax.set_ylabel(as_text(parts.clipped(y, 35)))
         ax.set_title(as_text(f"{study.task}, {family.label}"))
     return Figure(
         parts.file_name("map", study.task, family.label, x, y),

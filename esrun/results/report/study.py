@@ -7,15 +7,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from esrun.errors import ConfigError
+from esrun.config.trees import flat
+from esrun.errors import ConfigError, as_typed, printable
 from esrun.results.groups import Run, grouped
 from esrun.results.report.estimates import Interval, interval, iqm
-from esrun.results.report.jobs import BUDGET, DONE, FAILED, Job, Jobs
+from esrun.results.report.jobs import BUDGET, FAILED, Job, Jobs, number_of
 
 RUNGS = 50
 """Targets of a ladder."""
 TARGET = 0.9
 """Of the way up the ladder, where nobody has said a target."""
+HOW = ("episodes", "generations", "action", "batch_size")
+"""Keys of a task that say how it is trained, not what is to be solved."""
+LONGEST = 60
+"""Letters of what a task is called."""
 ORDERS = 1e4
 """Scores of one sign that differ by more than this factor are compared by their logarithms."""
 
@@ -25,6 +30,8 @@ class Setting:
     """The jobs that differ in their seed alone."""
 
     label: str
+    whole: str
+    """The label in full, which is the same for every task."""
     jobs: list[Job]
 
     @cached_property
@@ -33,10 +40,15 @@ class Setting:
         done = (job for job in self.jobs if job.score is not None)
         return sorted(done, key=lambda job: (len(str(job.seed)), str(job.seed)))
 
+    @property
+    def failed(self) -> int:
+        """-> how many failed."""
+        return sum(job.status == FAILED for job in self.jobs)
+
     @cached_property
     def ended(self) -> list[Job]:
         """-> those that are done, and those that failed, which reach no target."""
-        return [job for job in self.jobs if job.status in (DONE, FAILED) and len(job.trace.means)]
+        return [job for job in self.jobs if job.score is not None or job.status == FAILED]
 
     @cached_property
     def scores(self) -> np.ndarray:
@@ -64,6 +76,8 @@ class Target(NamedTuple):
 
     value: float
     why: str
+    by_member: bool = False
+    """Whether a run that ended by stop.fitness has reached it too, by a member."""
 
 
 class Study(NamedTuple):
@@ -92,39 +106,65 @@ class Study(NamedTuple):
 
 def studies(found: Jobs, targets: dict[str | None, float]) -> list[Study]:
     """-> a study for each task, in the order of the jobs. `targets` are those that were asked for,
-    by the name of the task, None for any. Raises ConfigError for a task that is not there."""
-    tasks: dict[str, list[Job]] = {}
-    for job in found.jobs:
-        tasks.setdefault(job.run.names["task"], []).append(job)
+    by what the task is called, None for any. Raises ConfigError for a task that is not there."""
+    tasks = _by_task(found.jobs)
     for name in targets:
         if name is not None and name not in tasks:
             raise ConfigError(f"--target is of a task {name}: there are {', '.join(tasks)}")
     if None in targets and len(tasks) > 1:
         raise ConfigError(
             f"--target must say of which task it is, got {targets[None]:g}: write "
-            f"--target {next(iter(tasks))}={targets[None]:g}"
+            f"--target '{next(iter(tasks))}={targets[None]:g}'"
         )
     return [
         _study(task, jobs, targets.get(task, targets.get(None))) for task, jobs in tasks.items()
     ]
 
 
+def _by_task(jobs: Sequence[Job]) -> dict[str, list[Job]]:
+    """-> the jobs by their problem: with another function, environment or length a score is no
+    measure of the same thing. What a problem is called says what differs."""
+    found: dict[tuple[str, str], list[Job]] = {}
+    for job in jobs:
+        found.setdefault((job.run.names["task"], as_typed(problem_of(job.run))), []).append(job)
+    leaves = {key: flat(problem_of(own[0].run)) for key, own in found.items()}
+    named: dict[str, list[Job]] = {}
+    for key, own in found.items():
+        others = [leaves[other] for other in leaves if other[0] == key[0]]
+        differing = (k for k in leaves[key] if any(x.get(k) != leaves[key][k] for x in others))
+        words = [key[0], *(f"{k}={as_typed(leaves[key][k])}" for k in differing)]
+        name = printable(" ".join(words))[:LONGEST]
+        named[name if name not in named else f"{name} ({len(named) + 1})"] = own
+    return named
+
+
+def problem_of(run: Run) -> dict[str, Any]:
+    """-> the keys of a task that say what is to be solved."""
+    task = run.config.get("task")
+    return {k: x for k, x in task.items() if k not in HOW} if isinstance(task, dict) else {}
+
+
+def is_function(run: Run) -> bool:
+    """Whether a task is a function of numbers, without episodes."""
+    return "function" in problem_of(run)
+
+
 def _study(task: str, jobs: list[Job], asked: float | None) -> Study:
     by_folder = {job.run.folder: job for job in jobs}
-    groups = grouped([job.run for job in jobs], BUDGET)
     settings = [
         Setting(
             group.differs or f"strategy={group.runs[0].names['strategy']}",
+            group.whole or f"strategy={group.runs[0].names['strategy']}",
             [by_folder[run.folder] for run in group.runs],
         )
-        for group in groups
+        for group in grouped([job.run for job in jobs], BUDGET)
     ]
     settings.sort(key=lambda one: np.inf if np.isnan(one.iqm) else -one.iqm)
     known = [job.trace for job in jobs if len(job.trace.means)]
     first = [trace.means[0] for trace in known if trace.generations[0] == 0]
     start = float(np.median(first)) if first else np.nan
     best = float(max(np.max(trace.means) for trace in known)) if known else np.nan
-    return Study(task, settings, _target(jobs, _ladder(start, best), asked), start, best)
+    return Study(task, settings, _target(jobs, start, best, asked), start, best)
 
 
 def _ladder(low: float, high: float) -> np.ndarray:
@@ -143,40 +183,41 @@ def is_logarithmic(scores: np.ndarray) -> bool:
     return one_sign and sizes.max() > ORDERS * sizes.min()
 
 
-def _target(jobs: Sequence[Job], ladder: np.ndarray, asked: float | None) -> Target | None:
+def _target(jobs: Sequence[Job], start: float, best: float, asked: float | None) -> Target | None:
     if asked is not None:
         return Target(asked, "asked for by --target")
-    stops = {_stop(job) for job in jobs}
-    if len(stops) == 1 and (stop := stops.pop()) is not None:
-        return Target(stop, "stop.eval of all runs")
+    for name in ("eval", "fitness") if is_function(jobs[0].run) else ("eval",):
+        stops = {_stop(job, name) for job in jobs}
+        if len(stops) == 1 and (stop := stops.pop()) is not None:
+            return Target(stop, f"stop.{name} of all runs", by_member=name == "fitness")
     if (known := _known(jobs)) is not None:
         return Target(known, "what gymnasium calls solved")
+    ladder = _ladder(start, best)
     if not len(ladder):
         return None
-    rung = float(ladder[int(TARGET * RUNGS) - 1])
+    how = " (by orders of magnitude)" if is_logarithmic(ladder) else ""
     return Target(
-        rung,
-        f"{100 * TARGET:.0f} % of the way from the median of the first policies to the best "
+        float(ladder[int(TARGET * RUNGS) - 1]),
+        f"{100 * TARGET:.0f} % of the way{how} from the median of the first policies to the best "
         "held-out mean of all runs, as no target was given: --target gives one",
     )
 
 
-def _stop(job: Job) -> float | None:
+def _stop(job: Job, name: str) -> float | None:
     section = job.run.config.get("stop")
-    value = section.get("eval") if isinstance(section, dict) else None
-    return float(value) if isinstance(value, (int, float)) else None
+    return number_of(section.get(name)) if isinstance(section, dict) else None
 
 
 def _known(jobs: Sequence[Job]) -> float | None:
     """-> the score from which gymnasium calls an environment solved, as long as it is the one."""
-    tasks: list[Any] = [job.run.config.get("task") for job in jobs]
-    names = {task.get("env") if isinstance(task, dict) else None for task in tasks}
-    if len(names) != 1 or not isinstance(name := names.pop(), str):
+    problem = problem_of(jobs[0].run)
+    name = problem.get("env")
+    if not isinstance(name, str):
         return None
     import gymnasium
 
     spec = gymnasium.registry.get(name)
     if spec is None or spec.reward_threshold is None:
         return None
-    lengths = {task.get("episode_length") for task in tasks}
-    return float(spec.reward_threshold) if lengths == {spec.max_episode_steps} else None
+    is_the_one = problem.get("episode_length") == spec.max_episode_steps
+    return float(spec.reward_threshold) if is_the_one else None

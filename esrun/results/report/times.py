@@ -8,9 +8,10 @@ import numpy as np
 from esrun.results import charts
 from esrun.results.canvas import said as as_text
 from esrun.results.report import parts
-from esrun.results.report.estimates import rate_interval, reached_by, running_time
+from esrun.results.report.estimates import rate_interval, running_time
+from esrun.results.report.jobs import DONE, Job
 from esrun.results.report.parts import Figure, Section, table
-from esrun.results.report.study import RUNGS, Setting, Study
+from esrun.results.report.study import RUNGS, Setting, Study, Target
 
 
 class Times(NamedTuple):
@@ -29,33 +30,36 @@ def section(studies: Sequence[Study]) -> Section:
         "the env steps of all runs, until they solved it or ended, over the number of those that "
         "did; with a 95 % interval of a bootstrap over runs, ∞ where none does. Seconds are of "
         "training, without compilation.",
-        table("times", "time to target", _rows(studies)),
     ]
+    if any(study.target is not None for study in studies):
+        blocks.append(table("times", "time to target", _rows(studies)))
     blocks += [figure for study in studies if (figure := _figure(study))]
     return Section("How long to the target", blocks)
 
 
-def times_to(setting: Setting, target: float) -> Times:
+def times_to(setting: Setting, target: Target) -> Times:
     """-> when the runs of a setting reached a target."""
-    ended = [job.trace for job in setting.ended]
-    hits = [np.flatnonzero(trace.means >= target) for trace in ended]
-    ats = [int(hit[0]) if len(hit) else -1 for hit in hits]
-    return Times(
-        np.array([trace.env_steps[at] for trace, at in zip(ended, ats, strict=True)]),
-        np.array([trace.seconds[at] for trace, at in zip(ended, ats, strict=True)]),
-        np.array([len(hit) > 0 for hit in hits], bool),
-    )
+    found = [_time(job, target) for job in setting.ended]
+    steps, seconds, solved = zip(*found, strict=True) if found else ((), (), ())
+    return Times(np.array(steps, float), np.array(seconds, float), np.array(solved, bool))
+
+
+def _time(job: Job, target: Target) -> tuple[float, float, bool]:
+    trace, at = job.trace, job.solved_at(target.value)
+    if at is not None:
+        return trace.env_steps[at], trace.seconds[at], True
+    return *trace.end, target.by_member and job.status == DONE and job.reason == "fitness"
 
 
 def _rows(studies: Sequence[Study]) -> Iterator[dict[str, Any]]:
     for study in studies:
         if study.target is not None:
             for one in study.settings:
-                yield _row(study, one, study.target.value)
+                yield _row(study, one, study.target)
 
 
-def _row(study: Study, one: Setting, target: float) -> dict[str, Any]:
-    row: dict[str, Any] = {"task": study.task, "setting": one.label, "target": target}
+def _row(study: Study, one: Setting, target: Target) -> dict[str, Any]:
+    row: dict[str, Any] = {"task": study.task, "setting": parts.label(one), "target": target.value}
     found = times_to(one, target)
     count, solved = len(found.solved), int(np.sum(found.solved))
     low, high = rate_interval(solved, count)
@@ -77,11 +81,12 @@ def _figure(study: Study) -> Figure | None:
     drawn = [one for one in study.settings if one.ended][: parts.MOST_DRAWN]
     if not len(study.ladder) or not drawn:
         return None
-    found = [[times_to(one, rung) for rung in study.ladder] for one in drawn]
+    rungs = [Target(float(value), "") for value in study.ladder]
+    found = [[times_to(one, rung) for rung in rungs] for one in drawn]
     least = min(float(np.min(job.trace.env_steps[1:], initial=np.inf)) for job in study.jobs)
     if not np.isfinite(least):
         return None
-    with parts.axes(2.6 + 0.19 * len(drawn)) as (ax, made):
+    with parts.axes(2.6, [one.label for one in drawn]) as (ax, made):
         for i, times in enumerate(found):
             _draw(ax, times, max(least, 1.0), charts.look_of(i))
         parts.log_scale(ax, "x")
@@ -89,7 +94,6 @@ def _figure(study: Study) -> Figure | None:
         ax.set_xlabel(charts.X_LABELS["env_steps"])
         ax.set_ylabel("share of targets reached")
         ax.set_title(as_text(study.task))
-        parts.legend(ax, [one.label for one in drawn])
     low, high = (parts.said(float(x)) for x in study.ladder[[0, -1]])
     return Figure(
         parts.file_name("targets", study.task),
@@ -103,11 +107,10 @@ def _figure(study: Study) -> Figure | None:
 def _draw(ax: Any, times: list[Times], least: float, look: dict[str, Any]) -> None:
     steps = np.maximum(np.concatenate([one.env_steps for one in times]), least)
     solved = np.concatenate([one.solved for one in times])
-    x, y = reached_by(steps, solved)
-    start, end = np.array([least]), np.array([np.max(steps)])
-    x, y = np.concatenate([start, x, end]), np.concatenate([[0.0], y, y[-1:]])
-    kept = np.append(np.flatnonzero(np.diff(y, prepend=-1)), len(y) - 1)  # steps alone, and the end
-    ax.step(x[kept], y[kept], where="post", **look)
+    when, counts = np.unique(steps[solved], return_counts=True)
+    x = np.concatenate([[least], when, [np.max(steps)]])
+    y = np.concatenate([[0], np.cumsum(counts), [np.sum(counts)]]) / len(steps)
+    ax.step(x, y, where="post", **look)
     if not np.all(solved):
         at = np.min(steps[~solved])
         share = y[np.searchsorted(x, at, side="right") - 1]
