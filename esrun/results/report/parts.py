@@ -18,7 +18,7 @@ WIDTH = 4.1
 """Inches of a figure: as wide as a telephone."""
 MOST_DRAWN = 10
 """Settings that are drawn in one pair of axes."""
-LETTERS, ROW = 58, 0.165
+LETTERS, ROW = 66, 0.165
 """Letters in a row of a legend, and its height in inches."""
 LONGEST = 300
 """Letters of a cell that is read."""

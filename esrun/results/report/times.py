@@ -98,8 +98,8 @@ def _figure(study: Study) -> Figure | None:
     return Figure(
         parts.file_name("targets", study.task),
         f"{study.task}: of {RUNGS} targets between {low} and {high}, on all seeds, the share that "
-        "is reached by then (ECDF; runs that ended are censored, × marks where the first one "
-        "does)",
+        "is reached by then (ECDF). What a run has not reached at its end it never does; × marks "
+        "the first such end",
         made[0],
     )
 
