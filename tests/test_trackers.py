@@ -82,8 +82,8 @@ def test_mlflow_takes_long_values_and_many_parameters(tmp_path):
     pytest.importorskip("mlflow")
     from esrun.runs.loggers.mlflow import make_mlflow
 
-    folder = tmp_path / "a run, of=odd letters"
-    folder.mkdir()
+    folder = tmp_path / "odd #;&= letters" / "a run"
+    folder.mkdir(parents=True)
     config = {f"key{i}": i for i in range(250)} | {"long": "x" * 9000, "odd!?": [1, 2]}
     (folder / "run.json").write_text(json.dumps({"config": config}))
     options = {"tracking_uri": None, "experiment": "mine", "run_name": None, "tags": {}}

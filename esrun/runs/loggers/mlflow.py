@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import shlex
 import time
 from collections.abc import Iterator
 from importlib import import_module
@@ -22,7 +23,12 @@ from esrun.runs.loggers.tracker import (
     sweep_of,
 )
 
-UNLESS_SET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+UNLESS_SET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # what a server misses is told when the run goes on
+}
 """Its settings where the environment does not say them."""
 STORE = "mlflow.db"
 """The file, beside the run folder, of runs for which no server is named."""
@@ -52,7 +58,7 @@ def make_mlflow(
     where, note = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI"), ""
     if where is None:
         where = _store(folder)
-        note = f"mlflow: to look at it: mlflow ui --backend-store-uri {where}"
+        note = f"mlflow: to look at it: mlflow ui --backend-store-uri {shlex.quote(where)}"
     client = mlflow.MlflowClient(tracking_uri=where)
     name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "esrun"
     run = _found(client, folder)
@@ -94,8 +100,10 @@ def make_mlflow(
 
 def _store(folder: Path) -> str:
     """-> the address of the file beside the run folder. Raises RefusedError where its name is that
-    of a link or of anything else."""
+    of a link or of anything else, or no address can have it."""
     path = folder.parent / STORE
+    if {"?", "%"} & set(str(path)):
+        raise files.RefusedError(f"{path} has ? or % in it: write logger.mlflow.tracking_uri")
     if path.exists() or path.is_symlink():
         files.open_to_read(path, limit=2**40).close()
     return f"sqlite:///{path}"

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shlex
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,8 @@ def make_wandb(
         mode = "offline"
         run = wandb.init(mode=mode, **options)
     if mode == "offline":
-        note = f"wandb is offline{note}; to upload: wandb sync {shown(folder)}/wandb/offline-run-*"
+        place = shlex.quote(f"{shown(folder)}/wandb")
+        note = f"wandb is offline{note}; to upload: wandb sync {place}/offline-run-*"
     elif mode == "online":
         note = f"wandb: {run.url}"
     # offline nobody knows what was told: steps behind the checkpoint are told again
