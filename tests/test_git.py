@@ -9,7 +9,7 @@ import types
 import pytest
 
 from esrun.runs.git import commit
-from esrun.runs.loggers import make_wandb
+from esrun.runs.loggers.wandb import make_wandb
 
 MINE = [
     "-c",
@@ -141,7 +141,12 @@ sys.exit(main())
 def test_weights_and_biases_is_kept_from_git(tmp_path, monkeypatch):
     seen = {}
     module = types.ModuleType("wandb")
-    module.init = lambda **options: seen.update(os.environ)
+
+    def init(**options):
+        seen.update(os.environ)
+        return types.SimpleNamespace(starting_step=0)
+
+    module.init = init
     monkeypatch.setitem(sys.modules, "wandb", module)
     monkeypatch.setattr(os, "environ", dict(os.environ))
     (tmp_path / "run.json").write_text('{"config": {}}')

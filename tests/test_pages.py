@@ -12,6 +12,7 @@ from conftest import ROOT, quickly
 
 from esrun.cli import main
 from esrun.commands.words import VERBS
+from esrun.config import registry
 
 pytestmark = pytest.mark.runs
 
@@ -76,6 +77,9 @@ def folder(tmp_path, monkeypatch):
 )
 def test_every_command_does_what_it_is_shown_for(line):
     words = shlex.split(re.sub(r"--(generations?|episodes) [\d,]+", r"--\1 2", line))[1:]
+    for word in words:
+        for name in re.findall(r"\w+", word.removeprefix("logger=")) if "logger=[" in word else ():
+            pytest.importorskip(str(registry.find("logger", name).schema.package))
     if "first" in words:  # a finished run
         run = ["task=pendulum", "policy.hidden=[4]", "task.episode_length=5", *SMALL]
         assert main([*run, "checkpoint.keep_at=[1,2]", "hydra.run.dir=first"]) == 0

@@ -87,6 +87,8 @@ class OfProcess(Interrupts):
         super().__init__()
         self._lock = threading.RLock()
         self._saving, self._code, self._ctrl_c = False, None, 0
+        self.in_time = False
+        """Whether Python's own end may take PATIENCE seconds and no longer."""
         self._leaving: list[Leave] = []
         self._reader, writer = os.pipe()
         os.set_blocking(writer, False)
@@ -139,6 +141,10 @@ class OfProcess(Interrupts):
             with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or none at all
                 stream.flush()
         self._code = code
+        if self.in_time:
+            bound = threading.Timer(PATIENCE, os._exit, [code])
+            bound.daemon = True
+            bound.start()
 
     def _listen(self) -> None:
         told = not os.isatty(2)
@@ -193,6 +199,12 @@ def take_over() -> OfProcess | None:
 def listening() -> Interrupts:
     """-> what a run asks for signals; a context manager."""
     return _process or Interrupts()
+
+
+def end_in_time() -> None:
+    """Have this process wait no longer for what a library does at Python's end than PATIENCE."""
+    if _process:
+        _process.in_time = True
 
 
 def end(code: int, line: str) -> None:

@@ -1,18 +1,17 @@
 """One run in its folder: opened, trained, left, closed."""
 
 import time
-from collections.abc import Callable
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 from esrun import garbage_collection
 from esrun.backend import devices
-from esrun.config import registry
 from esrun.errors import DONE, FAILED, SAVED, complain
 from esrun.runs import ending_early
 from esrun.runs.folder import shown
 from esrun.runs.interrupts import Interrupts, listening
+from esrun.runs.loggers.telling import SHORTLY, Loggers
 from esrun.runs.opening import (
     OpenRun,
     Order,
@@ -32,7 +31,7 @@ from esrun.runs.record import Record, doubts
 if TYPE_CHECKING:
     from esrun.backend.compilation import Clock
     from esrun.training.build import Run
-    from esrun.training.loop import Outcome
+    from esrun.training.loop import Outcome, Progress
 
 
 def carry_out(order: Order) -> int:
@@ -99,27 +98,29 @@ def _train_and_leave(opened: OpenRun) -> int:
     from esrun.backend.compilation import Clock
     from esrun.runs import ending
 
+    loggers = Loggers(opened.show.say)
     try:
         with Clock() as compiling:
-            opened, outcome = _trained_as_memory_allows(opened, compiling)
+            with opened.interrupts.at_once(
+                partial(
+                    ending_early.leave, opened.folder, opened.order, opened.earlier, opened.began
+                )
+            ):
+                loggers.begin(opened.folder.path, opened.built.config.logger)
+            opened, outcome = _trained_as_memory_allows(opened, loggers, compiling)
             summary = ending.leave(opened, outcome, compiling)
     except Exception as error:
         ending.leave_failed(opened, error)
         return FAILED
+    finally:
+        loggers.close()
     ending.close(opened, outcome, summary)
     return {"done": DONE, "interrupted": SAVED}.get(summary["status"], FAILED)
 
 
-def _trained_as_memory_allows(opened: OpenRun, clock: "Clock") -> tuple[OpenRun, "Outcome"]:
-    with opened.interrupts.at_once(
-        partial(ending_early.leave, opened.folder, opened.order, opened.earlier, opened.began)
-    ):
-        loggers = [
-            registry.factory("logger", options.name)(
-                folder=opened.folder.path, **options.model_dump(exclude={"name"})
-            )
-            for options in opened.built.config.logger.values()
-        ]
+def _trained_as_memory_allows(
+    opened: OpenRun, loggers: Loggers, clock: "Clock"
+) -> tuple[OpenRun, "Outcome"]:
     while True:
         try:
             return opened, _train(opened, loggers, clock)
@@ -153,9 +154,8 @@ def _with_less_memory(opened: OpenRun) -> "Run":
     return build(built.config.model_copy(update={"runtime": runtime}))
 
 
-def _train(opened: OpenRun, loggers: list, clock: "Clock") -> "Outcome":
+def _train(opened: OpenRun, loggers: Loggers, clock: "Clock") -> "Outcome":
     """Resources and callbacks, nothing else."""
-    from esrun.runs import ending
     from esrun.runs.checkpoint_writer import Saver
     from esrun.runs.health import Health
     from esrun.runs.kept_policies import Keeper
@@ -175,10 +175,11 @@ def _train(opened: OpenRun, loggers: list, clock: "Clock") -> "Outcome":
             show.resume(start.progress)
         start = start or (opened.beginning and opened.beginning.start)
         with Metrics(folder.metrics, generation, show.say) as metrics:
+            loggers.go_on(folder.metrics, generation)
 
             def report(progress):
                 for line in metrics.add(progress):
-                    _log(line, loggers, show.say)
+                    loggers.log(line)
                 show.progress(progress)
                 for warning in health.look(progress.rows, len(progress.searches)):
                     show.say(warning)
@@ -198,7 +199,7 @@ def _train(opened: OpenRun, loggers: list, clock: "Clock") -> "Outcome":
 
             @contextmanager
             def beginning(progress):
-                leave = partial(ending.leave_beginning, opened, progress, clock)
+                leave = partial(_leave_beginning, opened, loggers, progress, clock)
                 with opened.interrupts.at_once(leave):
                     yield
                 garbage_collection.resume()
@@ -214,14 +215,14 @@ def _train(opened: OpenRun, loggers: list, clock: "Clock") -> "Outcome":
             )
 
 
-def _log(line: dict, loggers: list, say: Callable[[str], None]) -> None:
-    """Give a line to the loggers. One that fails is left out from then on: it is worth no run."""
-    for log in [*loggers]:
-        try:
-            log(line)
-        except Exception as error:
-            loggers.remove(log)
-            say(f"a logger failed and is left out: {error!r}; training goes on")
+def _leave_beginning(
+    opened: OpenRun, loggers: Loggers, progress: "Progress", clock: "Clock", signal: str
+) -> str:
+    from esrun.runs import ending
+
+    line = ending.leave_beginning(opened, progress, clock, signal)
+    loggers.close(SHORTLY)
+    return line
 
 
 def _announce(opened: OpenRun, resumed: int | None) -> None:

@@ -8,14 +8,14 @@ from esrun.config.schema.base import LoggerModel
 
 
 class TensorBoard(LoggerModel):
-    factory = "runs.loggers:make_tensorboard"
+    factory = "runs.loggers.tensorboard:make_tensorboard"
     package, extra = "tensorboardX", "tensorboard"
 
     name: Literal["tensorboard"]
 
 
 class WandB(LoggerModel):
-    factory = "runs.loggers:make_wandb"
+    factory = "runs.loggers.wandb:make_wandb"
     package, extra = "wandb", "wandb"
 
     name: Literal["wandb"]
@@ -26,3 +26,14 @@ class WandB(LoggerModel):
     run_name: str | None = None
     group: str | None = None
     tags: Annotated[list[str], Field(default_factory=list)]
+
+
+class MLflow(LoggerModel):
+    factory = "runs.loggers.mlflow:make_mlflow"
+    package, extra = "mlflow", "mlflow"
+
+    name: Literal["mlflow"]
+    tracking_uri: str | None
+    experiment: str | None
+    run_name: str | None
+    tags: dict[str, str]

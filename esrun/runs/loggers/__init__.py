@@ -1,0 +1,1 @@
+"""Loggers: trackers beside the run folder's own files, one a file."""
