@@ -194,4 +194,4 @@ def test_a_missing_package_is_told_with_the_python_that_runs_and_by_explain_too(
     for words in (["logger=[wandb]"], ["explain", "logger=[wandb]"]):
         assert main(words) == 2
         said = capsys.readouterr().err
-        assert f"{sys.executable} -m pip install 'wandb>=" in said
+        assert f"{sys.executable} -m pip install 'wandb" in said
