@@ -1,8 +1,9 @@
 """Run a list of commands on the GPUs of this machine, one at a time on each.
 
-    python scripts/gpu_queue.py commands.txt                 # a command a line; # begins a comment
-    python scripts/gpu_queue.py --gpus 0,2 commands.txt for s in 0 1 2; do echo "esrun task=breakout
-    resume=auto seed=$s"; done | python scripts/gpu_queue.py -
+    python scripts/gpu_queue.py commands.txt             # a command a line; # begins a comment
+    python scripts/gpu_queue.py --gpus 0,2 commands.txt
+    for s in 0 1 2; do echo "esrun task=breakout resume=auto seed=$s"; done |
+        python scripts/gpu_queue.py -
 
 A command sees its GPU alone (CUDA_VISIBLE_DEVICES). One that exits with 75 was interrupted with its
 state saved: with resume=auto in it, the same list typed again goes on. The exit code is the largest
