@@ -20,6 +20,9 @@ import sys
 import threading
 from pathlib import Path
 
+NOT_FOUND = 127
+"""The shell's exit code of a command that cannot be started."""
+
 
 def visible_gpus() -> list[str]:
     """-> the numbers of this machine's GPUs, as CUDA_VISIBLE_DEVICES or else nvidia-smi names
@@ -46,7 +49,10 @@ def main() -> int:
     parser.add_argument("commands", help="a file with a command a line, - for standard input")
     parser.add_argument("--gpus", help="numbers separated by commas; all of them if left out")
     options = parser.parse_args()
-    text = sys.stdin.read() if options.commands == "-" else Path(options.commands).read_text()
+    try:
+        text = sys.stdin.read() if options.commands == "-" else Path(options.commands).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        parser.error(f"the list of commands cannot be read: {error}")
     commands = [
         line.strip()
         for line in text.splitlines()
@@ -79,9 +85,14 @@ def main() -> int:
                 return
             say(f"gpu {gpu}: {command}")
             environment = os.environ | {"CUDA_VISIBLE_DEVICES": gpu}
-            process = subprocess.Popen(
-                shlex.split(command), env=environment, start_new_session=True
-            )
+            try:
+                process = subprocess.Popen(
+                    shlex.split(command), env=environment, start_new_session=True
+                )
+            except (OSError, ValueError) as error:  # no such program, a quote that is left open
+                codes.append(NOT_FOUND)
+                say(f"gpu {gpu}: exit {NOT_FOUND}: {command}: {error}")
+                continue
             running.add(process)
             code = process.wait()
             running.discard(process)
