@@ -1,5 +1,5 @@
 # esrun as an image. For a processor: docker build -t esrun .
-# For NVIDIA GPUs: docker build -t esrun-cuda --build-arg JAX='jax[cuda12]' .
+# For NVIDIA GPUs: docker build -t esrun-cuda --build-arg 'JAX=jax[cuda12]' .
 # docker run --rm -v "$PWD:/work" esrun task=pendulum strategy=cma_es
 FROM python:3.12-slim
 ARG JAX=jax
