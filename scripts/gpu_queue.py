@@ -1,8 +1,9 @@
 """Run a list of commands on the GPUs of this machine, one at a time on each.
 
-    python scripts/gpu_queue.py commands.txt                 # a command a line; # begins a comment
-    python scripts/gpu_queue.py --gpus 0,2 commands.txt for s in 0 1 2; do echo "esrun task=breakout
-    resume=auto seed=$s"; done | python scripts/gpu_queue.py -
+    python scripts/gpu_queue.py commands.txt             # a command a line; # begins a comment
+    python scripts/gpu_queue.py --gpus 0,2 commands.txt
+    for s in 0 1 2; do echo "esrun task=breakout resume=auto seed=$s"; done |
+        python scripts/gpu_queue.py -
 
 A command sees its GPU alone (CUDA_VISIBLE_DEVICES). One that exits with 75 was interrupted with its
 state saved: with resume=auto in it, the same list typed again goes on. The exit code is the largest
@@ -18,6 +19,9 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+
+NOT_FOUND = 127
+"""The shell's exit code of a command that cannot be started."""
 
 
 def visible_gpus() -> list[str]:
@@ -45,7 +49,10 @@ def main() -> int:
     parser.add_argument("commands", help="a file with a command a line, - for standard input")
     parser.add_argument("--gpus", help="numbers separated by commas; all of them if left out")
     options = parser.parse_args()
-    text = sys.stdin.read() if options.commands == "-" else Path(options.commands).read_text()
+    try:
+        text = sys.stdin.read() if options.commands == "-" else Path(options.commands).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        parser.error(f"the list of commands cannot be read: {error}")
     commands = [
         line.strip()
         for line in text.splitlines()
@@ -78,9 +85,14 @@ def main() -> int:
                 return
             say(f"gpu {gpu}: {command}")
             environment = os.environ | {"CUDA_VISIBLE_DEVICES": gpu}
-            process = subprocess.Popen(
-                shlex.split(command), env=environment, start_new_session=True
-            )
+            try:
+                process = subprocess.Popen(
+                    shlex.split(command), env=environment, start_new_session=True
+                )
+            except (OSError, ValueError) as error:  # no such program, a quote that is left open
+                codes.append(NOT_FOUND)
+                say(f"gpu {gpu}: exit {NOT_FOUND}: {command}: {error}")
+                continue
             running.add(process)
             code = process.wait()
             running.discard(process)

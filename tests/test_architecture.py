@@ -15,6 +15,11 @@ FLOORS = {
 }  # fmt: skip
 """A room imports itself and what lies on lower floors. `config` stands beside the components."""
 BACKEND_WORDS = ("pmap", "default_backend", "platform")
+OF_SYSTEMS = {
+    "backend.machine": ("sched_getaffinity", "sysconf", "getuid", "resource", "/proc", "/sys"),
+    "runs.interrupts": ("SIGHUP", "SIGUSR1", "SIGUSR2", "register_at_fork"),
+}
+"""What some systems lack, and the one module that may ask for it."""
 
 
 def modules():
@@ -91,6 +96,22 @@ def test_only_the_backend_knows_platforms_and_what_jax_has_inside():
         targets = imported(tree, {})
         wrong += [(name, x) for x in targets if x.startswith(("jax.extend", "jax._src"))]
     assert wrong == []
+
+
+@pytest.mark.parametrize("asked", OF_SYSTEMS)
+def test_one_module_asks_for_what_some_systems_lack(asked):
+    def names(tree):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute):
+                yield node.attr
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield "/".join(node.value.split("/")[:2])  # a path's first folder
+        yield from imported(tree, {})
+
+    users = {
+        x: {word for word in names(tree)} & {*OF_SYSTEMS[asked]} for x, tree in modules().items()
+    }
+    assert {name for name, used in users.items() if used} == {asked}
 
 
 def test_only_two_files_know_hydras_inside():

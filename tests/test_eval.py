@@ -12,6 +12,7 @@ import pytest
 from conftest import quickly, tree
 from safetensors.numpy import load_file
 
+from esrun.commands.eval import show
 from esrun.results.evaluation import together
 from esrun.training.build import _program
 
@@ -282,6 +283,27 @@ def test_help_is_shown(in_process):
     assert (code, complaint) == (0, "")
     for flag in ("--episodes", "--seed", "--generation", "--best", "--members", "--ensemble"):
         assert flag in said
+
+
+def test_a_narrow_terminal_breaks_lines_and_not_words(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    row = {"run": "multirun/2026-01-31/12-00-00/0", "policy": "last", "generation": 100}
+    row |= {"episodes": 128, "mean": -170.2, "interval": [-208.9, -150.0], "length": 200}
+    show([row], [])
+    line = capsys.readouterr().out.splitlines()[-1].split()
+    assert line == [
+        row["run"],
+        "last",
+        "100",
+        "128",
+        "-170.2",
+        "-208.9",
+        "to",
+        "-150",
+        *"---",
+        "200",
+    ]
 
 
 # ---- folders that anybody may have written -------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from cmaes import CMA
 
-from esrun.backend import memory
+from esrun.backend import machine
 from esrun.cli import main
 from esrun.commands.explain import explain
 
@@ -125,8 +125,8 @@ WARNINGS = {
 
 @pytest.mark.parametrize("part", WARNINGS)
 def test_what_is_hopeless_or_unwise_is_said_with_the_alternative(part, explained, monkeypatch):
-    monkeypatch.setattr(memory, "machine", lambda: 16 * 2**30)
-    monkeypatch.setattr(memory, "available", lambda: 16 * 2**30)
+    monkeypatch.setattr(machine, "memory", lambda: 16 * 2**30)
+    monkeypatch.setattr(machine, "available", lambda: 16 * 2**30)
     overrides, more = WARNINGS[part]
     cost = explained(*overrides)
     (line,) = [*filter(None, [cost["hopeless"]]), *cost["warnings"]]
@@ -161,11 +161,11 @@ def test_a_wrong_configuration_is_one_line(overrides, part, capsys):
 def test_the_memory_of_this_machine_is_known():
     assert (
         2**28
-        < memory.available()
-        <= memory.machine()
+        < machine.available()
+        <= machine.memory()
         <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     )
-    assert 2**26 < memory.resident() <= memory.most_resident() + 2**24
+    assert 2**26 < machine.resident() <= machine.most_resident() + 2**24
 
 
 def test_what_cma_es_defaults_have_become_is_told(explained):

@@ -103,3 +103,14 @@ def test_a_folder_that_holds_a_run_says_how_it_goes_on(typed, tmp_path):
     assert code == 1
     words = shlex.split(said.partition("anew with ")[2])
     assert typed(*words[1:], "generations=8")[0] == 0
+
+
+def test_latest_is_the_run_that_was_begun_last(typed, tmp_path):
+    code, said = typed("resume", "latest")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "there is none" in said
+    for name in ("b/1", "a/2"):
+        assert typed(*TINY, f"hydra.run.dir=outputs/{name}")[0] == 0
+    assert typed("resume", "latest", "generations=6")[0] == 0
+    assert generations(tmp_path / "outputs" / "b" / "1") == 4
+    assert generations(tmp_path / "outputs" / "a" / "2") == 6

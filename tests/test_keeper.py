@@ -1,6 +1,7 @@
 """What a run keeps besides its training state: the policies that were asked for, and the best."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -52,6 +53,26 @@ def test_a_policy_that_is_kept_is_the_mean_of_that_very_generation(built, tmp_pa
         np.testing.assert_array_equal(load_file(path)["params/~/x"], outcome.state.strategy.mean)
         about = read_header(path.read_bytes(), "policy")
         assert (about["generation"], about["policy"]) == (generation, {"name": "vector"})
+
+
+def test_a_checkpoint_waits_for_a_policy_that_is_being_written(built, tmp_path, monkeypatch):
+    run = built(*WORDS, "generations=3", "checkpoint.keep_at=[3]")
+    written = {"policy": {"name": "vector"}, "task": {"name": "blackbox"}}
+    keeper = Keeper(RunFolder(tmp_path), run, written, pytest.fail, lambda: None, 0)
+    write, asked = files.write, ThreadPoolExecutor(1)
+
+    def slowly(path, content):
+        found.append(asked.submit(keeper.sync, 3))
+        with pytest.raises(TimeoutError):
+            found[-1].result(timeout=0.05)
+        write(path, content)
+
+    found = []
+    monkeypatch.setattr(files, "write", slowly)
+    advance_until(run.program, run.hyper, run.config, lambda progress: None,
+                  save=lambda state, progress, final: keeper.keep(state, progress))  # fmt: skip
+    assert [x.result(timeout=60) for x in found] == [None] * len(found)
+    assert found
 
 
 def contents(folder):

@@ -1,6 +1,6 @@
 """The commands that README, the pages of docs/ and the help show: each is run, with a small budget.
 
-docs/extending.md has a test of its own, which installs what it shows.
+docs/cluster.md, docs/extending.md and docs/tutorial.md have tests of their own.
 """
 
 import re
@@ -19,7 +19,11 @@ pytestmark = pytest.mark.runs
 PAGES = [
     ROOT / "README.md",
     ROOT / "conf" / "hydra" / "help" / "esrun.yaml",
-    *(path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "extending.md"),
+    *(
+        path
+        for path in sorted((ROOT / "docs").glob("*.md"))
+        if path.name not in ("cluster.md", "extending.md", "tutorial.md")
+    ),
 ]
 PLACE = re.compile(r"\b(RUN|SWEEP|KEY=VALUE|VERB|GROUP=OPTION|KIND|DIR|DATE)\b|\.\.\.")
 READING = ("eval", "plot", "render", "report")

@@ -40,6 +40,21 @@ def test_the_queue_runs_one_command_a_gpu_and_returns_the_worst_code(tmp_path):
     assert done.stdout.count("exit 0") == 3
 
 
+@pytest.mark.commands
+def test_a_command_that_cannot_start_does_not_keep_the_others(tmp_path):
+    commands = tmp_path / "commands.txt"
+    commands.write_text("no-such-program\necho 'left open\n\necho last\n")
+    queue = [sys.executable, SCRIPTS / "gpu_queue.py", "--gpus", "0"]
+    done = subprocess.run([*queue, commands], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (127, "")
+    assert done.stdout.count("exit 127") == 2
+    assert "\nlast\n" in done.stdout
+    done = subprocess.run([*queue, "nowhere.txt"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "cannot be read" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_shell_scripts_are_posix():
     for script in ("esrun", "test", "setup.sh", "slurm_array.sh"):
         subprocess.run(["sh", "-n", SCRIPTS / script], check=True)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from esrun.backend import memory
+from esrun.backend import machine, memory
 from esrun.training import slices as plan
 from esrun.training.slices import bytes_of, plan_blocks
 from esrun.training.stop import stop_at
@@ -123,7 +123,7 @@ def test_a_machines_memory_is_what_its_control_group_allows(tmp_path):
     (tmp_path / "cgroup" / "memory.max").write_text("max\n")
     (tmp_path / "cgroup" / "job" / "memory.max").write_text("5000\n")
     (tmp_path / "member").write_text("0::/job/step\n")
-    assert list(memory._limits(tmp_path / "cgroup", tmp_path / "member")) == [5000]
+    assert list(machine._limits(tmp_path / "cgroup", tmp_path / "member")) == [5000]
 
 
 def test_bytes_are_shown_in_the_units_that_people_read():
@@ -140,5 +140,5 @@ def test_what_ulimit_allows_is_a_limit(monkeypatch, tmp_path):
         "resource.getrlimit",
         lambda kind: (7000 if kind == resource.RLIMIT_AS else resource.RLIM_INFINITY,) * 2,
     )
-    assert list(memory._limits(tmp_path / "none", tmp_path / "none")) == [7000]
-    assert memory.machine() == memory.available() == 7000
+    assert list(machine._limits(tmp_path / "none", tmp_path / "none")) == [7000]
+    assert machine.memory() == machine.available() == 7000

@@ -18,6 +18,7 @@ RUN = (
     "log.every=1", "eval.episodes=2", "hydra.run.dir=run",
 )  # fmt: skip
 ENV = os.environ | {"JAX_PLATFORMS": "cpu"}
+full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 RESULTS = (["list"], ["explain", "--json"], ["--cfg", "job"], ["--help"], ["--version"], ["x=1"])
 
 
@@ -40,9 +41,10 @@ def test_a_reader_that_leaves_does_not_end_a_run(tmp_path):
     assert "Traceback" not in log
 
 
+@full
 def test_a_full_console_does_not_end_a_run(tmp_path):
-    with open("/dev/full", "w") as full:
-        process = started(tmp_path, RUN, stdout=full)
+    with open("/dev/full", "w") as console:
+        process = started(tmp_path, RUN, stdout=console)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 0
     assert said.decode().count("\n") == 1
@@ -80,19 +82,21 @@ def test_a_reader_that_leaves_is_no_error(tmp_path, words):
     assert (process.returncode, said.count(b"\n")) == ((2, 1) if refused else (0, 0)), said
 
 
+@full
 @pytest.mark.parametrize("words", RESULTS[:-1], ids=lambda words: words[0])
 def test_a_result_that_cannot_be_written_is_a_failure(tmp_path, words):
-    with open("/dev/full", "w") as full:
-        process = started(tmp_path, words, stdout=full)
+    with open("/dev/full", "w") as console:
+        process = started(tmp_path, words, stdout=console)
     _, said = process.communicate(timeout=120)
     shown_by_training = words[0].startswith("--")
     assert process.returncode == (0 if shown_by_training else 1), said
     assert said == b"esrun: standard output could not be written: No space left on device\n"
 
 
+@full
 def test_errors_need_no_reader(tmp_path):
-    with open("/dev/full", "w") as full:
-        process = started(tmp_path, ["x=1"], stderr=full)
+    with open("/dev/full", "w") as console:
+        process = started(tmp_path, ["x=1"], stderr=console)
     assert process.communicate(timeout=120) == (b"", None)
     assert process.returncode == 2
 

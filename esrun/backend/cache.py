@@ -9,7 +9,6 @@ of it can fail a run: where anything is wrong, programs are compiled as ever.
 
 import hashlib
 import os
-import platform
 import random
 import time
 import warnings
@@ -20,6 +19,7 @@ from typing import NamedTuple
 
 from esrun import files
 from esrun.backend import devices
+from esrun.backend.machine import is_private, processor
 
 WORKS, FAILS = b"works\n", b"fails\n"
 VERDICT_SECONDS = 7 * 86400
@@ -43,7 +43,7 @@ def use() -> None:
     with suppress(OSError, RuntimeError):  # no home, not writable, full
         folder = root() / machine()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if _is_private(folder) and _is_plain(folder) and _verdict(folder) == WORKS:
+        if is_private(folder) and _is_plain(folder) and _verdict(folder) == WORKS:
             _switch(str(folder))
 
 
@@ -81,7 +81,7 @@ def state() -> State:
 
 
 def _why_not(folder: Path) -> str:
-    if not _is_private(folder):
+    if not is_private(folder):
         return "not used: others may write to its folder"
     if not _is_plain(folder):
         return "not used: something else than files lies in its folder"
@@ -99,26 +99,10 @@ def machine() -> str:
     device."""
     import jax
 
-    kind = [platform.system(), platform.machine()]
-    with suppress(OSError), open("/proc/cpuinfo") as file:
-        lines = file.read(16384).split("\n\n")[0].splitlines()  # the first core's
-        kind += [
-            line
-            for line in lines
-            if line.startswith(("model name", "flags", "Features", "CPU part"))
-        ]
     device = jax.local_devices()[0]
-    kind += [device.platform, device.device_kind, version("jaxlib")]
+    kind = [*processor(), device.platform, device.device_kind, version("jaxlib")]
     digest = hashlib.sha256(repr(kind).encode()).hexdigest()[:12]
     return f"jax-{jax.__version__}-{device.platform}-{digest}"
-
-
-def _is_private(folder: Path) -> bool:
-    """Whether nobody but the user may write there: what lies there will be run."""
-    if not hasattr(os, "getuid"):
-        return True
-    about = folder.stat()
-    return about.st_uid == os.getuid() and not about.st_mode & 0o022
 
 
 def _is_plain(folder: Path) -> bool:

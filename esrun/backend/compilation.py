@@ -4,7 +4,7 @@ import time
 
 import jax
 
-from esrun.backend.memory import resident
+from esrun.backend.machine import resident
 
 EVENTS = (
     "/jax/core/compile/jaxpr_trace_duration",

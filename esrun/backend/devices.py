@@ -10,15 +10,11 @@ import importlib.util
 import os
 from collections.abc import Callable
 
+from esrun.backend.machine import cores
 from esrun.errors import ConfigError, complain, first_line, printable
 
 AXIS = "devices"
 DETERMINISTIC = "--xla_gpu_deterministic_ops"
-
-
-def cores() -> int:
-    """-> the number of processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def may_have_accelerator() -> bool:

@@ -16,7 +16,8 @@ DRAWS = ("draws", "draws_mean", "draws_std", "draws_worst")
 TOLD = {"run", "policy", "generation", "seed", "fitness", "episodes", "ci95", *FIGURES, *DRAWS}
 """Keys of a row that are no measure of a task's."""
 WIDTH = 200
-"""Columns of a table that goes into a file or a pipe."""
+"""Columns that a table may take. A narrower terminal breaks its lines, which is easier to read than
+columns of single letters."""
 
 
 def evaluate(arguments: list[str]) -> int:
@@ -60,10 +61,7 @@ def show(rows: list[dict[str, Any]], notes: list[str]) -> None:
     for row in rows:
         cells = [row["run"], row["policy"], *(_cell(row.get(name)) for name in columns)]
         table.add_row(*(Text(printable(cell)) for cell in cells))
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=WIDTH)
-    console.print(table)
+    Console(highlight=False, width=WIDTH).print(table)
     for note in notes:
         print(printable(note))
 

@@ -48,7 +48,9 @@ def parsers() -> dict[str, Parser]:
     verb("train", add_help=False, parents=[parser_of_flags()])
 
     resume = verb("resume")
-    resume.add_argument("folder", metavar="RUN|SWEEP", help="the folder of a run, or of a sweep")
+    resume.add_argument(
+        "folder", metavar="RUN|SWEEP", help="the folder of a run or a sweep, latest"
+    )
     resume.add_argument("overrides", **keys)
     resume.add_argument(
         "--force", action="store_true", help="with other keys too, as far as the shapes allow"

@@ -15,6 +15,7 @@ from esrun.config.check import checked
 from esrun.config.quoting import to_be_quoted
 from esrun.config.trees import flat
 from esrun.errors import ConfigError, first_line
+from esrun.results.where import LATEST, latest
 from esrun.runs.folder import Made, earlier_run, is_sweep
 from esrun.runs.opening import Order
 from esrun.runs.paths import RunFolder
@@ -25,7 +26,7 @@ from esrun.runs.secrets import HIDDEN
 def resume(arguments: list[str]) -> int:
     """`esrun resume RUN|SWEEP [KEY=VALUE ...] [--force]` -> the exit code."""
     flags = parsers()["resume"].read(arguments)
-    folder = Path(flags.folder)
+    folder = latest() if flags.folder == LATEST else Path(flags.folder)
     if "=" in flags.folder and not folder.is_dir():
         raise ConfigError(
             f"resume needs a run folder before KEY=VALUE, got {flags.folder}: write esrun resume "

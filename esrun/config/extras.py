@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, metadata, requires, version
 
 from packaging.requirements import Requirement
 
-DEVELOPERS = ("test", "dev", "bench")
+DEVELOPERS = ("test", "docs", "dev", "bench")
 """Extras that only work on esrun itself needs."""
 
 

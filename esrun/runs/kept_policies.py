@@ -2,6 +2,7 @@
 asked for, and the best by its held-out score."""
 
 import math
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,7 @@ class Keeper:
         self._best = best_score(folder.policy_best, self._about) if began else -math.inf
         self._waiting: dict[Path, tuple[int, bytes]] = {}
         self._refused = False
+        self._lock = threading.Lock()  # `sync` comes from the thread that writes checkpoints
         asked = sorted({*run.config.checkpoint.keep_at})
         gone = [str(at) for at in asked if at <= began and not folder.kept(at).exists()]
         if gone:
@@ -49,19 +51,21 @@ class Keeper:
     def keep(self, state: TrainState, progress: Progress) -> None:
         """Write what is to be kept of the `state` that a chunk has left."""
         generation, score = progress.generation, progress.score
-        if is_kept(self._config, generation):
-            self._submit(self._folder.kept(generation), state, generation)
-        if score and score.generation == generation and score.mean > self._best:
-            self._best = score.mean
-            self._submit(self._folder.policy_best, state, generation, eval_mean=score.mean)
-        if self._waiting:
-            self._check()
-            self._write()
+        with self._lock:
+            if is_kept(self._config, generation):
+                self._submit(self._folder.kept(generation), state, generation)
+            if score and score.generation == generation and score.mean > self._best:
+                self._best = score.mean
+                self._submit(self._folder.policy_best, state, generation, eval_mean=score.mean)
+            if self._waiting:
+                self._check()
+                self._write()
 
     def sync(self, generation: int) -> None:
         """Raise OSError where a policy of the first generations is not on the disk: a checkpoint
         must not be ahead of it."""
-        late = [path.name for path, (of, _) in [*self._waiting.items()] if of <= generation]
+        with self._lock:
+            late = [path.name for path, (of, _) in self._waiting.items() if of <= generation]
         if late:
             raise OSError(f"{', '.join(late)} could not be written")
 

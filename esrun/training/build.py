@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from esrun.backend import cache, devices, memory
+from esrun.backend import cache, devices, machine, memory
 from esrun.config import registry
 from esrun.config.check import KINDS
 from esrun.config.schema.run import Config
@@ -119,7 +119,7 @@ def build(config: Config, begins: bool = True) -> Run:
 def _check_room(population_size: int, models: dict[str, Any]) -> None:
     """Raise ValueError where what the parts are made with does not fit into the machine."""
     tables = sum(size for model in models.values() for size in model.tables().values())
-    whole, need = memory.machine(), 32 * population_size + 4 * tables
+    whole, need = machine.memory(), 32 * population_size + 4 * tables
     if whole and need > whole:
         raise ValueError(NO_ROOM.replace("more memory", f"{memory.shown(need)} at least, more"))
 
