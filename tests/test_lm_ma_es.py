@@ -65,8 +65,7 @@ def test_asked_solutions_are_the_matrix_times_z():
     z = (strategy.ask(jax.random.key(0), state, jnp.arange(4)) - state.mean) / state.sigma
     state = state._replace(m=m, generation=jnp.int32(2))
     assert constants(3, 4, 2).c_d[:2].tolist() == pytest.approx([1 / 3, 2 / 9])
-    # of more members than parameters the first direction, of length sqrt(5), counts as sqrt(3) long
-    first = 2 / 3 * np.eye(3) + 1 / 3 * np.outer(m[0], m[0]) * 3 / 5
+    first = 2 / 3 * np.eye(3) + 1 / 3 * np.outer(m[0], m[0])
     second = 7 / 9 * np.eye(3) + 2 / 9 * np.outer(m[1], m[1])
     x = strategy.ask(jax.random.key(0), state, jnp.arange(4))
     np.testing.assert_allclose((x - state.mean) / state.sigma, z @ (second @ first).T, rtol=1e-12)
@@ -83,6 +82,25 @@ def test_constants_by_hand():
     assert w[:8].tolist() == pytest.approx([x / sum(raw) for x in raw])
     assert not w[8:].any()
     assert mu_eff == pytest.approx(sum(raw) ** 2 / sum(x * x for x in raw))
+
+
+def test_of_several_paths_that_are_the_newest_step_one_is_a_direction():
+    _, _, _, c_d, c_c = constants(6, 100, 50)  # 100 / (4^i 6): 16.7, 4.2, 1.04, 0.26, ...
+    assert c_c[:4].tolist() == pytest.approx([1, 1, 1, 100 / (64 * 6)])
+    assert c_d[:4].tolist() == pytest.approx([0, 0, 1 / (2.25 * 6), 1 / (3.375 * 6)])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(("n", "generations"), [(5, 400), (20, 900)])
+def test_a_population_larger_than_n_goes_along_a_valley(n, generations):
+    def rosenbrock(x):
+        return jnp.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+    mean = evolved(
+        make(n, population_size=100, sigma=1.0), jnp.zeros(n), rosenbrock, generations
+    ).mean
+    assert float(rosenbrock(mean)) < 1e-8
 
 
 @pytest.mark.parametrize("n", [5, 30])

@@ -10,12 +10,12 @@ factors A_j = (1 - c_d,j) I + c_d,j m_j m_jᵀ, each of which the formula of She
 undoes in O(n). M is linear, so the factors are undone once a generation, on the sum of w y: the
 update is exact.
 
-Two choices are ours, since the paper's rates are made for populations much smaller than n, and grow
+Three choices are ours, since the paper's rates are made for populations much smaller than n, and grow
 with the population's size. They are at most 1 here, which makes a path its newest step: above 1 a
-path would change its sign every generation, above 2 it has no root. And in a population larger than
-n a direction counts as sqrt(n) long at most, which is how long a random one is, and sigma grows by
-a factor of e at most in a generation, as in Hansen's purecma: directions of few parameters would
-otherwise multiply what is drawn a thousandfold, and the search explodes.
+path would change its sign every generation, above 2 it has no root. And of several paths that are
+the newest step, which would stretch what is drawn along it again and again until the search
+explodes, the slowest alone is a direction of M. In a population larger than n sigma grows by a
+factor of e at most in a generation, as in Hansen's purecma.
 """
 
 import math
@@ -63,14 +63,15 @@ def _table(xp: Any, structure: tuple, parents: Number) -> Constants:
     rank = xp.arange(1, population_size + 1)
     w = xp.where(rank <= parents, xp.maximum(0, xp.log(parents + 0.5) - xp.log(rank)), 0)
     i = np.arange(4 + int(3 * math.log(n)))
+    rate = population_size / (4.0**i * n)
+    again = np.append(rate[1:] >= 1, False)  # the next one is the newest step too
     return Constants(
         weights=w / w.sum(),
         mu_eff=xp.maximum(1, w.sum() ** 2 / (w**2).sum()),
         c_sigma=min(1.0, 2 * population_size / n),
-        c_d=np.minimum(
-            1 / 2, 1 / (1.5**i * n)
-        ),  # 1/2: with n = 1 the paper's first factor has no inverse
-        c_c=np.minimum(1.0, population_size / (4.0**i * n)),
+        # 1/2: with n = 1 the paper's first factor has no inverse
+        c_d=np.where(again, 0, np.minimum(1 / 2, 1 / (1.5**i * n))),
+        c_c=np.minimum(1.0, rate),
     )
 
 
@@ -95,11 +96,8 @@ def make_lm_ma_es(
     def factors(state):
         """-> (c_d [k], m [k, n]); a direction that is not in use yet has c_d 0, which makes its
         factor the identity."""
-        m, in_use = state.m, jnp.arange(len(c_d)) < state.generation
-        if p > n:
-            length = jnp.linalg.norm(m, axis=1, keepdims=True)
-            m = m / jnp.maximum(1, length / math.sqrt(n))
-        return jnp.where(in_use, jnp.asarray(c_d, state.mean.dtype), 0), m
+        in_use = jnp.arange(len(c_d)) < state.generation
+        return jnp.where(in_use, jnp.asarray(c_d, state.mean.dtype), 0), state.m
 
     def init(key, mean):
         del key
