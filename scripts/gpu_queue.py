@@ -11,6 +11,7 @@ of all. Ctrl-C and SIGTERM are passed on.
 """
 
 import argparse
+import contextlib
 import os
 import queue
 import shlex
@@ -38,7 +39,8 @@ def visible_gpus() -> list[str]:
 
 def say(line: str) -> None:
     """Print a line, its end included, in one write: the commands write to the same place."""
-    print(f"{line}\n", end="", flush=True)
+    with contextlib.suppress(BrokenPipeError):  # nobody reads any more, and the work goes on
+        print(f"{line}\n", end="", flush=True)
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,9 +72,11 @@ def keys_of(text: str) -> list[Key]:
         for name, value in mapping.value:
             is_section = isinstance(value, yaml.CollectionNode) and not value.flow_style
             end = (name if is_section else value).end_mark
-            comment = re.match(r":?\s*#\s*(.*)", lines[end.line][end.column :])
+            first = re.match(r":?\s*#\s*(.*)", lines[end.line][end.column :])
+            more = takewhile(lambda line: re.match(r"\s{8,}#", line), lines[end.line + 1 :])
+            comment = " ".join([first[1], *(x.strip(" #") for x in more)]) if first else ""
             written = None if is_section else text[value.start_mark.index : value.end_mark.index]
-            yield Key((*path, name.value), written, comment[1] if comment else "")
+            yield Key((*path, name.value), written, comment)
             if isinstance(value, yaml.MappingNode):
                 yield from walk(value, (*path, name.value))
 

@@ -233,6 +233,15 @@ def test_latest_is_the_run_that_was_begun_last(trained, evaluated, in_process):
         assert evaluated("latest")[0]["run"] == place
     os.utime("multirun/a/2/0/run.json", (9, 9))
     assert evaluated("latest")[0]["run"] == "multirun/a/2/0"
+    shutil.copytree("outputs/a/3", "multirun/named/1")
+    os.utime("multirun/named/1/run.json", (10, 10))
+    assert evaluated("latest")[0]["run"] == "multirun/named/1"
+
+
+def test_plain_files_beside_runs_are_passed_over(trained, evaluated, tmp_path):
+    trained(SPHERE)
+    (tmp_path / "mlflow.db").write_text("a store that runs share")
+    assert [row["run"] for row in evaluated("mlflow.db", "run")] == ["run"]
 
 
 def test_what_decided_about_a_policy_is_said(trained, in_process):

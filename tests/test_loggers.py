@@ -23,7 +23,7 @@ WORDS = [
 
 
 @pytest.fixture
-def wandb(monkeypatch):
+def wandb(monkeypatch, tmp_path):
     """-> the module in the place of wandb: `calls` of init, `lines` of log, `ends` of finish; what
     `fails` has for a mode is raised."""
     fake = ModuleType("wandb")
@@ -34,7 +34,7 @@ def wandb(monkeypatch):
     )
 
     class Run:
-        starting_step, url = 0, "https://wandb.test/run"
+        starting_step, url, dir = 0, "https://wandb.test/run", str(tmp_path)
 
         def log(self, line, step):
             fake.lines.append((step, line))
@@ -124,7 +124,7 @@ def test_where_it_cannot_log_in_one_line_says_so(wandb, tmp_path, capsys):
     assert run(tmp_path / "run") == 1
     said = capsys.readouterr()
     assert said.err.count("\n") == 1
-    assert said.err.startswith("esrun: logger=[wandb] cannot begin: no api_key: log in")
+    assert said.err.startswith("esrun: logger=[wandb] cannot begin (no api_key): log in by")
     assert "logger.wandb.mode=offline" in said.err
     assert "Traceback" not in said.out
     assert "left out" not in said.out
@@ -183,6 +183,22 @@ def test_a_folder_that_goes_in_mid_run_costs_the_logger_and_nothing_else(
     assert said.count("left out") == said.count("logger tensorboard is left out: FileNotFound") == 1
     policies = [tmp_path / name / "policy.safetensors" for name in ("whole", "run")]
     assert policies[0].read_bytes() == policies[1].read_bytes()
+
+
+def test_files_that_wandb_would_go_on_without_are_missed(wandb, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(wandb.init(mode="offline").__class__, "dir", str(tmp_path / "gone"))
+    assert run(tmp_path / "run") == 0
+    assert "logger wandb is left out: FileNotFoundError" in capsys.readouterr().out
+
+
+def test_a_logger_is_chosen_where_a_run_is_begun(wandb, in_process, tmp_path):
+    code, _, line = in_process("task=sphere", "logger.wandb.mode=offline")
+    assert (code, line.count("\n")) == (2, 1)
+    assert "logger.wandb has keys and is not chosen: write 'logger=[wandb]'" in line
+    assert run(tmp_path / "run") == 0
+    code, _, line = in_process("resume", "run", "logger=[wandb]")
+    assert code == 2
+    assert "write that again with logger=[wandb] and resume=auto" in line
 
 
 def test_a_missing_package_is_told_with_the_python_that_runs_and_by_explain_too(

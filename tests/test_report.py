@@ -310,7 +310,7 @@ def test_swept_numbers_have_a_curve_each_and_a_map_for_two(made_up, tmp_path):
     ]
     made_up(tmp_path / "s", settings, range(2))
     (one,) = study(tmp_path / "s")
-    (family,) = sensitivity.families(one)
+    (family,) = sensitivity.families(one, {})
     assert family.numbers == ["strategy.population_size", "strategy.sigma"]
     assert len(family.scores({"strategy.sigma": 0.1, "strategy.population_size": 8})) == 4
     found = sensitivity.section([one]).blocks
@@ -412,6 +412,28 @@ def test_budgets_tell_settings_apart(made_up, tmp_path):
     assert sorted(x.label for x in study(tmp_path / "s")[0].settings) == [
         "generations=20", "generations=40",
     ]  # fmt: skip
+
+
+def test_a_setting_looks_the_same_on_every_task_and_ties_go_to_the_worst_seed(made_up, tmp_path):
+    settings = [
+        [f"task={task}", f"strategy={name}"]
+        for task in ("pendulum", "acrobot")
+        for name in ("cma_es", "openai_es")
+    ]
+    iqm_of_both = [-90.0, -50.0, -50.0, -50.0, -10.0], [-60.0, -50.0, -50.0, -50.0, -40.0]
+    means = [*iqm_of_both[0], *iqm_of_both[1], *iqm_of_both[1], *iqm_of_both[0]]
+    made_up(tmp_path / "s", settings, range(5), ["generations=20", "eval.every=10"], means)
+    one, other = ({x.label: x.look for x in found.settings} for found in study(tmp_path / "s"))
+    assert one == other
+    assert [*one] == ["strategy=openai_es", "strategy=cma_es"]
+    assert [*other] == ["strategy=cma_es", "strategy=openai_es"]
+
+
+def test_keys_of_other_sections_are_told_in_full(made_up, tmp_path):
+    made_up(tmp_path / "s", [["eval.episodes=8"], ["eval.episodes=16"]], range(2))
+    assert {x.label for x in study(tmp_path / "s")[0].settings} == {
+        "eval.episodes=8", "eval.episodes=16",
+    }  # fmt: skip
 
 
 def test_what_computes_the_same_counts_once(made_up, tmp_path):
@@ -653,7 +675,7 @@ def test_a_link_in_a_reports_folder_is_not_followed(made_up, tmp_path, in_proces
     ("words", "line"),
     [
         ([], "report needs a sweep: write esrun report multirun/DATE/TIME, or latest"),
-        (["nowhere"], "nowhere is not a run folder"),
+        (["nowhere"], "nowhere is neither the folder of a sweep nor of a run"),
         (["latest"], "latest is the newest run below outputs/ and multirun/, and there is none"),
         (["s", "--target", "x"], "--target must be a number, or TASK=NUMBER, got x"),
         (["s", "--target", "nan"], "--target must be a number"),

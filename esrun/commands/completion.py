@@ -17,8 +17,9 @@ from esrun.commands.flags import parsers
 from esrun.commands.words import VERBS
 from esrun.config import hydra
 from esrun.config.loader import Source
+from esrun.results.where import RECORDS
 
-RUNS = ("outputs/*/*/run.json", "multirun/*/*/sweep.json", "multirun/*/*/*/run.json")
+RUNS = ("multirun/*/sweep.json", "multirun/*/*/sweep.json", *RECORDS)
 
 
 def answer(shell: str, source: Source) -> str:
@@ -56,7 +57,7 @@ def candidates(line: str, source: Source) -> list[str]:
         return [flag for flag in _flags(parser) if flag.startswith(last)]
     positionals = [action for action in parser._actions if not action.option_strings]
     typed = _words_of(given)
-    if positionals[0].metavar == "RUN":
+    if positionals[0].metavar in ("RUN", "SWEEP"):
         return found + _runs(last)
     if positionals[0].metavar == "RUN|SWEEP":
         if not typed:

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from esrun.commands.flags import parsers
+from esrun.commands.words import KINDS
 from esrun.config.check import checked
 from esrun.config.quoting import to_be_quoted
 from esrun.config.trees import flat
@@ -57,6 +58,11 @@ def with_overrides(config: dict, overrides: list[str]) -> dict:
             key = override.key_or_group
             if override.is_sweep_override() or override.is_delete():
                 raise ConfigError(f"resume takes KEY=VALUE alone, got {override.input_line}")
+            if key in KINDS.values():
+                raise ConfigError(
+                    f"{key} is chosen by a run's own command: write that again with "
+                    f"{override.input_line} and resume=auto"
+                )
             if key not in known and not override.is_add():
                 raise ConfigError(f"{key} is not a key of this run: see config in its run.json")
             OmegaConf.update(cfg, key, override.value(), force_add=True)

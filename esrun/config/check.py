@@ -50,6 +50,11 @@ def option(kind: str, given: Any, where: str) -> Model:
         schema = registry.find(kind, name).schema
     except KeyError:
         known = registry.names(kind)
+        if kind == "logger" and name == "None":
+            own = where.removeprefix("logger.")
+            raise ConfigError(
+                f"{where} has keys and is not chosen: write 'logger=[{own}]'"
+            ) from None
         raise ConfigError(
             f"{where}.name must be a registered {kind}, got {name!r}{nearest(name, known)}: "
             f"write one of {', '.join(known)}"

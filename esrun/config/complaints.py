@@ -30,9 +30,8 @@ def complaint(error: ValidationError, prefix: str, given: dict, model: type[Base
         near = nearest(key, [f"{prefix}{x}" for x in _keys_of(model)])
         title = f"{prefix[:-1]}={given.get('name')}" if prefix else "this configuration"
         return f"{key} is not a key of {title}{near}: `esrun --cfg job` shows them"
-    name = given.get("name")
     if first["type"] == "missing":
-        return must_be_given(key, name)
+        return must_be_given(key, given)
     faults = [one for one in error.errors() if _is_of_one_key(one["loc"], first["loc"])]
     bounds = [one for one in faults if one["type"].startswith(("greater", "less"))]
     musts = list(dict.fromkeys(_must(one) for one in bounds or faults))
@@ -44,15 +43,15 @@ def complaint(error: ValidationError, prefix: str, given: dict, model: type[Base
     whole = next((i for i, part in enumerate(path) if isinstance(part, int)), len(path))
     key, path = prefix + ".".join(map(str, path[:whole])), path[:whole]  # a list is typed as one
     field = model.model_fields.get(str(path[0])) if len(path) == 1 else None
-    for like, value in _meant(key, name, faults, field.default if field else None):
+    for like, value in _meant(key, given, faults, field.default if field else None):
         if _accepts(model, given, path, value):
             return f"{line}: write {'' if like else 'for example '}{key}={as_typed(value)}"
     return line
 
 
-def must_be_given(key: str, name: str | None = None) -> str:
+def must_be_given(key: str, given: dict | None = None) -> str:
     """-> the line for a key without a value."""
-    example = next(iter(_defaults(key, name)), None)
+    example = next(iter(_defaults(key, given or {})), None)
     return f"{key} must be given" + (
         "" if example is None else f": write {key}={as_typed(example)}"
     )
@@ -64,7 +63,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _meant(key: str, name: str | None, errors: list, factorys: Any) -> Iterator[tuple[bool, Any]]:
+def _meant(key: str, section: dict, errors: list, factorys: Any) -> Iterator[tuple[bool, Any]]:
     """-> values that may serve, the likeliest first, and whether they are like what was given.
     `factorys` is a plug-in's default."""
     given = errors[0]["input"]
@@ -80,7 +79,7 @@ def _meant(key: str, name: str | None, errors: list, factorys: Any) -> Iterator[
     yield from ((True, literal) for literal in alike(str(given), literals))
     if isinstance(given, (int, float)) and not isinstance(given, bool):
         yield True, [given]
-    yield from ((False, x) for x in _defaults(key, name))
+    yield from ((False, x) for x in _defaults(key, section))
     yield from ((False, literal) for literal in literals)
     for one in errors:
         ends = one.get("ctx", {})
@@ -124,16 +123,17 @@ def _must(error: Any) -> str:
     return message.replace("a integer", "an integer")
 
 
-def _defaults(key: str, name: str | None) -> list[Any]:
-    """-> the values of a key in the primary file and in the options of that `name`, of any where
-    there is none."""
+def _defaults(key: str, given: dict) -> list[Any]:
+    """-> the values of a key in the primary file and in the options of the same name as the section
+    that was `given`, of any where it has none; the option in use comes first, which is the one with
+    the same environment or function."""
     group, _, rest = key.partition(".")
     (primary,) = _read("esrun.yaml")
     found = [choice[key] for choice in primary["defaults"] if key in choice]
     found.append(_value(primary, key))
-    for option in _read(f"{group}/*.yaml") if rest else ():
-        if name in (None, option.get("name")):
-            found.append(_value(option, rest))
+    options = [x for x in _read(f"{group}/*.yaml") if given.get("name") in (None, x.get("name"))]
+    options.sort(key=lambda x: any(x.get(what) != given.get(what) for what in ("env", "function")))
+    found += [_value(option, rest) for option in options if rest]
     return [x for x in found if x is not None]
 
 

@@ -111,8 +111,8 @@ def _computed(run: Run, also: Sequence[str]) -> dict[str, str]:
 
 
 def _short(key: str, keys: list[str]) -> str:
-    """-> the last word of a key, unless another one ends in the same or it would say nothing."""
-    if key.startswith("stop."):
+    """-> the last word of an option's key, unless another one ends in the same."""
+    if key.partition(".")[0] not in KINDS:
         return key
     last = key.rpartition(".")[2]
     return last if sum(x.rpartition(".")[2] == last for x in keys) == 1 else key

@@ -19,12 +19,17 @@ Found = TypeVar("Found")
 
 LATEST = "latest"
 """The run in `outputs/` or `multirun/` that was begun or gone on with last."""
+RECORDS = [
+    f"{root}/{'*/' * depth}run.json" for root in ("outputs", "multirun") for depth in (1, 2, 3)
+]
+"""Where runs lie: Hydra's folders and those with names of their own."""
 
 
 def run_folders(words: Iterable[str]) -> list[RunFolder]:
-    """-> the run folders that are named, those of a sweep one by one. Raises ConfigError."""
+    """-> the run folders that are named, those of a sweep one by one. Of several words those that
+    are plain files are passed over: `outputs/DATE/*` may name some. Raises ConfigError."""
     found: list[RunFolder] = []
-    for word in words:
+    for word in folders_of(words):
         place = Path(word)
         if word != LATEST and not os.path.exists(RunFolder(place).record) and is_sweep(place):
             jobs = [RunFolder(job.folder) for job in sweep_record.read(place.resolve())]
@@ -35,6 +40,12 @@ def run_folders(words: Iterable[str]) -> list[RunFolder]:
         else:
             found.append(run_folder(place))
     return found
+
+
+def folders_of(words: Iterable[str]) -> list[str]:
+    """-> the words but for those that are plain files beside others."""
+    words = list(words)
+    return [word for word in words if not os.path.isfile(word)] or words
 
 
 def good_ones(
@@ -66,7 +77,7 @@ def run_folder(place: str | Path) -> RunFolder:
 def latest() -> Path:
     """-> the run of the working directory that was begun or gone on with last. Raises
     ConfigError."""
-    records = [*Path("outputs").glob("*/*/run.json"), *Path("multirun").glob("*/*/*/run.json")]
+    records = [path for pattern in RECORDS for path in Path().glob(pattern)]
     if not records:
         raise ConfigError(
             "latest is the newest run below outputs/ and multirun/, and there is none: write the "

@@ -10,10 +10,10 @@ factors A_j = (1 - c_d,j) I + c_d,j m_j m_jᵀ, each of which the formula of She
 undoes in O(n). M is linear, so the factors are undone once a generation, on the sum of w y: the
 update is exact.
 
-Three choices are ours, since the paper's rates are made for populations much smaller than n, and grow
-with the population's size. They are at most 1 here, which makes a path its newest step: above 1 a
-path would change its sign every generation, above 2 it has no root. And of several paths that are
-the newest step, which would stretch what is drawn along it again and again until the search
+Three choices are ours, since the paper's rates are made for populations much smaller than n, and
+grow with the population's size. They are at most 1 here, which makes a path its newest step: above
+1 a path would change its sign every generation, above 2 it has no root. And of several paths that
+are the newest step, which would stretch what is drawn along it again and again until the search
 explodes, the slowest alone is a direction of M. In a population larger than n sigma grows by a
 factor of e at most in a generation, as in Hansen's purecma.
 """

@@ -40,15 +40,15 @@ def has_curve(job: Job) -> bool:
 
 
 def _figure(study: Study, drawn: list[Setting], axis: str) -> Figure:
-    with parts.axes(2.6, [one.label for one in drawn]) as (ax, made):
+    with parts.axes(2.6, {one.label: one.look for one in drawn}) as (ax, made):
         values = [
             charts.draw_line(
                 ax,
                 [_curve(job, axis) for job in one.scored if has_curve(job)],
-                charts.look_of(i),
+                charts.look_of(one.look),
                 parts.POINTS,
             )
-            for i, one in enumerate(drawn)
+            for one in drawn
         ]
         charts.set_scale(ax, np.concatenate(values))
         if study.target is not None:

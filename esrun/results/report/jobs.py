@@ -11,7 +11,7 @@ import numpy as np
 from esrun.errors import ConfigError, as_typed, printable
 from esrun.results.curves import LARGEST, first_score
 from esrun.results.groups import Run, run_named
-from esrun.results.where import LATEST, latest, run_folder
+from esrun.results.where import LATEST, folders_of, latest
 from esrun.runs import sweep_record
 from esrun.runs.folder import is_sweep, shown
 from esrun.runs.lines import columns
@@ -96,7 +96,7 @@ def jobs_of(words: Iterable[str]) -> Jobs:
     found: dict[str, Job] = {}
     commands: list[list[str]] = []
     count = 0
-    places = [_place(word) for word in words]
+    places = [_place(word) for word in folders_of(words)]
     for place in places:
         asked, typed = _asked(place)
         commands += [command for command in typed if command not in commands]
@@ -124,7 +124,12 @@ def _asked(place: Path) -> tuple[list[sweep_record.Asked], list[list[str]]]:
     if is_sweep(place) and not os.path.exists(RunFolder(place).record):
         place = place.resolve()
         return sweep_record.asked(place), sweep_record.commands(place)
-    folder = run_folder(place).path
+    if not os.path.exists(RunFolder(place).record):
+        raise ConfigError(
+            f"{shown(place)} is neither the folder of a sweep nor of a run: write esrun report "
+            "multirun/DATE/TIME"
+        )
+    folder = place
     record = read_record(folder)
     assert record is not None  # run_folder has seen it
     one = sweep_record.Asked(folder, [], record.config, record.choices)
@@ -139,8 +144,8 @@ def _job(asked: sweep_record.Asked) -> Job | None:
         about, summary = _dict(read_json(folder.record)), _dict(read_json(folder.summary))
         if about:
             status = _text(summary.get("status", UNFINISHED))
-        if (why := summary.get("stop_reason")) is not None:
-            reason = _text(why)
+            why = summary.get("stop_reason")
+            reason = None if why is None else _text(why)
     except ConfigError as error:
         status, reason = UNREADABLE, str(error)
     config, choices = _dict(about.get("config")), _dict(about.get("choices"))

@@ -44,15 +44,18 @@ def section(studies: Sequence[Study]) -> Section:
         words = "There are no two settings of a task with two seeds or more each to be compared."
         return Section("Which is better", [words])
     blocks: list[Any] = [
-        "P(A > B): the probability that a seed scores higher with A than with B, ties count half. "
-        "Where both settings have the same seeds, or nearly, their policies were scored on the "
-        "same held-out episodes, and are compared seed by seed (Wilcoxon's signed ranks, Wilson's "
-        "interval); elsewhere over all pairs of seeds (Mann and Whitney's ranks, bootstrap over "
-        "seeds). The test's ranks weigh how far apart seeds are, so its verdict may be another "
-        f"than P's. p is corrected for the {_compared(len(pairs))} (Holm); two settings are told "
-        f"apart below {LEVEL:g}. Needed seeds are those with which a difference like the one seen "
-        f"would be, with a power of {100 * POWER:.0f} %, if it is about normal: an estimate from "
-        "few seeds, and no promise.",
+        "P(A > B): the probability that a seed scores higher with A than with B, ties count "
+        "half. Where both settings have the same seeds, or nearly, their policies were scored on "
+        "the same held-out episodes, and are compared seed by seed (Wilcoxon's signed ranks, "
+        "Wilson's interval); elsewhere over all pairs of seeds (Mann and Whitney's ranks, "
+        "bootstrap over seeds). A − B is the median of the differences, seed by seed where they "
+        "are paired. P's interval counts ties for either side. Six pairs or four seeds a side "
+        "are the fewest that one comparison can tell apart at all, more comparisons need more. "
+        "The test's ranks weigh how far apart seeds are, so its verdict may be another than P's. "
+        f"p is corrected for the {_compared(len(pairs))} (Holm); two settings are told apart "
+        f"below {LEVEL:g}. Needed seeds are those with which a difference like the one seen would "
+        f"be, with a power of {100 * POWER:.0f} %, if it is about normal: an estimate from few "
+        "seeds, and no promise.",
         *survivors(studies),
     ]
     blocks += [
@@ -141,5 +144,9 @@ def _verdict(pair: Pair, p: float, above: float, comparisons: int, needed: float
     seeds = min(len(pair.one), len(pair.other))
     can = seeds >= fewest_seeds(pair.paired, comparisons)
     why = f"not told apart with {seeds} seeds" if can else f"{seeds} seeds can tell nothing apart"
+    if not np.any(pair.one - pair.other if pair.paired else np.ptp([*pair.one, *pair.other])):
+        return "the same scores"
+    if np.isinf(needed):
+        return why
     much = f"about {needed:,.0f}" if needed <= MOST_SEEDS else f"more than {MOST_SEEDS:,}"
     return f"{why}, {much} would be needed"

@@ -118,11 +118,13 @@ def with_interval(value: float, low: float, high: float, as_rate: bool = False) 
 
 
 @contextmanager
-def axes(height: float, labels: Sequence[str] = ()) -> Iterator[tuple[Any, list[bytes]]]:
+def axes(
+    height: float, labels: Mapping[str, int] | None = None
+) -> Iterator[tuple[Any, list[bytes]]]:
     """-> (a pair of axes to draw on, a list that has the picture as SVG once that is done). Below
-    stand the looks of `charts.look_of` with what each is called."""
+    stand labels with their looks, numbers of `charts.look_of`."""
     made: list[bytes] = []
-    lines = [textwrap.fill(one, LETTERS) for one in labels]
+    lines = {textwrap.fill(label, LETTERS): look for label, look in (labels or {}).items()}
     rows = sum(1 + one.count("\n") for one in lines)
     with canvas(WIDTH, height + ROW * rows, TEXT) as figure:
         figure.get_layout_engine().set(h_pad=0.08)  # of a legend's last line
@@ -143,11 +145,11 @@ def log_scale(ax: Any, which: Literal["x", "y"]) -> None:
     axis.set_minor_formatter(LogFormatterSciNotation(minor_thresholds=(2, 2)))
 
 
-def _legend(figure: Any, labels: Sequence[str]) -> None:
+def _legend(figure: Any, labels: Mapping[str, int]) -> None:
     from matplotlib.lines import Line2D
 
     figure.legend(
-        [Line2D([], [], **charts.look_of(i)) for i in range(len(labels))],
+        [Line2D([], [], **charts.look_of(look)) for look in labels.values()],
         [as_text(label) for label in labels],
         loc="outside lower left",
         frameon=False,

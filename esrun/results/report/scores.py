@@ -34,7 +34,7 @@ def section(studies: Sequence[Study]) -> Section:
         "intervals are too narrow: of five normal scores they hold the truth 9 times in 10.",
         *survivors(studies),
     ]
-    if few := sum(0 < n < FEW for n in counts):
+    if few := sum(n < FEW for n in counts):
         blocks.append(
             f"{few} of {len(counts)} settings have fewer than {FEW} seeds, and no interval: so few "
             "runs say next to nothing of how far others would be from them. Their seeds are drawn "
@@ -144,7 +144,7 @@ def _dots(study: Study) -> Figure | None:
     with parts.axes(0.5 * len(drawn) + 0.9) as (ax, made):
         many = sum(len(one.scores) for one in drawn) > MOST_DOTS
         for i, one in enumerate(drawn):
-            look: dict[str, Any] = {"color": charts.COLOURS[i % len(charts.COLOURS)]}
+            look: dict[str, Any] = {"color": charts.look_of(one.look)["color"]}
             scores = one.scores
             ax.plot(
                 scores,

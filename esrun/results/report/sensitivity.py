@@ -29,6 +29,8 @@ class Family(NamedTuple):
     settings: list[Setting]
     numbers: list[str]
     """Keys that have several values here, all of them numbers."""
+    look: int
+    """Of `charts.look_of`: the same for every task."""
 
     def values(self, key: str) -> list[float]:
         """-> those of a key, ascending."""
@@ -47,8 +49,9 @@ class Family(NamedTuple):
 def section(studies: Sequence[Study]) -> Section:
     """-> the section of the page."""
     blocks: list[Any] = []
+    looks: dict[str, int] = {}
     for study in studies:
-        own = families(study)
+        own = families(study, looks)
         done = sum(job.status == DONE for job in study.jobs)
         blocks.append(
             f"{study.task}: {_many(len(study.settings), 'setting')} tried, {done} of "
@@ -76,8 +79,8 @@ def _swept(own: list[Family]) -> str:
     return f"Swept numbers: {', '.join(keys)}."
 
 
-def families(study: Study) -> list[Family]:
-    """-> the settings that have a score, by their options."""
+def families(study: Study, looks: dict[str, int]) -> list[Family]:
+    """-> the settings that have a score, by their options; `looks` are those of families so far."""
     by_names: dict[tuple[str, ...], list[Setting]] = {}
     for one in study.settings:
         if len(one.scores):
@@ -86,7 +89,8 @@ def families(study: Study) -> list[Family]:
     found = []
     for names, own in by_names.items():
         label = " ".join(name for name, differs in zip(names, several, strict=True) if differs)
-        found.append(Family(label or names[1], own, list(_numbers(own))))
+        look = looks.setdefault(" ".join(names[1:]), len(looks))
+        found.append(Family(label or names[1], own, list(_numbers(own)), look))
     return found
 
 
@@ -113,10 +117,10 @@ def _value(one: Setting, key: str) -> float:
 
 
 def _curve(study: Study, key: str, own: list[Family]) -> Figure:
-    with parts.axes(2.6, [family.label for family in own]) as (ax, made):
+    with parts.axes(2.6, {family.label: family.look for family in own}) as (ax, made):
         drawn = []
-        for i, family in enumerate(own):
-            look, values = charts.look_of(i), np.array(family.values(key), float)
+        for family in own:
+            look, values = charts.look_of(family.look), np.array(family.values(key), float)
             scores = [family.scores({key: value}) for value in values]
             low, middle, high = np.array([np.quantile(x, [0.25, 0.5, 0.75]) for x in scores]).T
             ax.plot(values, middle, **look, marker="o", ms=3)

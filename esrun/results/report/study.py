@@ -33,6 +33,8 @@ class Setting:
     whole: str
     """The label in full, which is the same for every task."""
     jobs: list[Job]
+    look: int
+    """Of `charts.look_of`: the same for every task."""
 
     @cached_property
     def scored(self) -> list[Job]:
@@ -116,8 +118,10 @@ def studies(found: Jobs, targets: dict[str | None, float]) -> list[Study]:
             f"--target must say of which task it is, got {targets[None]:g}: write "
             f"--target '{next(iter(tasks))}={targets[None]:g}'"
         )
+    looks: dict[str, int] = {}
     return [
-        _study(task, jobs, targets.get(task, targets.get(None))) for task, jobs in tasks.items()
+        _study(task, jobs, targets.get(task, targets.get(None)), looks)
+        for task, jobs in tasks.items()
     ]
 
 
@@ -149,22 +153,28 @@ def is_function(run: Run) -> bool:
     return "function" in problem_of(run)
 
 
-def _study(task: str, jobs: list[Job], asked: float | None) -> Study:
+def _study(task: str, jobs: list[Job], asked: float | None, looks: dict[str, int]) -> Study:
     by_folder = {job.run.folder: job for job in jobs}
-    settings = [
-        Setting(
-            group.differs or f"strategy={group.runs[0].names['strategy']}",
-            group.whole or f"strategy={group.runs[0].names['strategy']}",
-            [by_folder[run.folder] for run in group.runs],
-        )
-        for group in grouped([job.run for job in jobs], BUDGET)
-    ]
-    settings.sort(key=lambda one: np.inf if np.isnan(one.iqm) else -one.iqm)
+    settings = []
+    for group in grouped([job.run for job in jobs], BUDGET):
+        alone = f"strategy={group.runs[0].names['strategy']}"
+        whole = group.whole or alone
+        own = [by_folder[run.folder] for run in group.runs]
+        look = looks.setdefault(whole, len(looks))
+        settings.append(Setting(group.differs or alone, whole, own, look))
+    settings.sort(key=_place)
     known = [job.trace for job in jobs if len(job.trace.means)]
     first = [trace.means[0] for trace in known if trace.generations[0] == 0]
     start = float(np.median(first)) if first else np.nan
     best = float(max(np.max(trace.means) for trace in known)) if known else np.nan
     return Study(task, settings, _target(jobs, start, best, asked), start, best)
+
+
+def _place(one: Setting) -> tuple[float, ...]:
+    """-> where a setting stands: by its IQM, then by its mean and its worst seed."""
+    if not len(one.scores):
+        return (np.inf,)
+    return -one.iqm, -float(np.mean(one.scores)), -float(np.min(one.scores))
 
 
 def _ladder(low: float, high: float) -> np.ndarray:

@@ -86,9 +86,9 @@ def _figure(study: Study) -> Figure | None:
     least = min(float(np.min(job.trace.env_steps[1:], initial=np.inf)) for job in study.jobs)
     if not np.isfinite(least):
         return None
-    with parts.axes(2.6, [one.label for one in drawn]) as (ax, made):
-        for i, times in enumerate(found):
-            _draw(ax, times, max(least, 1.0), charts.look_of(i))
+    with parts.axes(2.6, {one.label: one.look for one in drawn}) as (ax, made):
+        for one, times in zip(drawn, found, strict=True):
+            _draw(ax, times, max(least, 1.0), charts.look_of(one.look))
         parts.log_scale(ax, "x")
         ax.set_ylim(0, 1.02)
         ax.set_xlabel(charts.X_LABELS["env_steps"])

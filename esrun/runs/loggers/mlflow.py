@@ -7,9 +7,12 @@ import re
 import shlex
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from esrun import files
 from esrun.runs.loggers.tracker import (
@@ -25,7 +28,7 @@ from esrun.runs.loggers.tracker import (
 
 UNLESS_SET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # what goes wrong is told in a line
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # what a server misses is told when the run goes on
 }
@@ -59,7 +62,9 @@ def make_mlflow(
     if where is None:
         where = _store(folder)
         note = f"mlflow: to look at it: mlflow ui --backend-store-uri {shlex.quote(where)}"
-    client = mlflow.MlflowClient(tracking_uri=where)
+    with _alone(where):
+        client = mlflow.MlflowClient(tracking_uri=where)
+        client.search_experiments(max_results=1)  # makes the tables of a file that is new
     name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "esrun"
     run = _found(client, folder)
     if run is None:
@@ -96,6 +101,12 @@ def make_mlflow(
         client.set_terminated(identity, STATUS.get(status(folder), "FAILED"))
 
     return Tracker(log, close, last, note)
+
+
+def _alone(where: str) -> AbstractContextManager:
+    """-> a lock for as long as a file may be made: two processes would make its tables at once."""
+    path = where.removeprefix("sqlite:///")
+    return nullcontext() if path == where else FileLock(f"{path}.lock", timeout=60)
 
 
 def _store(folder: Path) -> str:

@@ -109,7 +109,10 @@ class _Teller(threading.Thread):
             if not self._left_out and (close := getattr(log, "close", None)):
                 close()
         except (Exception, SystemExit) as error:
-            self._leave_out(f"{type(error).__name__}: {first_line(error)}")
+            cause: BaseException = error
+            while cause.__cause__ is not None:  # what others say of it is longer and says less
+                cause = cause.__cause__
+            self._leave_out(f"{type(cause).__name__}: {first_line(cause)}")
 
     def _begin(self) -> Callable[[dict], None]:
         try:

@@ -72,8 +72,8 @@ def make_wandb(
         run = wandb.init(mode=mode, **options)
     except (wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
         raise ConfigError(
-            f"logger=[wandb] cannot begin: {first_line(error).rstrip('.')}: log in (wandb login, "
-            "or WANDB_API_KEY), or write logger.wandb.mode=offline"
+            f"logger=[wandb] cannot begin ({first_line(error).rstrip('.')}): log in by wandb login "
+            "or WANDB_API_KEY, or write logger.wandb.mode=offline"
         ) from error
     except Exception as error:  # of the network or of a server
         if mode != "online":
@@ -92,6 +92,7 @@ def make_wandb(
     news = News(last or 0)
 
     def log(line):
+        os.stat(run.dir)  # it would go on without its files, and say nothing
         if new := news.of(line):
             run.log(new, step=line["generation"])
 
