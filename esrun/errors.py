@@ -49,6 +49,11 @@ ABBREVIATED = {
 """Other projects' words for a key, in letters alone, and ours."""
 
 
+def clipped(text: str, length: int) -> str:
+    """-> a text with no more letters than that."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
 def alike(given: str, names: Iterable[object]) -> list[str]:
     """-> at most two of the names, those that may have been meant, best first; for a dotted key of
     those with the same beginning.

@@ -1,17 +1,11 @@
 """The page of every key says what the yaml files and the schema say."""
 
-import importlib.util
-
 import pytest
-from conftest import ROOT
+from conftest import script
 
 from esrun.config import CONF_DIR
 
-spec = importlib.util.spec_from_file_location("reference", ROOT / "scripts" / "reference.py")
-assert spec is not None
-assert spec.loader is not None
-reference = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(reference)
+reference = script("reference.py")
 
 PAGE = reference.PAGE.read_text()
 ROWS = [

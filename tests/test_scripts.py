@@ -2,7 +2,6 @@
 
 import gzip
 import importlib
-import importlib.util
 import json
 import pickle
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import script
 
 from esrun.training.loop import advance_until
 
@@ -56,8 +56,8 @@ def test_a_command_that_cannot_start_does_not_keep_the_others(tmp_path):
 
 
 def test_shell_scripts_are_posix():
-    for script in ("esrun", "test", "setup.sh", "slurm_array.sh"):
-        subprocess.run(["sh", "-n", SCRIPTS / script], check=True)
+    for name in ("esrun", "test", "setup.sh", "slurm_array.sh"):
+        subprocess.run(["sh", "-n", SCRIPTS / name], check=True)
 
 
 # ---- scripts/bbob.py -----------------------------------------------------------------------------
@@ -66,12 +66,7 @@ def test_shell_scripts_are_posix():
 @pytest.fixture
 def bbob():
     """-> the script as a module."""
-    spec = importlib.util.spec_from_file_location("bbob_script", SCRIPTS / "bbob.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("bbob.py")
 
 
 def test_counts_of_failures_enter_the_expected_running_time_and_not_the_range(bbob):

@@ -1,16 +1,11 @@
 """The tutorial: a page and the notebook that it became."""
 
-import importlib.util
 import json
 
 import pytest
-from conftest import ROOT
+from conftest import script
 
-spec = importlib.util.spec_from_file_location("tutorial", ROOT / "scripts" / "tutorial.py")
-assert spec is not None
-assert spec.loader is not None
-tutorial = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tutorial)
+tutorial = script("tutorial.py")
 
 PAGE = tutorial.PAGE.read_text()
 NOTEBOOK = json.loads(tutorial.NOTEBOOK.read_text())

@@ -17,7 +17,7 @@ from esrun.commands.flags import parsers
 from esrun.commands.words import VERBS
 from esrun.config import hydra
 from esrun.config.loader import Source
-from esrun.results.where import RECORDS
+from esrun.runs.paths import RECORDS
 
 RUNS = ("multirun/*/sweep.json", "multirun/*/*/sweep.json", *RECORDS)
 

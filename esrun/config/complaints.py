@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from esrun.config import CONF_DIR
 from esrun.config.schema.base import Model
-from esrun.errors import ConfigError, alike, as_typed, nearest
+from esrun.errors import ConfigError, alike, as_typed, clipped, nearest
 
 BRANCHES = ("int", "float", "bool", "str", "constrained-int")
 """Parts of pydantic's location of an error that name a branch of a union, not a key."""
@@ -59,8 +59,7 @@ def must_be_given(key: str, given: dict | None = None) -> str:
 
 def _shown(value: Any) -> str:
     """-> what was given, of a long one the beginning."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return clipped(repr(value), 60)
 
 
 def _meant(key: str, section: dict, errors: list, factorys: Any) -> Iterator[tuple[bool, Any]]:

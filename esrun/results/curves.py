@@ -102,8 +102,7 @@ def _held_out(run: Run, x: np.ndarray, figures: dict[str, np.ndarray]) -> Curve:
     mean, std = figures["eval_mean"], figures[SPREAD]
     if (first := first_score(read_json(run.folder.summary))) is not None:
         x, mean, std = np.append(0.0, x), np.append(first[0], mean), np.append(first[1], std)
-    evaluation = run.config.get("eval")
-    episodes = evaluation.get("episodes") if isinstance(evaluation, dict) else None
+    episodes = run.section("eval").get("episodes")
     alone = _curve(x, mean)
     if type(episodes) is not int or episodes < 1:
         return alone

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from esrun.config.check import KINDS
-from esrun.errors import as_typed, printable
+from esrun.errors import as_typed, clipped, printable
 from esrun.runs.paths import RunFolder
 from esrun.runs.record import Record, what_it_computes
 
@@ -30,6 +30,11 @@ class Run(NamedTuple):
     def seed(self) -> Any:
         """Of all its random numbers."""
         return self.config.get("seed")
+
+    def section(self, name: str) -> dict[str, Any]:
+        """-> a section of the configuration, empty where the file has something else there."""
+        found = self.config.get(name)
+        return found if isinstance(found, dict) else {}
 
 
 class Group(NamedTuple):
@@ -84,9 +89,9 @@ def grouped(runs: Sequence[Run], also: Sequence[str] = ()) -> list[Group]:
             words = [f"{kind}={run.names[kind]}" for kind in varying]
             own = {key: values.get(key, UNSET) for key in told}
             names = {key: _short(key, told) for key in told}
-            short = [f"{names[key]}={_clipped(own[key], LONGEST_VALUE)}" for key in told]
+            short = [f"{names[key]}={clipped(own[key], LONGEST_VALUE)}" for key in told]
             full = [f"{names[key]}={printable(own[key])}" for key in told]
-            differs = _clipped(" ".join([*words, *short]), LONGEST)
+            differs = clipped(printable(" ".join([*words, *short])), LONGEST)
             new = Group([], differs, " ".join([*words, *full]))
             found.setdefault((*options, *own.values()), new).runs.append(run)
     return _told_apart(list(found.values()))
@@ -116,11 +121,6 @@ def _short(key: str, keys: list[str]) -> str:
         return key
     last = key.rpartition(".")[2]
     return last if sum(x.rpartition(".")[2] == last for x in keys) == 1 else key
-
-
-def _clipped(text: str, length: int) -> str:
-    text = printable(text)
-    return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
 def seeds(runs: Sequence[Run]) -> str:

@@ -11,7 +11,7 @@ from esrun.config.schema.run import Config
 from esrun.errors import ConfigError
 from esrun.runs import sweep_record
 from esrun.runs.folder import going_on, is_sweep, shown
-from esrun.runs.paths import RunFolder
+from esrun.runs.paths import RECORDS, RunFolder
 from esrun.runs.record import read_record
 
 Thing = TypeVar("Thing")
@@ -19,10 +19,6 @@ Found = TypeVar("Found")
 
 LATEST = "latest"
 """The run in `outputs/` or `multirun/` that was begun or gone on with last."""
-RECORDS = [
-    f"{root}/{'*/' * depth}run.json" for root in ("outputs", "multirun") for depth in (1, 2, 3)
-]
-"""Where runs lie: Hydra's folders and those with names of their own."""
 
 
 def run_folders(words: Iterable[str]) -> list[RunFolder]:

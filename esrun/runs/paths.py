@@ -9,6 +9,10 @@ CHECKPOINT = re.compile(r"([0-9]{10})-([0-9a-f]{16})\.safetensors")
 """Generation and digest in the name of a checkpoint."""
 KEPT = re.compile(r"([1-9][0-9]{0,9})\.safetensors")
 """Generation in the name of a policy that was kept."""
+RECORDS = [
+    f"{root}/{'*/' * depth}run.json" for root in ("outputs", "multirun") for depth in (1, 2, 3)
+]
+"""Where runs lie below a working directory: Hydra's folders, and those with names of their own."""
 
 
 class RunFolder(NamedTuple):

@@ -96,8 +96,7 @@ def pairs_of(study: Study) -> Iterator[Pair]:
 def _episodes(one: Setting) -> Any:
     """-> how many held-out episodes there are: runs of the same task and seed begin with the same
     ones."""
-    section = one.run.config.get("eval")
-    return section.get("episodes") if isinstance(section, dict) else None
+    return one.run.section("eval").get("episodes")
 
 
 def survivors(studies: Sequence[Study]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from esrun.errors import printable
+from esrun.errors import clipped, printable
 from esrun.results import charts
 from esrun.results.canvas import canvas, encoded
 from esrun.results.canvas import said as as_text
@@ -155,11 +155,6 @@ def _legend(figure: Any, labels: Mapping[str, int]) -> None:
         frameon=False,
         fontsize=7.5,
     )
-
-
-def clipped(text: str, length: int) -> str:
-    """-> a text with no more letters than that."""
-    return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
 def file_name(*words: str) -> str:

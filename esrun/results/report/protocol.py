@@ -44,10 +44,9 @@ def _words(studies: Sequence[Study]) -> Iterator[str]:
 def _exceptions(runs: Sequence[Run]) -> list[str]:
     """-> what the scores have decided."""
     found = []
-    sections = [(run.config.get("stop"), run.config.get("strategy")) for run in runs]
-    if any(isinstance(stop, dict) and stop.get("eval") is not None for stop, _ in sections):
+    if any(run.section("stop").get("eval") is not None for run in runs):
         found.append("but that stop.eval has ended runs by their held-out means")
-    if any(isinstance(own, dict) and own.get("restarts") is not None for _, own in sections):
+    if any(run.section("strategy").get("restarts") is not None for run in runs):
         found.append("but that runs with strategy.restarts end with the best of their searches")
     return found
 

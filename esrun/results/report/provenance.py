@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from esrun.errors import printable
+from esrun.errors import clipped, printable
 from esrun.results.report import parts
 from esrun.results.report.jobs import DONE, Job, Jobs
 from esrun.results.report.parts import Command, Section, table
@@ -61,8 +61,7 @@ def section(found: Jobs) -> Section:
     ]
     blocks.append("The commands, as they were typed:")
     blocks += [
-        Command(parts.clipped(shlex.join(map(printable, one)), MOST_LETTERS))
-        for one in found.commands
+        Command(clipped(shlex.join(map(printable, one)), MOST_LETTERS)) for one in found.commands
     ]
     return Section("Versions and commands", blocks)
 

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from esrun.errors import clipped
 from esrun.results import charts
 from esrun.results.canvas import said as as_text
 from esrun.results.report import parts
-from esrun.results.report.jobs import BUDGET, DONE
+from esrun.results.report.jobs import DONE
 from esrun.results.report.parts import Figure, Section
 from esrun.results.report.study import Setting, Study, is_logarithmic
-from esrun.runs.record import what_it_computes
 
 MOST_MAPS = 6
 """Pairs of keys that are drawn for a task."""
@@ -34,14 +34,14 @@ class Family(NamedTuple):
 
     def values(self, key: str) -> list[float]:
         """-> those of a key, ascending."""
-        return sorted({_value(one, key) for one in self.settings})
+        return sorted({one.leaves[key] for one in self.settings})
 
     def scores(self, wanted: dict[str, float]) -> np.ndarray:
         """-> those of all seeds of the settings with such values, [n]."""
         found = [
             one.scores
             for one in self.settings
-            if all(_value(one, key) == value for key, value in wanted.items())
+            if all(one.leaves[key] == value for key, value in wanted.items())
         ]
         return np.concatenate([*found, np.empty(0)])
 
@@ -100,20 +100,12 @@ def _others(family: Family, key: str) -> bool:
 
 
 def _numbers(settings: list[Setting]) -> Iterator[str]:
-    leaves = [_leaves(one) for one in settings]
+    leaves = [one.leaves for one in settings]
     for key in dict.fromkeys(key for one in leaves for key in one):
         values = [one.get(key) for one in leaves]
         is_number = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in values)
         if is_number and len(set(values)) > 1 and key != "seed":
             yield key
-
-
-def _leaves(one: Setting) -> dict[str, Any]:
-    return what_it_computes(one.run.config, BUDGET)
-
-
-def _value(one: Setting, key: str) -> float:
-    return _leaves(one)[key]
 
 
 def _curve(study: Study, key: str, own: list[Family]) -> Figure:
@@ -135,7 +127,7 @@ def _curve(study: Study, key: str, own: list[Family]) -> Figure:
         if np.all(every > 0) and every.max() >= TIMES * every.min():
             parts.log_scale(ax, "x")
         charts.set_scale(ax, np.concatenate(drawn))
-        ax.set_xlabel(as_text(parts.clipped(key, 50)))
+        ax.set_xlabel(as_text(clipped(key, 50)))
         ax.set_ylabel("held-out mean")
         ax.set_title(as_text(study.task))
     others = " over all values of the other keys," if any(_others(x, key) for x in own) else ""
@@ -166,8 +158,8 @@ def _map(study: Study, family: Family, x: str, y: str) -> Figure:
                 text = "" if np.isnan(value) else f"{value:.4g}"
                 ax.text(j, i, text, color="white" if dark else "black", ha="center", va="center",
                         fontsize=7)  # fmt: skip
-        ax.set_xlabel(as_text(parts.clipped(x, 50)))
-        ax.set_ylabel(as_text(parts.clipped(y, 35)))
+        ax.set_xlabel(as_text(clipped(x, 50)))
+        ax.set_ylabel(as_text(clipped(y, 35)))
         ax.set_title(as_text(f"{study.task}, {family.label}"))
     return Figure(
         parts.file_name("map", study.task, family.label, x, y),

@@ -12,6 +12,7 @@ from esrun.errors import ConfigError, as_typed, printable
 from esrun.results.groups import Run, grouped
 from esrun.results.report.estimates import Interval, interval, iqm
 from esrun.results.report.jobs import BUDGET, FAILED, Job, Jobs, number_of
+from esrun.runs.record import what_it_computes
 
 RUNGS = 50
 """Targets of a ladder."""
@@ -71,6 +72,11 @@ class Setting:
     def run(self) -> Run:
         """-> one of them."""
         return self.jobs[0].run
+
+    @cached_property
+    def leaves(self) -> dict[str, Any]:
+        """-> what they compute, and within which budget, by dotted keys."""
+        return what_it_computes(self.run.config, BUDGET)
 
 
 class Target(NamedTuple):
@@ -144,8 +150,7 @@ def _by_task(jobs: Sequence[Job]) -> dict[str, list[Job]]:
 
 def problem_of(run: Run) -> dict[str, Any]:
     """-> the keys of a task that say what is to be solved."""
-    task = run.config.get("task")
-    return {k: x for k, x in task.items() if k not in HOW} if isinstance(task, dict) else {}
+    return {k: x for k, x in run.section("task").items() if k not in HOW}
 
 
 def is_function(run: Run) -> bool:
@@ -214,8 +219,7 @@ def _target(jobs: Sequence[Job], start: float, best: float, asked: float | None)
 
 
 def _stop(job: Job, name: str) -> float | None:
-    section = job.run.config.get("stop")
-    return number_of(section.get(name)) if isinstance(section, dict) else None
+    return number_of(job.run.section("stop").get(name))
 
 
 def _known(jobs: Sequence[Job]) -> float | None:
