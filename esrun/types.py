@@ -103,6 +103,14 @@ class Task(NamedTuple):
     """(episode keys [e], policy, one member's params, normalizer, which episodes [k]) -> what
     happens in those, for pictures (see `esrun.results.film`): the returns are those of `evaluate`
     on the same keys. None where there is nothing to be seen."""
+    frame: Callable[[Any], Any] | None = None
+    """One state of what `watch` tells, as NumPy's arrays -> its picture [height, width, 3] uint8;
+    None where the task draws none itself."""
+    held_out: Callable[[Key, Policy, PyTree, Moments | None], Evaluation] | None = None
+    """What the mean policy is scored by on held-out episodes, where that is not `evaluate`."""
+    in_groups_of: Callable[[int], "Task"] | None = None
+    """k -> the same task, to the bit, which plays k of a member's episodes at a time and so takes
+    less memory; None where there is no such thing."""
 
 
 class Strategy(NamedTuple):

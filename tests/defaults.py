@@ -1,11 +1,33 @@
 """Parts with the options of their yaml files: a test names only those that it is about."""
 
 import inspect
+from typing import get_args, get_type_hints
 
 import jax
 from omegaconf import OmegaConf
 
 from esrun.config import CONF_DIR, registry
+
+ROLLOUT = {
+    "episodes": 4,
+    "episode_length": 20,
+    "action": "clip",
+    "episodes_at_once": "auto",
+    "flat": False,
+    "reward_offset": None,
+    "trials": 1,
+    "feedback": False,
+}
+"""The keys of every environment, as the options have them but for the first two."""
+
+
+def arguments_of(make):
+    """-> the names of a factory's arguments, those of a `**rollout: Unpack[...]` one by one."""
+    for parameter in inspect.signature(make, eval_str=True).parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            yield from get_type_hints(get_args(parameter.annotation)[0])
+        else:
+            yield parameter.name
 
 
 def make_strategy(option, n, /, **changes):
@@ -30,5 +52,5 @@ def _made(kind, option, **changes):
     name = options["name"]
     make = registry.factory(kind, name)
     by_the_run = registry.find(kind, name).schema.run_keys | {"name"}
-    unasked = by_the_run - set(inspect.signature(make).parameters)
+    unasked = by_the_run - set(arguments_of(make))
     return make(**{key: x for key, x in options.items() if key not in unasked})

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import quickly
-from defaults import make_policy
+from defaults import ROLLOUT, make_policy
 
-from esrun.config.schema.tasks import IMAGES, environments
+from esrun.config.schema.environments import IMAGES, environments
 from esrun.tasks.gymnax import make_gymnax
 from esrun.training.loop import advance_until
 
@@ -61,9 +61,8 @@ def test_episodes_are_as_long_as_gymnax_lets_them_be(env):
 
 @pytest.mark.parametrize("env", ENDS_ITSELF)
 def test_no_episode_would_go_on_longer(env, keys):
-    task = make_gymnax(
-        env=env, env_params={}, episodes=4, episode_length=ENDS_ITSELF[env] + 30, action="clip"
-    )
+    longer = {"episode_length": ENDS_ITSELF[env] + 30}
+    task = make_gymnax(env=env, env_params={}, **ROLLOUT | longer)
     sizes = {"input_shape": task.input_shape, "output_size": task.output_size}
     policy = make_policy("mlp", **sizes, hidden=[], init="normal")
     members = jax.vmap(policy.init)(keys(3))

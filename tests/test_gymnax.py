@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from defaults import make_policy
+from defaults import ROLLOUT, make_policy
 from flax import struct
 from gymnax.environments import environment, spaces
 
 from esrun.tasks import normalizer
-from esrun.tasks.gymnax import make_gymnax, stride_of
+from esrun.tasks.gymnax import make_gymnax
+from esrun.tasks.rollout import stride_of
 from esrun.types import Policy
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
@@ -105,14 +106,9 @@ ANSWER = Policy(lambda key: None, lambda: (), lambda output, carry, x: (output, 
 """Answers its parameters."""
 
 
-def task(env, episode_length, env_params=(), action="clip", episodes=4):
-    return make_gymnax(
-        env=env,
-        env_params=dict(env_params),
-        episodes=episodes,
-        episode_length=episode_length,
-        action=action,
-    )
+def task(env, episode_length, env_params=(), **rollout):
+    own = {"episode_length": episode_length, **rollout}
+    return make_gymnax(env=env, env_params=dict(env_params), **ROLLOUT | own)
 
 
 def evaluate(task, keys, policy, members, normalizer=None):

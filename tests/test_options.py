@@ -4,6 +4,7 @@ import inspect
 
 import pytest
 import yaml
+from defaults import arguments_of
 
 from esrun.config import CONF_DIR, plugins, registry
 from esrun.config.check import KINDS, checked
@@ -29,11 +30,13 @@ def test_yaml_has_the_keys_of_its_schema(kind, option):
 @pytest.mark.parametrize(("kind", "option"), FILES)
 def test_yaml_has_the_arguments_of_its_factory(kind, option):
     content = read(kind, option)
-    parameters = inspect.signature(registry.factory(kind, content["name"])).parameters.values()
-    assert {p.kind for p in parameters} <= {inspect.Parameter.KEYWORD_ONLY}
+    make = registry.factory(kind, content["name"])
+    parameters = inspect.signature(make).parameters.values()
+    kinds = {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}
+    assert {p.kind for p in parameters} <= kinds
     assert {p.default for p in parameters} <= {inspect.Parameter.empty}
     read_by_the_run = registry.find(kind, content["name"]).schema.run_keys | {"name"}
-    assert set(content) - read_by_the_run == {p.name for p in parameters} - plugins.GIVEN[kind]
+    assert set(content) - read_by_the_run == {*arguments_of(make)} - plugins.GIVEN[kind]
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "logger"])

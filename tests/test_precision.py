@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import quickly
+from defaults import ROLLOUT
 
 from esrun.config.compose import options
-from esrun.config.schema.tasks import environments
+from esrun.config.schema.environments import environments
 from esrun.tasks.gymnax import make_gymnax
 from esrun.training.stop import stop_at
 from esrun.types import Policy
@@ -69,7 +70,7 @@ def test_an_environment_computes_the_same_in_either_precision(env, keys):
     """With outputs that both precisions hold exactly."""
 
     def returns():
-        task = make_gymnax(env=env, env_params={}, episodes=3, episode_length=20, action="clip")
+        task = make_gymnax(env=env, env_params={}, **ROLLOUT | {"episodes": 3})
         outputs = jnp.asarray(np.eye(task.output_size) / 16, float)
         return task.output_size, jax.jit(lambda x: task.evaluate(keys(3), ANSWER, x, None).returns)(
             outputs

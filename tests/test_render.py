@@ -56,7 +56,8 @@ def frames(path):
 def test_returns_are_those_of_eval(trained, in_process, task):
     folder = run_folder(trained([*RUNS[task], *NETWORK]))
     for seed in (0, 5):
-        evaluator = Evaluator(config_of(folder, None))
+        own = config_of(folder, None)
+        evaluator = Evaluator(own)
         subject = subjects.of_run(folder, evaluator, best=False)
         seen = evaluator.watching(4)(subject, seed)
         words = ["--episodes", "4", "--seed", str(seed), "--json"]
@@ -64,7 +65,7 @@ def test_returns_are_those_of_eval(trained, in_process, task):
         (row,) = json.loads(said)
         assert np.mean(seen.returns) == pytest.approx(row["mean"], rel=1e-6)
         assert np.min(seen.returns) == pytest.approx(row["worst"], rel=1e-6)
-        shown = film.panel(folder, evaluator.run.config, subject, seed, seen)
+        shown = film.panel(folder, own, evaluator.parts.task, subject, seed, seen)
         for i, total in enumerate(seen.returns):
             assert any(x.startswith(f"episode {i}: return {total:.6g},") for x in shown.captions)
         assert any(f"seed {seed}" in line for line in shown.title)

@@ -9,7 +9,7 @@ from esrun import files
 from esrun.backend import devices
 from esrun.commands.flags import parsers
 from esrun.config.extras import installing, installing_extra, needed
-from esrun.config.schema.tasks import CLASSIC
+from esrun.config.schema.environments import CLASSIC
 from esrun.errors import DONE, ConfigError, printable
 from esrun.results.where import config_of, kept_generations, run_folders
 from esrun.runs.folder import shown

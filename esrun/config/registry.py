@@ -20,7 +20,7 @@ from pydantic.errors import PydanticSchemaGenerationError
 
 from esrun.config import plugins
 from esrun.config.plugins import GIVEN, PLURAL
-from esrun.config.schema import base, loggers, policies, strategies, tasks
+from esrun.config.schema import base, environments, loggers, policies, strategies, tasks
 from esrun.config.schema.base import Model, names_of
 from esrun.errors import ConfigError
 
@@ -41,10 +41,13 @@ BASES: dict[str, type[Model]] = {
 }
 
 
-def _own(kind: str, module: Any) -> dict[str, Option]:
-    """-> the options that a module of the schema has models for."""
+def _own(kind: str, *modules: Any) -> dict[str, Option]:
+    """-> the options that modules of the schema have models for."""
     models = [
-        x for x in vars(module).values() if isinstance(x, type) and issubclass(x, BASES[kind])
+        x
+        for module in modules
+        for x in vars(module).values()
+        if isinstance(x, type) and issubclass(x, BASES[kind])
     ]
     return {
         name: Option(model, f"esrun.{model.factory or f'{PLURAL[kind]}.{name}:make_{name}'}")
@@ -54,13 +57,10 @@ def _own(kind: str, module: Any) -> dict[str, Option]:
 
 
 OPTIONS: dict[str, dict[str, Option]] = {
-    kind: _own(kind, module)
-    for kind, module in (
-        ("task", tasks),
-        ("strategy", strategies),
-        ("policy", policies),
-        ("logger", loggers),
-    )
+    "task": _own("task", environments, tasks),
+    "strategy": _own("strategy", strategies),
+    "policy": _own("policy", policies),
+    "logger": _own("logger", loggers),
 }
 
 

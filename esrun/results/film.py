@@ -8,13 +8,13 @@ import jax
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from esrun.config.schema.environments import CLASSIC
 from esrun.config.schema.run import Config
-from esrun.config.schema.tasks import CLASSIC
 from esrun.errors import printable
 from esrun.results.evaluation import Subject
 from esrun.runs.folder import shown
 from esrun.runs.paths import RunFolder
-from esrun.types import PyTree
+from esrun.types import PyTree, Task
 
 MOST_FRAMES = 500
 """Of a panel; longer episodes show every second, third, ... step."""
@@ -42,7 +42,7 @@ class Panel(NamedTuple):
 def title_of(config: Config) -> str:
     """-> what a task is called over its pictures."""
     task = config.task
-    if task.name == "gymnax":
+    if hasattr(task, "env"):
         return task.env
     name = getattr(task, "function", task.name)
     name = f"{task.name} f{name}" if isinstance(name, int) else str(name)
@@ -58,7 +58,9 @@ def about(subject: Subject) -> str:
     return f"{which} (best)" if subject.name == "best" else which
 
 
-def panel(folder: RunFolder, config: Config, subject: Subject, seed: int, seen: PyTree) -> Panel:
+def panel(
+    folder: RunFolder, config: Config, task: Task, subject: Subject, seed: int, seen: PyTree
+) -> Panel:
     """-> the film of a policy's first held-out episodes of a seed, one after the other; `seen` is
     what happened in them (see `Task.watch`)."""
     if config.task.name == "sine":
@@ -67,19 +69,19 @@ def panel(folder: RunFolder, config: Config, subject: Subject, seed: int, seen: 
         picture, captions = sine_frames(seen)
         milliseconds = 1500
     else:
-        picture, captions = _episodes(config, seen)
-        milliseconds = CLASSIC_MS if config.task.env in CLASSIC else OTHER_MS
+        picture, captions = _episodes(config, task, seen)
+        milliseconds = CLASSIC_MS if getattr(config.task, "env", None) in CLASSIC else OTHER_MS
     first = f"{title_of(config)}, {about(subject)}"
     return Panel([first, f"{shown(folder.path)}, seed {seed}"], captions, picture, milliseconds)
 
 
-def _episodes(config: Config, seen: Any) -> tuple[Callable[[int], np.ndarray], list[str]]:
-    """-> (number -> picture, captions) of gymnax's episodes, one after the other."""
-    from esrun.results.frames import make_frames
-    from esrun.tasks.gymnax import opened
+def _episodes(
+    config: Config, task: Task, seen: Any
+) -> tuple[Callable[[int], np.ndarray], list[str]]:
+    """-> (number -> picture, captions) of an environment's episodes, one after the other."""
+    from esrun.results.frames import drawing
 
-    task, frames, captions = config.task, [], []
-    environment, params = opened(task.env, dict(task.env_params), task.episode_length)
+    draw, frames, captions = drawing(config.task, task), [], []
     for i, (steps, total) in enumerate(zip(seen.steps, seen.returns, strict=True)):
         rows = min(int(steps), len(seen.totals) - 1)
         states, observations, totals = jax.tree.map(
@@ -87,7 +89,7 @@ def _episodes(config: Config, seen: Any) -> tuple[Callable[[int], np.ndarray], l
             (seen.states, seen.observations, seen.totals),
         )
         episode = seen._replace(states=states, observations=observations, totals=totals)
-        frame = make_frames(environment, params, episode, task.env)
+        frame = draw(episode)
         stride = math.ceil((rows + 1) / MOST_FRAMES)
         for t in sorted({*range(0, rows + 1, stride), rows}):
             frames.append((frame, t))

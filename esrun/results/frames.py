@@ -1,23 +1,49 @@
-"""Pictures of gymnax's environments: its own renderers where it has one for a screen, the same
-drawing where that needs a window's state, and a plot of the state for the rest."""
+"""Pictures of environments: what their adapter draws; of gymnax its own renderers where it has one
+for a screen, the same drawing where that needs a window's state; and a plot of what is observed for
+the rest."""
 
 import os
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 from PIL import Image
 
-from esrun.config.schema.tasks import CLASSIC
+from esrun.config.schema.environments import CLASSIC
 from esrun.results.canvas import panel, wong
 from esrun.results.traces import trace
-from esrun.tasks.gymnax import Watched
+from esrun.tasks.adapting import FEEDBACK, Trial
+from esrun.tasks.gymnax import opened
+from esrun.tasks.rollout import Watched
+from esrun.types import Task
 
 Frame = Callable[[int], np.ndarray]
 """Row of an episode -> its picture [height, width, 3], uint8."""
 
 SIDE = 400
 """Pixels of a square picture."""
+
+
+def drawing(option: Any, task: Task) -> Callable[[Watched], Frame]:
+    """-> what draws one episode of a task, whose arrays are NumPy's and have lost the axis [k];
+    `option` is the task's configuration."""
+    if option.name == "gymnax":
+        environment, params = opened(option.env, dict(option.env_params), option.episode_length)
+        return lambda episode: make_frames(environment, params, _bare(episode), option.env)
+    if task.frame is None:
+        return lambda episode: lambda t: trace(option.env, _bare(episode), t)
+    draw = task.frame
+    return lambda episode: lambda t: draw(jax.tree.map(lambda x: x[t], episode.states))
+
+
+def _bare(episode: Watched) -> Watched:
+    """-> the episode as the environment itself knows it, without what `tasks.adapting` adds."""
+    states, seen = episode.states, episode.observations
+    if isinstance(states, Trial):
+        states = states.inner
+    shown = isinstance(seen, dict) and seen.keys() == FEEDBACK
+    return episode._replace(states=states, observations=seen["observation"] if shown else seen)
 
 
 def make_frames(environment: Any, params: Any, episode: Watched, name: str) -> Frame:

@@ -86,7 +86,7 @@ def _watched(
     seed = comparison.seed_of(folder, config, whose)
     watch = evaluator.watching(wanted.episodes)
     for one in those:
-        yield panel(folder, config, one, seed, watch(one, seed))
+        yield panel(folder, config, evaluator.parts.task, one, seed, watch(one, seed))
 
 
 def _functions(

@@ -1,9 +1,12 @@
 """Environments that have nothing to be looked at: what the policy sees, and what it has won."""
 
+from typing import Any
+
+import jax
 import numpy as np
 
 from esrun.results.canvas import panel, wong
-from esrun.tasks.gymnax import Watched
+from esrun.tasks.rollout import Watched
 
 NAMES = {
     "UmbrellaChain-bsuite": ["needed", "carried", "left"],
@@ -18,8 +21,8 @@ WIDTH, HEIGHT = 440, 330
 
 def trace(name: str, episode: Watched, t: int) -> np.ndarray:
     """-> a picture of row t: the observation as bars, or as an image, over the return so far."""
-    seen = np.atleast_1d(episode.observations[t].astype(float)).squeeze()
-    every = episode.observations.astype(float)
+    every = _numbers(episode.observations)
+    seen = np.atleast_1d(every[t]).squeeze()
     low, high = min(0.0, float(every.min())), max(1.0, float(every.max()))
     with panel(WIDTH, HEIGHT) as (axes, pixels):
         figure = axes.figure
@@ -46,3 +49,11 @@ def trace(name: str, episode: Watched, t: int) -> np.ndarray:
         below.xaxis.get_major_locator().set_params(integer=True)
         below.set(xlabel="step", ylabel="return so far")
         return pixels()
+
+
+def _numbers(observations: Any) -> np.ndarray:
+    """-> [t, ...], the parts of each observation flattened where there are several."""
+    parts = [np.asarray(x, float) for x in jax.tree.leaves(observations)]
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([x.reshape(len(x), -1) for x in parts], axis=1)

@@ -77,6 +77,10 @@ def build(config: Config, begins: bool = True) -> Run:
     models = {kind: getattr(config, kind) for kind in KINDS}
     chosen = {kind: model.model_dump(exclude=model.run_keys) for kind, model in models.items()}
     structure, numbers = split(chosen)
+    for kind, model in models.items():
+        for key in model.fixed:
+            structure[kind][key] = chosen[kind][key]
+            numbers[kind].pop(key, None)
     runtime = config.runtime
     try:
         p = chosen["strategy"].get("population_size")

@@ -112,7 +112,8 @@ def make_program(
         def play(episodes, _):
             params = jax.tree.map(lambda x: x[None], parts.unravel(state.strategy.mean))
             held_out_keys = keys.fold_in(stream(seed, HELD_OUT), episodes)
-            seen = parts.task.evaluate(held_out_keys, parts.policy, params, state.normalizer)
+            held_out = parts.task.held_out or parts.task.evaluate
+            seen = held_out(held_out_keys, parts.policy, params, state.normalizer)
             return jax.tree.map(lambda x: x[0], (seen.returns, seen.measures)), ()
 
         played, _ = over_blocks(plan_episodes(held_out_episodes, local_devices), fence, play)

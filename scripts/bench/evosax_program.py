@@ -17,7 +17,8 @@ import optax  # noqa: E402
 from evosax.algorithms import CMA_ES, Open_ES  # noqa: E402
 from evosax.problems import GymnaxProblem  # noqa: E402
 
-from esrun.tasks.gymnax import make_decoder  # noqa: E402
+from esrun.tasks.gymnax import space_of  # noqa: E402
+from esrun.tasks.spaces import decoding  # noqa: E402
 
 
 class RecurrentProblem(GymnaxProblem):
@@ -116,9 +117,8 @@ def on_gymnax(config: dict):
         key: jnp.asarray(x) if isinstance(x, list) else x for key, x in task["env_params"].items()
     }
     changes["max_steps_in_episode"] = task["episode_length"]
-    decode, output_size = make_decoder(
-        environment.action_space(defaults.replace(**changes)), task["action"]
-    )
+    space = space_of(environment.action_space(defaults.replace(**changes)))
+    decode, output_size, _ = decoding(space, task["action"])
     problem = (RecurrentProblem if config["policy"]["name"] == "rnn" else GymnaxProblem)(
         task["env"],
         networks.make(config["policy"], output_size, decode),

@@ -47,6 +47,8 @@ class Model(BaseModel):
     """The extra that installs it."""
     run_keys: ClassVar[frozenset[str]] = frozenset()
     """Keys that the run reads and the factory does not."""
+    fixed: ClassVar[frozenset[str]] = frozenset()
+    """Keys whose floats are structure too."""
 
     def resolved(self) -> Self:
         """-> the option with what only it can check or fill in. Raises ConfigError."""
@@ -70,6 +72,12 @@ class TaskModel(Model):
     def shows(self) -> Shape:
         """-> what a policy gets to see."""
         return "vector"
+
+
+class Episodic(TaskModel):
+    """What the package's own tasks share."""
+
+    episodes: Count
 
 
 class PolicyModel(Model):

@@ -1,0 +1,178 @@
+"""What environments may say: a model a package, chosen by its `name`."""
+
+import functools
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import JsonValue
+
+from esrun.config import CONF_DIR
+from esrun.config.schema.base import Count, Episodic, Finite, Shape, Whole
+from esrun.errors import ConfigError, as_typed, nearest
+
+
+class Environment(Episodic):
+    """What the options of all environments share (see `esrun.tasks.rollout.Rollout`). What earlier
+    runs do not say is as it was."""
+
+    env: str
+    env_params: dict[str, bool | Whole | Finite | list[Whole] | list[Finite]]
+    episode_length: Count
+    action: Literal["clip", "squash"]
+    episodes_at_once: Literal["auto"] | Count = "auto"
+    flat: bool = False
+    reward_offset: Finite | None = None
+    trials: Count = 1
+    feedback: bool = False
+
+    def observes(self) -> Shape:
+        """-> what the environment itself shows."""
+        return "vector"
+
+    def shows(self) -> Shape:
+        """-> that, or numbers where the last action and reward are among them."""
+        return "vector" if self.feedback else self.observes()
+
+
+class Gymnax(Environment):
+    name: Literal["gymnax"]
+
+    def observes(self) -> Shape:
+        """-> an image for MinAtar's environments and some others, a vector for the rest."""
+        is_image = self.env.endswith("-MinAtar") or self.env in IMAGES
+        return "image" if is_image else "vector"
+
+    def resolved(self) -> Self:
+        """-> the task with whole numbers made floats where the environment's parameter is one.
+
+        Raises ConfigError for an environment or a parameter that there is not.
+        """
+        known = environments()
+        if self.env not in known:
+            raise ConfigError(
+                f"task.env must be an environment of gymnax, got {self.env}"
+                f"{nearest(self.env, known)}: write one of {', '.join(known)}"
+            )
+        option = known[self.env]
+        given = {key: self._parameter(key, x, option) for key, x in self.env_params.items()}
+        return self.model_copy(update={"env_params": given})
+
+    def _parameter(self, key: str, value: Any, option: dict) -> Any:
+        defaults, chosen = option["env_params"], f"task={option['option']}"
+        if key == "max_steps_in_episode":
+            raise ConfigError(
+                f"task.env_params.{key} is set by the task: write task.episode_length={value}"
+            )
+        if key not in defaults:
+            raise ConfigError(
+                f"task.env_params.{key} is not a parameter of {self.env}{nearest(key, defaults)}: "
+                f"write {chosen} (`esrun help {chosen}` lists its own)"
+            )
+        if type(defaults[key]) is float and type(value) is int:
+            return float(value)
+        if type(defaults[key]) is not type(value):
+            raise ConfigError(
+                f"task.env_params.{key} must be of type {type(defaults[key]).__name__}, got "
+                f"{value!r}: write for example task.env_params.{key}={as_typed(defaults[key])}"
+            )
+        return value
+
+
+IMAGES = ("Pong-misc", "Catch-bsuite", "DeepSea-bsuite", "MNISTBandit-bsuite")
+"""Environments besides MinAtar's whose observation has a height and a width."""
+
+CLASSIC = (
+    "Acrobot-v1",
+    "CartPole-v1",
+    "Pendulum-v1",
+    "MountainCar-v0",
+    "MountainCarContinuous-v0",
+)
+"""Environments that gymnasium draws, with pygame."""
+
+
+@functools.cache
+def environments() -> dict[str, dict]:
+    """-> gymnax's environments: id -> the yaml of the option that has its name.
+
+    One has none: gymnax downloads its data whenever it is made.
+    """
+    found = {"MNISTBandit-bsuite": {"env_params": {"optimal_return": 1}, "option": "gymnax"}}
+    for file in sorted((CONF_DIR / "task").glob("*.yaml")):
+        option = yaml.safe_load(file.read_text())
+        if option["name"] == "gymnax" and option["env"] != "???":
+            found[option["env"]] = option | {"option": file.stem}
+    return found
+
+
+class Package(Environment):
+    """What the options of other packages share: `env_params` are handed to the package as they are,
+    which knows what environments it has."""
+
+    env_params: dict[str, JsonValue]  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    fixed = frozenset({"env_params"})
+
+
+class Brax(Package):
+    package, extra = "brax", "brax"
+
+    name: Literal["brax"]
+
+
+class Craftax(Package):
+    package, extra = "craftax", "craftax"
+
+    name: Literal["craftax"]
+
+    def observes(self) -> Shape:
+        """-> an image where the id says pixels."""
+        return "image" if "Pixels" in self.env else "vector"
+
+
+class JaxMARL(Package):
+    package, extra = "jaxmarl", "jaxmarl"
+
+    name: Literal["jaxmarl"]
+
+
+class Jumanji(Package):
+    package, extra = "jumanji", "jumanji"
+
+    name: Literal["jumanji"]
+
+
+class Octax(Package):
+    package, extra = "octax", "octax"
+
+    name: Literal["octax"]
+
+    def observes(self) -> Shape:
+        """-> frames of the screen."""
+        return "image"
+
+
+class Pgx(Package):
+    package, extra = "pgx", "pgx"
+
+    name: Literal["pgx"]
+
+    def observes(self) -> Shape:
+        """-> most often a board."""
+        return "image"
+
+
+class Playground(Package):
+    package, extra = "mujoco_playground", "playground"
+
+    name: Literal["playground"]
+
+
+class XMiniGrid(Package):
+    package, extra = "xminigrid", "xminigrid"
+
+    name: Literal["xminigrid"]
+
+    def observes(self) -> Shape:
+        """-> the part of a grid that the agent sees."""
+        return "image"
