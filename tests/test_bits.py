@@ -151,6 +151,13 @@ def test_rounding_does_not_depend_on_what_else_a_number_is_used_for():
         np.testing.assert_array_equal(one, other)
 
 
+def test_whole_numbers_may_be_divided_by_a_number_of_the_program():
+    """It comes as no array, and nothing is said of a program that cannot be settled."""
+    x = jnp.arange(1, 4)
+    thirds = jax.jit(settled(lambda x: x / 3.0, x)[0])(x)
+    np.testing.assert_array_equal(thirds, x * (1 / jnp.float32(3)))
+
+
 def test_xla_rounds_by_company():
     """The reason for `settled`; where this fails it may go."""
     x, s = jnp.linspace(0.1, 3, 1000), jnp.float32(0.7)

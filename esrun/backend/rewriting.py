@@ -53,7 +53,8 @@ def settled(function: Callable, *examples) -> tuple[Callable, PyTree]:
 
 def _times_inverse(parameters, x: jax.Array, y: jax.Array) -> jax.Array | None:
     del parameters
-    if x.size == 1 or y.size > 1 or not jnp.issubdtype(x.dtype, jnp.floating):
+    # a number that the program gives to a function of its own is no array
+    if jnp.size(x) == 1 or jnp.size(y) > 1 or not jnp.issubdtype(x.dtype, jnp.floating):
         return None
     return x * (1 / y)
 

@@ -1,10 +1,10 @@
 """What environments may say: a model a package, chosen by its `name`."""
 
 import functools
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from esrun.config import CONF_DIR
 from esrun.config.schema.base import Count, Episodic, Finite, Shape, Whole
@@ -140,6 +140,11 @@ class Jumanji(Package):
     package, extra = "jumanji", "jumanji"
 
     name: Literal["jumanji"]
+    observe: Literal["all"] | Annotated[list[str], Field(min_length=1)]
+
+    def observes(self) -> Shape:
+        """-> an image where one part of the observation alone may be one, a vector for several."""
+        return "image" if len(self.observe) == 1 else "vector"
 
 
 class Octax(Package):
