@@ -20,6 +20,20 @@ ROLLOUT = {
 }
 """The keys of every environment, as the options have them but for the first two."""
 
+ENVIRONMENTS = {
+    "craftax": "Craftax-Classic-Symbolic-v1",
+    "gymnax": "CartPole-v1",
+    "jumanji": "Snake-v1",
+    "octax": "brix",
+}
+"""One of each package, for its option, which names none."""
+
+
+def chosen(option):
+    """-> the words that choose a task, and an environment where its option names none."""
+    env = [f"task.env={ENVIRONMENTS[option]}"] if option in ENVIRONMENTS else []
+    return [f"task={option}", *env]
+
 
 def arguments_of(make):
     """-> the names of a factory's arguments, those of a `**rollout: Unpack[...]` one by one."""

@@ -89,7 +89,8 @@ def test_a_wrong_value_gets_one_line_with_the_remedy(override):
             ["task.dimension must be 2", "write task.dimension=2"],
         ),
         (["task=sine", "policy=cnn"], ["image-like", "write policy=mlp"]),
-        (["task=gymnax"], ["task.env must be given", "write task.env="]),
+        (["task=gymnax"], ["task.env must be given", "write task.env=Acrobot-v1"]),
+        (["task=octax"], ["task.env must be given", "write task.env=brix"]),
         (
             ["strategy=openai_es", "strategy.optimizer_options={b1:2.0}"],
             ["strategy.optimizer_options.b1 must be a number from 0 to less than 1, got 2.0"],

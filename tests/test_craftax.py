@@ -66,7 +66,7 @@ def test_a_rollout_is_craftax_own_loop(env, env_params, shape, actions, keys):
     [
         ("Craftax-Classic-v1", {}, ["of craftax, got Craftax-Classic-v1 (did you mean Craftax-"]),
         ("Craftax-Symbolic-AutoReset-v1", {}, ["write one of Craftax-Classic-Pixels-v1, "]),
-        (CLASSIC, {"cow_helth": 1}, ["(did you mean cow_health?)", "zombie_health"]),
+        (CLASSIC, {"cow_helth": 1}, ["did you mean cow_health", "zombie_health"]),
         (CLASSIC, {"cow_health": 1.5}, ["must be of type int, got 1.5", "cow_health=3"]),
         (CLASSIC, {"max_timesteps": 7}, ["write task.episode_length=7"]),
         (CLASSIC, {"map_size": [3, 3]}, [f"craftax cannot make {CLASSIC}", '{"map_size":[3,3]}']),

@@ -150,7 +150,7 @@ def test_arguments_and_a_generators_own_take_effect():
             "Snake-v1",
             {},
             ["gird"],
-            ["got gird (did you mean grid?)", "write some of grid, step_count"],
+            ["(did you mean grid?)", "write some of grid, step_count"],
         ),
         ("Snake-v1", {}, ["action_mask"], ["got action_mask"]),
         ("Connector-v3", {"generator": {"size": 3}}, "all", ["the generator of Connector-v3"]),

@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 import yaml
-from defaults import arguments_of
+from defaults import ENVIRONMENTS, arguments_of, chosen
 
 from esrun.config import CONF_DIR, plugins, registry
 from esrun.config.check import KINDS, checked
@@ -48,12 +48,9 @@ def test_every_registered_option_has_a_yaml(kind):
 
 @pytest.mark.parametrize("option", options("task"))
 def test_task_composes_and_passes_the_checks(option):
-    ids = ["task.env=CartPole-v1"] if option == "gymnax" else []
-    config = checked(composed([f"task={option}", *ids])[0])
-    assert (
-        config.task.model_dump().items()
-        >= (read("task", option) | ({"env": "CartPole-v1"} if ids else {})).items()
-    )
+    config = checked(composed(chosen(option))[0])
+    env = {"env": ENVIRONMENTS[option]} if option in ENVIRONMENTS else {}
+    assert config.task.model_dump().items() >= (read("task", option) | env).items()
 
 
 @pytest.mark.parametrize("option", options("strategy"))

@@ -9,6 +9,7 @@ import re
 import shlex
 
 import pytest
+from defaults import ENVIRONMENTS
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from esrun.cli import main
@@ -18,7 +19,9 @@ from esrun.config.trees import flat
 from esrun.errors import ConfigError
 
 BAD = ["none", "", "Adam", "x!", True, -1, -1.5, 0, 10**30, 1e39, float("nan"), [], {"a": 1}, None]
-FITTING = {"cnn": "task=breakout", "vector": "task=sphere", "gymnax": "task.env=CartPole-v1"}
+FITTING = {"cnn": "task=breakout", "vector": "task=sphere"} | {
+    option: f"task.env={env}" for option, env in ENVIRONMENTS.items()
+}
 OPTIONS = [(kind, option) for kind in KINDS for option in options(kind)]
 WRITE = re.compile(r"write (?:for example )?(.*?)(?: \(.*)?$")
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import pytest
 from conftest import MAIN, ROOT, tree
+from defaults import chosen
 
 from esrun.cli import main
 from esrun.commands.completion import candidates
@@ -238,7 +239,6 @@ def test_explain_prints_what_training_is_refused_with(tmp_path, monkeypatch, cap
 @pytest.mark.parametrize("task", options("task"))
 def test_every_task_alone_is_sensible(task, capsys):
     """No line of warning: the default strategy fits the default policy."""
-    words = ["task.env=CartPole-v1"] if task == "gymnax" else []
-    assert main(["explain", "--json", f"task={task}", *words]) == 0
+    assert main(["explain", "--json", *chosen(task)]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["hopeless"], told["warnings"]) == (None, [])

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from esrun.config import CONF_DIR
+from esrun.config import CONF_DIR, registry
 from esrun.config.schema.base import Model
 from esrun.errors import ConfigError, alike, as_typed, clipped, nearest
 
@@ -133,6 +133,8 @@ def _defaults(key: str, given: dict) -> list[Any]:
     options = [x for x in _read(f"{group}/*.yaml") if given.get("name") in (None, x.get("name"))]
     options.sort(key=lambda x: any(x.get(what) != given.get(what) for what in ("env", "function")))
     found += [_value(option, rest) for option in options if rest]
+    if option := registry.OPTIONS.get(group, {}).get(str(given.get("name"))):
+        found.append(option.schema.examples.get(rest))
     return [x for x in found if x is not None]
 
 

@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import MissingConfigException
 
-from esrun.config import CONF_DIR, hydra
+from esrun.config import CONF_DIR, hydra, registry
 from esrun.config.loader import PRIMARY, Source
 from esrun.config.quoting import quoted, to_be_quoted
 from esrun.errors import first_line, nearest
@@ -64,7 +64,10 @@ def explained(error: Exception, overrides: list[str], source: Source) -> str:
     if "missing" in text.lower() and (found := re.search(r"full_key: (\S+)", text)):
         from esrun.config.complaints import must_be_given
 
-        return must_be_given(found[1])
+        group = found[1].partition(".")[0]
+        chosen = [str(x.value()) for x in words if x.key_or_group == group]
+        named = [x for x in chosen if x in registry.OPTIONS.get(group, {})]
+        return must_be_given(found[1], {"name": named[-1]} if named else {})
     if found := re.search(r"Multiple values for (\S+?)\.?\s", text):
         return f"{found[1]} is chosen twice: leave one of {' '.join(overrides)} out"
     if (found := re.search(r"Error merging override (.+)", text)) and error.__cause__:

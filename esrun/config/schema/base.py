@@ -6,6 +6,7 @@ and seed share one program. Declare a number `float` to let it be swept without 
 where it shapes an array or a loop.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -49,6 +50,8 @@ class Model(BaseModel):
     """Keys that the run reads and the factory does not."""
     fixed: ClassVar[frozenset[str]] = frozenset()
     """Keys whose floats are structure too."""
+    examples: ClassVar[Mapping[str, str]] = {}
+    """Values for keys that its yaml leaves to the user."""
 
     def resolved(self) -> Self:
         """-> the option with what only it can check or fill in. Raises ConfigError."""

@@ -122,6 +122,7 @@ class Brax(Package):
 
 class Craftax(Package):
     package, extra = "craftax", "craftax"
+    examples = {"env": "Craftax-Classic-Symbolic-v1"}  # noqa: RUF012
 
     name: Literal["craftax"]
 
@@ -138,6 +139,7 @@ class JaxMARL(Package):
 
 class Jumanji(Package):
     package, extra = "jumanji", "jumanji"
+    examples = {"env": "Snake-v1"}  # noqa: RUF012
 
     name: Literal["jumanji"]
     observe: Literal["all"] | Annotated[list[str], Field(min_length=1)]
@@ -149,6 +151,7 @@ class Jumanji(Package):
 
 class Octax(Package):
     package, extra = "octax", "octax"
+    examples = {"env": "brix"}  # noqa: RUF012
 
     name: Literal["octax"]
 
