@@ -108,6 +108,9 @@ class Task(NamedTuple):
     None where the task draws none itself."""
     held_out: Callable[[Key, Policy, PyTree, Moments | None], Evaluation] | None = None
     """What the mean policy is scored by on held-out episodes, where that is not `evaluate`."""
+    simulators: Any = None
+    """How its environments are stepped outside of the compiled program, where they are (see
+    `esrun.tasks.simulators`); `evaluate` and `watch` are not called then."""
     in_groups_of: Callable[[int], "Task"] | None = None
     """k -> the same task, to the bit, which plays k of a member's episodes at a time and so takes
     less memory; None where there is no such thing."""

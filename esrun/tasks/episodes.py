@@ -31,8 +31,10 @@ class Rollout(TypedDict):
     """Whether members and episodes are one axis to the environment, for packages that do not work,
     or are slower, under two vmaps."""
     reward_offset: Number | None
-    """Added to the reward of every step in training, never in held-out episodes: rewards made for
-    gradient methods pay for staying alive, which evolution takes for the goal."""
+    """Added to the reward of every step in training, never in held-out episodes."""
+    alive_bonus: Number | None
+    """Added in training to the reward of every step that does not end the episode. Rewards made for
+    gradient methods pay for staying alive, which evolution takes for the goal: -1 takes 1 back."""
     trials: int
     """Of an episode (see `esrun.tasks.adapting`)."""
     feedback: bool
@@ -65,7 +67,7 @@ def begun(
     policy: Policy,
     members: PyTree,
     normalizer: Moments | None,
-    offset: Number | None = None,
+    training: bool = False,
 ) -> tuple[Episode, Callable]:
     """-> (episodes [m, e] at their beginning, (t, episodes) -> episodes a step later)."""
     environment, encoded, decoded, _ = world
@@ -84,7 +86,7 @@ def begun(
     def later(episode, acted, now):
         _, carry, seen = acted
         still = now._replace(reward=None, ended=None)
-        reward = now.reward if offset is None else now.reward + offset
+        reward = paid(now, world.options) if training else now.reward
         # where, not a product: it may be NaN after the end. The last reward counts
         return Episode(
             # packages mix types, a loop must not
@@ -108,6 +110,14 @@ def begun(
 
     # step keys are made once for all members, who share them (common random numbers)
     return start, lambda t, running: all_steps(fold_in(step_keys, t), running)
+
+
+def paid(now: Step, options: Rollout) -> jax.Array:
+    """-> the reward of a step in training."""
+    reward, offset, bonus = now.reward, options["reward_offset"], options["alive_bonus"]
+    if offset is not None:
+        reward = reward + offset
+    return reward if bonus is None else reward + jnp.where(now.ended, 0.0, bonus)
 
 
 def stepped(environment: Environment, flat: bool, keys: Key, states: Any, actions: PyTree) -> Step:

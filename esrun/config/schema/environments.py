@@ -22,6 +22,7 @@ class Environment(Episodic):
     episodes_at_once: Literal["auto"] | Count = "auto"
     flat: bool = False
     reward_offset: Finite | None = None
+    alive_bonus: Finite | None = None
     trials: Count = 1
     feedback: bool = False
 
@@ -175,4 +176,20 @@ class XMiniGrid(Package):
 
     def observes(self) -> Shape:
         """-> the part of a grid that the agent sees."""
+        return "image"
+
+
+class Gymnasium(Episodic):
+    name: Literal["gymnasium"]
+    env: str
+    env_params: dict[str, JsonValue]
+    episode_length: Count
+    action: Literal["clip", "squash"]
+    reward_offset: Finite | None
+    alive_bonus: Finite | None
+
+    fixed = frozenset({"env_params"})
+
+    def shows(self) -> Shape:
+        """-> whatever the environment does."""
         return "image"
