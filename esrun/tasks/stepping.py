@@ -27,7 +27,7 @@ def made(order: dict[str, Any], **more: Any) -> gymnasium.Env:
         import mujoco
 
         # it would write a file MUJOCO_LOG.TXT where the user stands, of a robot's deprecated words
-        mujoco.set_mju_user_warning(lambda text: None)
+        mujoco.set_mju_user_warning(lambda text: None)  # pyright: ignore[reportAttributeAccessIssue]
     return gymnasium.make(
         order["env"], max_episode_steps=order["length"], disable_env_checker=True, **given
     )
