@@ -68,8 +68,13 @@ def begun(
     members: PyTree,
     normalizer: Moments | None,
     training: bool = False,
+    alone: bool = False,
 ) -> tuple[Episode, Callable]:
-    """-> (episodes [m, e] at their beginning, (t, episodes) -> episodes a step later)."""
+    """-> (episodes [m, e] at their beginning, (t, episodes) -> episodes a step later).
+
+    `alone`: whether the one episode of each member is one of several that are played one after the
+    other, with the bits that it would have beside them.
+    """
     environment, encoded, decoded, _ = world
     reset_keys, step_keys = fold_in(keys, 0), fold_in(keys, 1)
     act = acting(environment.agents, encoded.encode, decoded.decode, policy, normalizer)
@@ -102,7 +107,8 @@ def begun(
     start = jax.tree.map(lambda x: jnp.broadcast_to(x, (m, *x.shape)), jax.vmap(reset)(reset_keys))
 
     def step_all(members, keys, running):
-        acted = jax.vmap(jax.vmap(act_in, (None, 0)))(members, running)
+        act_all = jax.vmap(jax.vmap(act_in, (None, 0)))
+        acted = beside_itself(act_all, members, running) if alone else act_all(members, running)
         now = stepped(environment, world.options["flat"], keys, running.now.state, acted[0])
         return jax.vmap(jax.vmap(later))(running, acted, now)
 
@@ -110,6 +116,14 @@ def begun(
 
     # step keys are made once for all members, who share them (common random numbers)
     return start, lambda t, running: all_steps(fold_in(step_keys, t), running)
+
+
+def beside_itself(act_all: Callable, members: PyTree, running: Episode) -> PyTree:
+    """-> what `act_all` says of one episode a member, computed as for two: a product with a single
+    row is rounded otherwise than one with several."""
+    twice = jax.tree.map(lambda x: jnp.concatenate([x, x], axis=1), running)
+    both = act_all(members, jax.lax.optimization_barrier(twice))
+    return jax.tree.map(lambda x: x[:, :1], jax.lax.optimization_barrier(both))
 
 
 def paid(now: Step, options: Rollout) -> jax.Array:

@@ -44,6 +44,10 @@ def make_rollout(environment: Environment, **rollout: Unpack[Rollout]) -> Task:
     decoded = decoding(adapting.action, rollout["action"])
     world = World(plain(adapting), encoded, decoded, rollout)
     as_it_is = rollout["reward_offset"] is None and rollout["alive_bonus"] is None
+
+    def in_groups_of(k: int) -> Task:
+        return make_rollout(environment, **{**rollout, "episodes_at_once": k})
+
     return Task(
         encoded.shape,
         decoded.size,
@@ -54,7 +58,7 @@ def make_rollout(environment: Environment, **rollout: Unpack[Rollout]) -> Task:
         watch=functools.partial(watch, world),
         frame=adapting.frame,
         held_out=None if as_it_is else functools.partial(evaluate, world, False),
-        in_groups_of=lambda k: make_rollout(environment, **{**rollout, "episodes_at_once": k}),
+        in_groups_of=in_groups_of if rollout["episodes_at_once"] == "auto" else None,
     )
 
 
@@ -92,7 +96,8 @@ def evaluate(
     """-> how the members [m] did in the episodes of the keys [e]."""
 
     def play(some):
-        return played(world, some, policy, members, normalizer, training)
+        alone = len(some) == 1 < len(keys)
+        return played(world, some, policy, members, normalizer, training, alone)
 
     done = in_groups(world.options["episodes_at_once"], keys, play)
     measures = {"length": done.steps}

@@ -72,6 +72,11 @@ def unpacked(kinds: list, count: int, content: bytes) -> list[np.ndarray]:
     return found
 
 
+def as_sent(space: gymnasium.Space, action: np.ndarray) -> Any:
+    """-> an action as its environment wants it; a code counts from the space's own start."""
+    return np.asarray(action, space.dtype) + getattr(space, "start", 0)
+
+
 class Stepper:
     """Sets of environments by number; each set is stepped at once."""
 
@@ -81,7 +86,6 @@ class Stepper:
         first = made(order)
         self._free, self._seen, self._acts = [first], first.observation_space, first.action_space
         self._kinds, self._act_kind = layout(self._seen), layout(self._acts)
-        self._start = int(getattr(self._acts, "start", 0))
 
     def reset(self, number: int, seeds: np.ndarray) -> bytes:
         """-> the first observations, an environment a seed."""
@@ -101,7 +105,7 @@ class Stepper:
         (actions,) = unpacked(self._act_kind, count, content[count:])
         rewards, ends = np.zeros(count), np.zeros((count, 2), bool)
         for i in np.flatnonzero(alive):
-            action = actions[i] if actions[i].shape else actions[i] + self._start
+            action = as_sent(self._acts, actions[i])
             seen, rewards[i], *ends[i], _ = self._sets[number][i].step(action)
             rows[i] = self._parts(seen)
         return rewards.tobytes() + ends.tobytes() + packed(self._kinds, rows)

@@ -13,27 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from esrun.backend import devices, keys, machine, memory
-from esrun.tasks.acting import acting
-from esrun.tasks.environment import Step
-from esrun.tasks.normalizer import nothing
+from esrun.backend import devices, machine, memory
 from esrun.tasks.simulators import Played, Pool, Simulators, together
-from esrun.training import step_counts
 from esrun.training.blocks import Blocks, added
-from esrun.training.generation import (
-    KEPT,
-    Parts,
-    Seen,
-    asked,
-    keys_of,
-    params_of,
-    policy_of,
-    recombined,
-    told,
-)
-from esrun.training.program import CHUNK, HELD_OUT, TRAIN, Program, beginning, stream
+from esrun.training.generation import KEPT, Parts, Seen
+from esrun.training.pieces import Pieces
+from esrun.training.program import CHUNK, Program, beginning
 from esrun.training.slices import Plan, plan_blocks, plan_episodes
-from esrun.training.stop import reached
 from esrun.types import PyTree, TrainState
 
 
@@ -77,7 +63,7 @@ def make_hosted_program(
 
         def play(i):
             real = numbers[i * blocks.size : (i + 1) * blocks.size] < held_out_episodes
-            act = pieces.acting(pieces.act_alone, hyper, state, mean, (1, blocks.size))
+            act = pieces.acting(pieces.act_of(state.normalizer), hyper, mean, (1, blocks.size))
             return lambda number: pool(hyper).play(number, seeds_of(episodes[i]), real, act)
 
         played = together(map(play, range(blocks.count)))
@@ -129,92 +115,6 @@ def seeds_of(keys: jax.Array) -> np.ndarray:
     return high << np.uint64(32) | low
 
 
-class Pieces:
-    """The compiled parts of a generation; numbers are arguments of each."""
-
-    def __init__(self, build: Callable[[Any], Parts]):
-        """Nothing is compiled before it is needed."""
-        self._build, self._latest = build, (None, None)
-
-        def piece(function: Callable) -> Callable:
-            return jax.jit(lambda hyper, *x: function(build(hyper), *x))
-
-        self.drawn = piece(lambda parts, seed, g: keys_of(parts, stream(seed, TRAIN), g))
-        self.ask, self.recombine, self.tell = piece(asked), piece(recombined), piece(told)
-        self.params = piece(params_of)
-        self.weigh = piece(lambda parts, *x: parts.strategy.weigh(*x))
-        self.reached = piece(lambda parts, *x: reached(parts.strategy, *x))
-        self.mean = piece(lambda parts, state: jax.tree.map(
-            lambda x: x[None], parts.unravel(state.strategy.mean)
-        ))  # fmt: skip
-        self.begin = jax.jit(
-            lambda hyper, normalizer, m, e: _begun(build(hyper), normalizer, m, e),
-            static_argnums=(2, 3),
-        )
-        self.act = piece(lambda parts, state, *x: _acted(
-            parts, policy_of(parts, state), state.normalizer, *x
-        ))  # fmt: skip
-        self.act_alone = piece(lambda parts, state, *x: _acted(
-            parts, parts.policy, state.normalizer, *x
-        ))  # fmt: skip
-        self.seen = piece(_seen)
-        self.held_out = jax.jit(lambda seed, i: keys.fold_in(stream(seed, HELD_OUT), i))
-        self.mean_of = jax.jit(jnp.mean)
-        self.plus = jax.jit(lambda one, other: jax.tree.map(jnp.add, one, other))
-
-    def parts(self, hyper: Any) -> Parts:
-        """-> the parts, whose numbers are at hand."""
-        if self._latest[0] is not hyper:
-            self._latest = hyper, self._build(hyper)
-        assert self._latest[1] is not None
-        return self._latest[1]
-
-    def acting(
-        self, act: Callable, hyper: Any, state: TrainState, params: PyTree, shape: tuple[int, int]
-    ) -> Callable:
-        """-> what `Pool.play` asks, for the params of `shape` = (members, episodes)."""
-
-        def acted(observations, alive, kept):
-            kept = self.begin(hyper, state.normalizer, *shape) if kept is None else kept
-            seen = jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), observations)
-            actions, kept = act(hyper, state, params, seen, alive.reshape(shape), kept)
-            return np.asarray(actions).reshape(-1, *actions.shape[2:]), kept
-
-        return acted
-
-
-def _begun(parts: Parts, normalizer: Any, m: int, e: int) -> tuple[PyTree, Any]:
-    """-> (carries, inputs), [m, e, ...] each."""
-    own = parts.policy.initial_carry(), normalizer and nothing(parts.task.input_shape)
-    return jax.tree.map(lambda x: jnp.broadcast_to(x, (m, e, *x.shape)), own)
-
-
-def _acted(
-    parts: Parts, policy: Any, normalizer: Any, params: PyTree, observations, alive, kept
-) -> tuple[jax.Array, Any]:
-    """-> (actions [m, e, ...], (carries, inputs))."""
-    interface = parts.task.interface
-    assert interface is not None
-    act = acting(None, interface.encode, interface.decode, policy, normalizer)
-
-    def one(member, observation, counts, kept):
-        carry, inputs = kept
-        now = Step(None, observation, jnp.zeros(()), ~counts)
-        action, carry, seen = act.step(member, carry, now, counts)
-        return action, (carry, jax.tree.map(jnp.add, inputs, seen))
-
-    return jax.vmap(jax.vmap(one, (None, 0, 0, 0)))(params, observations, alive, kept)
-
-
-def _seen(parts: Parts, members: jax.Array, totals, steps, inputs) -> Seen:
-    """-> what the episodes [m, e] of some members told."""
-    real = members < parts.strategy.population_size
-    of_members = jax.tree.map(lambda x: jnp.sum(x, axis=1), inputs)
-    inputs = jax.tree.map(lambda x: jnp.tensordot(real.astype(x.dtype), x, 1), of_members)
-    counted = step_counts.summed(jnp.where(real, jnp.sum(steps, axis=1), 0))
-    return Seen(jnp.mean(totals.astype(float), axis=1), counted, inputs)
-
-
 def generation(
     pieces: Pieces, pool: Pool, blocks: Blocks, hyper: Any, seed: Any, state: TrainState
 ) -> tuple[TrainState, dict]:
@@ -228,7 +128,8 @@ def generation(
         def played(number):
             members = i * blocks.size + np.arange(blocks.size)
             solutions = pieces.ask(hyper, drawn, state, members)
-            act = pieces.acting(pieces.act, hyper, state, pieces.params(hyper, solutions), shape)
+            params = pieces.params(hyper, solutions)
+            act = pieces.acting(pieces.act_in(state), hyper, params, shape)
             real = np.repeat(members < p, len(episodes))
             seeds = np.tile(episodes, blocks.size)
             done: Played = yield from pool.play(number, seeds, real, act, paid)

@@ -62,7 +62,7 @@ def make_program(
     """A run's program for `local_devices`; the `top_k` best members are kept. `build` makes Parts
     inside the trace, so that numbers stay arguments."""
 
-    def advance(blocks, hyper, seed, state, stop):
+    def advance(blocks, build, hyper, seed, state, stop):
         parts = build(hyper)
         train_key = stream(seed, TRAIN)
 
