@@ -84,7 +84,7 @@ class Pool:
             try:
                 played = yield from self._play(number, seeds, real, act, paid)
             except LostError:
-                if self.workers.lives - self._lives > TRIES:
+                if self.workers.lives - self._lives >= TRIES:
                     said = self.workers.complaint
                     raise RuntimeError(
                         f"the processes that step {self.simulators.order['env']} died {TRIES} "
