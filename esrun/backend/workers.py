@@ -87,7 +87,7 @@ class Workers:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed with its worker
         process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", self._module, str(its.fileno())],
+            [sys.executable, "-P", "-W", "ignore", "-m", self._module, str(its.fileno())],
             pass_fds=[its.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -3,6 +3,7 @@ one, stepped by processes (see `esrun.tasks.simulators`)."""
 
 import functools
 import json
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -33,6 +34,8 @@ def make_gymnasium(
     for one that cannot be made, or whose spaces are none of numbers.
     """
     order = {"env": env, "params": env_params, "length": episode_length}
+    if ":" in env:  # of a module that the command line names, see config.imports
+        order["beside"] = str(Path.cwd())
     observation, act = spaces_of(json.dumps(order))
     seen = jax.tree.map(
         functools.partial(space_of, "observation"), _tree(observation), is_leaf=_is_space

@@ -20,9 +20,12 @@ RESET, STEP, SEEN, FAILED = b"r", b"s", b"o", b"e"
 
 
 def made(order: dict[str, Any], **more: Any) -> gymnasium.Env:
-    """-> an environment: `order` has `env`, `params` and `length`."""
+    """-> an environment: `order` has `env`, `params` and `length`; where `env` names a module,
+    which gymnasium imports, also the folder `beside` which that may lie."""
+    if (beside := order.get("beside")) and beside not in sys.path:
+        sys.path.insert(0, beside)
     given = {**order["params"], **more}
-    entry = gymnasium.spec(order["env"]).entry_point
+    entry = "" if ":" in order["env"] else gymnasium.spec(order["env"]).entry_point
     if isinstance(entry, str) and entry.startswith("gymnasium.envs.mujoco"):
         import mujoco
 

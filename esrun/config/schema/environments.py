@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import JsonValue
 
-from esrun.config import CONF_DIR
+from esrun.config import CONF_DIR, imports
 from esrun.config.schema.base import Count, Episodic, Finite, Shape, Whole
 from esrun.errors import ConfigError, as_typed, nearest
 
@@ -193,3 +193,23 @@ class Gymnasium(Episodic):
     def shows(self) -> Shape:
         """-> whatever the environment does."""
         return "image"
+
+    def resolved(self) -> Self:
+        """-> the task. Raises ConfigError where gymnasium would import a module that the command
+        line has not named."""
+        if ":" in self.env:
+            imports.check("task.env", self.env)
+        return self
+
+
+class Own(Package):
+    name: Literal["own"]
+
+    def observes(self) -> Shape:
+        """-> whatever the environment does."""
+        return "image"
+
+    def resolved(self) -> Self:
+        """-> the task. Raises ConfigError where the command line has not named its module."""
+        imports.check("task.env", self.env)
+        return self
