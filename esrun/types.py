@@ -75,10 +75,10 @@ class Interface(NamedTuple):
     """What stands between an environment and a policy, for whoever uses the policy outside of
     training."""
 
-    encode: Callable[[jax.Array], jax.Array]
+    encode: Callable[[PyTree], jax.Array]
     """observation -> input [*input_shape], not yet normalised."""
-    decode: Callable[[jax.Array], jax.Array]
-    """output [output_size] -> action."""
+    decode: Callable[..., jax.Array]
+    """(output [output_size]) -> action; where some may be illegal, (output, which are legal)."""
     about: Callable[[], dict[str, Any]]
     """() -> the same in plain data, for programs without JAX (see docs/results.md). Not for
     traces."""

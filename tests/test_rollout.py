@@ -1,12 +1,15 @@
 """The rollout plays any environment in one form: legal actions, several agents, trials, feedback,
 groups of episodes, rewards that training sees otherwise."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from defaults import ROLLOUT, make_policy
 
+from esrun.results.codings import decoded, encoded
 from esrun.tasks.environment import Environment, Step
 from esrun.tasks.normalizer import fresh
 from esrun.tasks.rollout import make_rollout
@@ -198,3 +201,32 @@ def test_codes_become_one_hot_and_parts_follow_one_another():
 def test_squashing_needs_bounds():
     with pytest.raises(ValueError, match="write clip"):
         decoding(Box((2,)), "squash")
+
+
+@pytest.mark.parametrize("space", [Discrete(4), Codes((2, 3)), Joint((2, 3)), Box((2,), -1.0, 2.0)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_actions_are_the_same_without_jax(space, masked):
+    decode, size, about = decoding(space, "clip")
+    if isinstance(space, Box) and masked:
+        pytest.skip("numbers are never illegal")
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        output = rng.normal(size=size)
+        mask = rng.random(size) < 0.7
+        mask[[0, -1]] = True
+        given = (mask,) if masked else ()
+        np.testing.assert_allclose(
+            decoded(about(), output, *given), decode(jnp.asarray(output), *given), rtol=1e-6
+        )
+
+
+def test_observations_are_the_same_without_jax():
+    spaces = {"grid": Codes((2, 3), (4, 4, 2)), "flag": Discrete(3), "rest": (Box((2,)), Box(()))}
+    encode, _, about = encoding(spaces)
+    rng = np.random.default_rng(4)
+    seen = {
+        "grid": rng.integers(2, size=(4, 4, 2)), "flag": 1,
+        "rest": (rng.normal(size=2), np.float64(0.5)),
+    }  # fmt: skip
+    plain = json.loads(json.dumps(about))
+    np.testing.assert_allclose(encoded(plain, seen), encode(jax.tree.map(jnp.asarray, seen)))

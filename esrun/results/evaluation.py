@@ -194,9 +194,11 @@ def together(outputs: jax.Array, action: dict[str, Any]) -> jax.Array:
     """Outputs [k, output_size] -> the output [output_size] that becomes the action of most of them,
     or for a continuous one the mean of their actions."""
     kind = action["kind"]
-    if kind == "argmax":
-        votes = jax.nn.one_hot(jnp.argmax(outputs, axis=1), outputs.shape[1], dtype=outputs.dtype)
-        return jnp.sum(votes, axis=0)
+    if kind in ("argmax", "joint"):
+        return _votes(outputs)
+    if kind == "heads":
+        ends = np.cumsum(action["sizes"])[:-1].tolist()
+        return jnp.concatenate([_votes(head) for head in jnp.split(outputs, ends, axis=1)])
     if kind == "clip":
         low, high = (jnp.asarray(action[bound], outputs.dtype) for bound in ("low", "high"))
         return jnp.mean(jnp.clip(outputs, low, high), axis=0)
@@ -204,3 +206,10 @@ def together(outputs: jax.Array, action: dict[str, Any]) -> jax.Array:
         limit = 1 - jnp.finfo(outputs.dtype).eps
         return jnp.arctanh(jnp.clip(jnp.mean(jnp.tanh(outputs), axis=0), -limit, limit))
     return jnp.mean(outputs, axis=0)
+
+
+def _votes(outputs: jax.Array) -> jax.Array:
+    """Outputs [k, n] -> [n]: how many have their largest one there; where as many have, and where
+    the most are illegal, those decide that are surer."""
+    votes = jax.nn.one_hot(jnp.argmax(outputs, axis=1), outputs.shape[1], dtype=outputs.dtype)
+    return jnp.sum(votes, axis=0) + jnp.mean(jax.nn.softmax(outputs, axis=1), axis=0) / 2
