@@ -27,6 +27,11 @@ def allow(*modules: str) -> None:
         _ALLOWED.append(module)
 
 
+def allowed() -> list[str]:
+    """-> the modules that were named."""
+    return list(dict.fromkeys(_ALLOWED))
+
+
 def check(where: str, name: str) -> None:
     """Raise ConfigError unless `name`, "MODULE:NAME", is in a module that this command named;
     `where` is the key that says it."""

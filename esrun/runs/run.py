@@ -206,12 +206,13 @@ def _leave_beginning(
 
 def _announce(opened: OpenRun, resumed: int | None) -> None:
     """The panel at the beginning."""
-    built, names = opened.built, opened.about
+    built, names, config = opened.built, opened.about, opened.built.config
     parts = built.program.parts(built.hyper)
-    episodes = parts.task.episodes
+    episodes, task, env = parts.task.episodes, names["task"], getattr(config.task, "env", None)
+    task = f"{task} {env}" if env and task == config.task.name else task
     where = " ".join(devices.names(built.local_devices))
     rows = {
-        "task": f"{names['task']}, {episodes} episode{'s' * (episodes > 1)} a member",
+        "task": f"{task}, {episodes} episode{'s' * (episodes > 1)} a member",
         "policy": f"{names['policy']}, {parts.n} parameters",
         "strategy": f"{names['strategy']}, {parts.strategy.population_size} members",
         "devices": f"{where} ({built.local_devices[0].device_kind})",
