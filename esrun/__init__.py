@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from esrun.training.restarts import search_until as train
 
 __version__ = "0.1.0"
-__all__ = ["Config", "Run", "__version__", "build", "configure", "load", "train"]
+__all__ = ["Config", "Run", "__version__", "allow_imports", "build", "configure", "load", "train"]
 
 
 def configure(*words: str) -> "Config":
@@ -29,6 +29,14 @@ def configure(*words: str) -> "Config":
     from esrun.config.compose import composed
 
     return checked(composed(list(words)).config)
+
+
+def allow_imports(*modules: str) -> None:
+    """Let configurations, and the policies that are read back, name environments in these modules
+    of yours, as `--import` does. Raises `esrun.errors.ConfigError`."""
+    from esrun.config import imports
+
+    imports.allow(*modules)
 
 
 _LATER = {

@@ -1,7 +1,7 @@
 """Trained policies without JAX: NumPy and safetensors are all that is imported.
 
 `load(RUN)` gives the same as `esrun.load(RUN)`: `action, carry = policy(observation, carry=None)`,
-for the architectures mlp, cnn, rnn and vector. `pip install --no-deps esrun` with NumPy and
+for the architectures linear, mlp, cnn, rnn and vector. `pip install --no-deps esrun` with NumPy and
 safetensors is enough, on a robot or in a web service.
 """
 
@@ -12,6 +12,7 @@ import numpy as np
 from safetensors.numpy import load as parse
 
 from esrun import files
+from esrun.results.codings import DECODINGS, ENCODINGS, decoded, encoded
 from esrun.results.networks import ACTIVATIONS, NETWORKS
 from esrun.runs.header import LARGEST, read_header
 
@@ -49,20 +50,18 @@ class NumpyPolicy:
         if given != dict(wanted(self._options, self._shape, about["output_size"])):
             raise ValueError("it holds other parameters than its architecture has")
 
-    def __call__(self, observation: Any, carry: Any = None) -> tuple[Any, Any]:
+    def __call__(self, observation: Any, carry: Any = None, mask: Any = None) -> tuple[Any, Any]:
         """One step: an observation, as the environment gives it, and the carry of the step before
-        -> (action, carry). A carry of None begins an episode."""
+        -> (action, carry). A carry of None begins an episode. Where `mask` is false, an action is
+        illegal and never taken."""
         x = self._encoded(observation)
         if self.normalizer:
             x = self._normalized(x)
         output, carry = self._network(self._options, self.params, x, carry)
-        return self._decoded(output), carry
+        return self._decoded(output, mask), carry
 
     def _encoded(self, observation: Any) -> Array:
-        coding = self._interface["observation"]
-        if coding["kind"] == "one_hot":
-            return (np.arange(coding["n"]) == observation).astype(self._dtype)
-        return np.asarray(observation).astype(self._dtype)
+        return encoded(self._interface["observation"], observation).astype(self._dtype)
 
     def _normalized(self, x: Array) -> Array:
         """`esrun.tasks.normalizer.normalize`."""
@@ -71,20 +70,8 @@ class NumpyPolicy:
         std = np.sqrt(np.where(variance > 1e-12, variance, 1)).astype(self._dtype)
         return np.clip((x - seen["mean"]) / std, -10, 10)
 
-    def _decoded(self, output: Array) -> Any:
-        coding = self._interface["action"]
-        if coding["kind"] == "argmax":
-            return int(np.argmax(output))
-        if coding["kind"] == "output":
-            return output
-        low, high = (
-            np.reshape(np.asarray(coding[bound], output.dtype), coding["shape"])
-            for bound in ("low", "high")
-        )
-        output = output.reshape(coding["shape"])
-        if coding["kind"] == "clip":
-            return np.clip(output, low, high)
-        return low + (high - low) * (np.tanh(output) + 1) / 2
+    def _decoded(self, output: Array, mask: Any) -> Any:
+        return decoded(self._interface["action"], output, mask)
 
 
 def load(run: str | Path, best: bool = False) -> NumpyPolicy:
@@ -115,7 +102,6 @@ def _interface_of(about: dict[str, Any]) -> dict[str, dict]:
     plain = {"observation": {"kind": "float"}, "action": {"kind": "output"}}
     interface = about.get("interface", plain)
     kinds = interface["observation"]["kind"], interface["action"]["kind"]
-    known = ("float", "one_hot"), ("output", "argmax", "clip", "squash")
-    if not all(kind in names for kind, names in zip(kinds, known, strict=True)):
+    if not (kinds[0] in ENCODINGS and kinds[1] in DECODINGS):
         raise ValueError(f"its observations or actions are coded in an unknown way: {kinds}")
     return interface

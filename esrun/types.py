@@ -75,10 +75,10 @@ class Interface(NamedTuple):
     """What stands between an environment and a policy, for whoever uses the policy outside of
     training."""
 
-    encode: Callable[[jax.Array], jax.Array]
+    encode: Callable[[PyTree], jax.Array]
     """observation -> input [*input_shape], not yet normalised."""
-    decode: Callable[[jax.Array], jax.Array]
-    """output [output_size] -> action."""
+    decode: Callable[..., jax.Array]
+    """(output [output_size]) -> action; where some may be illegal, (output, which are legal)."""
     about: Callable[[], dict[str, Any]]
     """() -> the same in plain data, for programs without JAX (see docs/results.md). Not for
     traces."""
@@ -108,6 +108,9 @@ class Task(NamedTuple):
     None where the task draws none itself."""
     held_out: Callable[[Key, Policy, PyTree, Moments | None], Evaluation] | None = None
     """What the mean policy is scored by on held-out episodes, where that is not `evaluate`."""
+    simulators: Any = None
+    """How its environments are stepped outside of the compiled program, where they are (see
+    `esrun.tasks.simulators`); `evaluate` and `watch` are not called then."""
     in_groups_of: Callable[[int], "Task"] | None = None
     """k -> the same task, to the bit, which plays k of a member's episodes at a time and so takes
     less memory; None where there is no such thing."""

@@ -1,4 +1,4 @@
-# Sourced by scripts/esrun and scripts/test, with $root and perhaps $extras set: makes $root/.venv and keeps it up to date.
+# Sourced by scripts/esrun and scripts/test, with $root and perhaps $extras and $beside set: makes $root/.venv$beside and keeps it up to date.
 # Nothing is installed again until pyproject.toml or the constraints change, or other extras are asked for.
 
 python_is_new_enough() {
@@ -16,7 +16,7 @@ find_python() {
     return 1
 }
 
-venv=$root/.venv
+venv=$root/.venv${beside:-}
 wanted=$(cat "$root/pyproject.toml" "$root/scripts/constraints.txt" | cksum)
 if [ -n "${extras:-}" ]; then
     target="${root}[$extras]"

@@ -59,6 +59,13 @@ def pytest_collection_modifyitems(config, items):
             items[:] = [item for item in items if item not in left]
 
 
+def pytest_sessionfinish(session):
+    """Where nothing may be skipped, as in `scripts/test --extras`, a skip is a failure."""
+    told = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("ESRUN_TEST_NO_SKIP") and told.stats.get("skipped"):
+        session.exitstatus = 1
+
+
 def quickly(cases, *quick):
     """-> the cases for `parametrize`: all but the `quick` ones, of the same kind, are slow."""
     return [x if x in quick else pytest.param(x, marks=pytest.mark.slow) for x in cases]

@@ -15,6 +15,7 @@ ROLLOUT = {
     "episodes_at_once": "auto",
     "flat": False,
     "reward_offset": None,
+    "alive_bonus": None,
     "trials": 1,
     "feedback": False,
 }

@@ -376,3 +376,11 @@ def test_a_name_that_steers_a_terminal_does_not(trained, in_process, tmp_path):
     code, said, _ = in_process("eval", "a\x1b[2Jb")
     assert code == 0
     assert "\x1b" not in said
+
+
+def test_the_surer_ones_decide_where_as_many_are_for_each():
+    outputs = jnp.array([[9.0, 0, 0], [0, 2, 1]])
+    assert jnp.argmax(together(outputs, {"kind": "argmax"})) == 0
+    assert jnp.argmax(together(outputs, {"kind": "argmax"})[1:]) == 0  # the best of the legal ones
+    heads = together(jnp.array([[1.0, 0, 0, 5, 0]] * 2), {"kind": "heads", "sizes": [2, 3]})
+    assert [int(jnp.argmax(heads[:2])), int(jnp.argmax(heads[2:]))] == [0, 1]

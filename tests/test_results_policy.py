@@ -122,6 +122,7 @@ POLICIES = {
             "policy.stride=2", "policy.hidden=[4]", "policy.activation=gelu"],
     "no bias": ["task=breakout", "policy=cnn", "policy.bias=false", "policy.activation=silu"],
     "linear": ["task=sine", "policy.hidden=[]"],
+    "linear by name": ["task=cartpole", "policy=linear", "policy.init=normal"],
     "vector": ["task=sphere", "policy=vector"],
 }  # fmt: skip
 

@@ -71,14 +71,28 @@ def test_blocks_are_shared_evenly(built, members, count):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("share", [0.6, 0.2])
+def test_what_does_not_fit_plays_fewer_episodes_at_a_time(built, monkeypatch, share):
+    many = ["task=breakout", "task.episodes=64", "policy=mlp", "policy.hidden=[]"]
+    many += ["strategy=openai_es", "strategy.population_size=64", "runtime.devices=2"]
+    whole = prepared(built(*many, "eval.episodes=2"))
+    limit = whole.bytes * share
+    monkeypatch.setattr(memory, "of_each", lambda devices: limit)
+    cut = prepared(built(*many, f"eval.episodes={3 + int(10 * share)}"))  # another program
+    assert cut.blocks == whole.blocks == (2, 32, 2)
+    assert whole.episodes is None
+    assert 1 <= cut.episodes < 64
+    assert cut.bytes <= plan.SHARE_OF_MEMORY * limit
+
+
+@pytest.mark.slow
 def test_what_does_not_fit_is_compiled_again_for_blocks_that_do(built, monkeypatch, as_on_a_gpu):
-    cnn = ["task=breakout", "strategy=openai_es", "strategy.population_size=64"]
-    cnn.append("runtime.devices=2")
-    whole = prepared(built(*cnn, "eval.episodes=2"))
+    wide = [*SPHERE, "strategy.population_size=512", "task.dimension=9000", "runtime.devices=2"]
+    whole = prepared(built(*wide, "eval.episodes=2"))
     limit = whole.bytes // 2
     monkeypatch.setattr(memory, "of_each", lambda devices: limit)
-    cut = prepared(built(*cnn, "eval.episodes=3"))  # another program
-    assert whole.blocks == (2, 32, 2)
+    cut = prepared(built(*wide, "eval.episodes=3"))  # another program
+    assert whole.blocks == (2, 256, 2)
     assert cut.blocks.each > 1
     assert cut.bytes <= plan.SHARE_OF_MEMORY * limit
 

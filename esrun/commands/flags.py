@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from esrun.commands.words import KINDS, VERBS
+from esrun.config import imports
 from esrun.errors import ConfigError, alike, nearest
 
 RUNS: Any = {"nargs": "*", "metavar": "RUN", "help": "a run's folder, a sweep's, latest"}
@@ -31,7 +32,9 @@ class Parser(argparse.ArgumentParser):
                 raise ConfigError(
                     _no_flag(name, value if is_pair else after, list(flags), self._verb())
                 )
-        return self.parse_intermixed_args(words)
+        found = self.parse_intermixed_args(words)
+        imports.allow(*vars(found).pop("import", None) or ())
+        return found
 
 
 def parsers() -> dict[str, Parser]:
@@ -44,10 +47,15 @@ def parsers() -> dict[str, Parser]:
     def verb(name: str, **options: Any) -> Parser:
         return verbs.add_parser(name, description=VERBS[name].says, **options)
 
-    keys: Any = {"nargs": "*", "metavar": "KEY=VALUE", "help": "see `esrun --help`"}
-    verb("train", add_help=False, parents=[parser_of_flags()])
+    def own_modules(parser: Parser) -> Parser:
+        says = "a module of your own, whose environments task.env may name"
+        parser.add_argument("--import", action="append", metavar="MODULE", help=says)
+        return parser
 
-    resume = verb("resume")
+    keys: Any = {"nargs": "*", "metavar": "KEY=VALUE", "help": "see `esrun --help`"}
+    own_modules(verb("train", add_help=False, parents=[parser_of_flags()]))
+
+    resume = own_modules(verb("resume"))
     resume.add_argument(
         "folder", metavar="RUN|SWEEP", help="the folder of a run or a sweep, latest"
     )
@@ -56,7 +64,7 @@ def parsers() -> dict[str, Parser]:
         "--force", action="store_true", help="with other keys too, as far as the shapes allow"
     )
 
-    explain = verb("explain")
+    explain = own_modules(verb("explain"))
     explain.add_argument("overrides", **keys)
     explain.add_argument("--json", action="store_true", help="for scripts")
     for flag, metavar, says in (
@@ -67,8 +75,8 @@ def parsers() -> dict[str, Parser]:
         explain.add_argument(flag, metavar=metavar, help=says)
     explain.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
 
-    _evaluating(verb("eval"))
-    _rendering(verb("render"))
+    _evaluating(own_modules(verb("eval")))
+    _rendering(own_modules(verb("render")))
 
     _plotting(verb("plot"))
     _reporting(verb("report"))

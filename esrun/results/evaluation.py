@@ -19,9 +19,9 @@ from esrun.runs.folder import shown
 from esrun.runs.paths import RunFolder
 from esrun.runs.policy import PLAIN
 from esrun.training.archive import parameters
-from esrun.training.build import build
+from esrun.training.build import build, maker
 from esrun.training.generation import Parts, asked, keys_of
-from esrun.training.program import DRAWS, HELD_OUT, make_program, stream
+from esrun.training.program import DRAWS, HELD_OUT, stream
 from esrun.training.slices import plan_episodes
 from esrun.types import Moments, PyTree, TrainState
 
@@ -64,6 +64,11 @@ class Evaluator:
         task tells it (NumPy's, see `Task.watch`). They are played among those that training's
         evaluation plays; it is compiled once."""
         block = plan_episodes(self.run.config.eval.episodes, self.run.local_devices).size
+        if self.parts.task.simulators:
+            from esrun.results import simulated
+
+            seen = simulated.watching(self.run, episodes, block)
+            return lambda subject, seed: seen(*self._arrays(subject), seed)
 
         @jax.jit
         def watch(hyper: Any, seed: jax.Array, params: jax.Array, normalizer: Moments | None):
@@ -76,11 +81,14 @@ class Evaluator:
 
         def watched(subject: Subject, seed: int) -> PyTree:
             with jax.enable_x64(self._wide):
-                own = jax.tree.map(jnp.asarray, (subject.params, subject.normalizer))
-                seen = watch(self.run.hyper, jnp.uint32(seed), *own)
+                seen = watch(self.run.hyper, jnp.uint32(seed), *self._arrays(subject))
                 return jax.tree.map(np.asarray, seen)
 
         return watched
+
+    def _arrays(self, subject: Subject) -> tuple[jax.Array, Moments | None]:
+        with jax.enable_x64(self._wide):
+            return jax.tree.map(jnp.asarray, (subject.params, subject.normalizer))
 
     def ensemble(self, state: TrainState, count: int, seed: int) -> dict[str, Any]:
         """-> what is said of `count` draws from the distribution of a `state`, acting together:
@@ -93,7 +101,8 @@ class Evaluator:
         means = np.mean(np.asarray(returns, np.float64), axis=1)
         interface = self.parts.task.interface
         action = interface.about()["action"] if interface else PLAIN["action"]
-        together = make_program(
+        workers = self.run.config.runtime.workers if self.parts.task.simulators else None
+        together = maker(workers)(
             build=lambda hyper: ensembled(self.run.program.parts(hyper), count, action),
             local_devices=self.run.local_devices,
             population_chunk="auto",
@@ -185,9 +194,11 @@ def together(outputs: jax.Array, action: dict[str, Any]) -> jax.Array:
     """Outputs [k, output_size] -> the output [output_size] that becomes the action of most of them,
     or for a continuous one the mean of their actions."""
     kind = action["kind"]
-    if kind == "argmax":
-        votes = jax.nn.one_hot(jnp.argmax(outputs, axis=1), outputs.shape[1], dtype=outputs.dtype)
-        return jnp.sum(votes, axis=0)
+    if kind in ("argmax", "joint"):
+        return _votes(outputs)
+    if kind == "heads":
+        ends = np.cumsum(action["sizes"])[:-1].tolist()
+        return jnp.concatenate([_votes(head) for head in jnp.split(outputs, ends, axis=1)])
     if kind == "clip":
         low, high = (jnp.asarray(action[bound], outputs.dtype) for bound in ("low", "high"))
         return jnp.mean(jnp.clip(outputs, low, high), axis=0)
@@ -195,3 +206,10 @@ def together(outputs: jax.Array, action: dict[str, Any]) -> jax.Array:
         limit = 1 - jnp.finfo(outputs.dtype).eps
         return jnp.arctanh(jnp.clip(jnp.mean(jnp.tanh(outputs), axis=0), -limit, limit))
     return jnp.mean(outputs, axis=0)
+
+
+def _votes(outputs: jax.Array) -> jax.Array:
+    """Outputs [k, n] -> [n]: how many have their largest one there; where as many have, and where
+    the most are illegal, those decide that are surer."""
+    votes = jax.nn.one_hot(jnp.argmax(outputs, axis=1), outputs.shape[1], dtype=outputs.dtype)
+    return jnp.sum(votes, axis=0) + jnp.mean(jax.nn.softmax(outputs, axis=1), axis=0) / 2

@@ -24,8 +24,10 @@ PANEL = 420
 """Most pixels of a panel's width."""
 FONT, LINE, EDGE = 14, 18, 8
 """Pixels of the captions' letters and lines, and around a panel."""
-CLASSIC_MS, OTHER_MS = 50, 100
-"""Milliseconds of a step, as gymnax's own films have it."""
+SMOOTH_MS, OTHER_MS = 50, 100
+"""Milliseconds of a step, as gymnax's own films have it; the first one where things move."""
+PHYSICS = ("brax", "gymnasium", "playground")
+"""Packages whose environments are bodies in motion."""
 
 
 class Panel(NamedTuple):
@@ -70,7 +72,8 @@ def panel(
         milliseconds = 1500
     else:
         picture, captions = _episodes(config, task, seen)
-        milliseconds = CLASSIC_MS if getattr(config.task, "env", None) in CLASSIC else OTHER_MS
+        smooth = config.task.name in PHYSICS or getattr(config.task, "env", None) in CLASSIC
+        milliseconds = SMOOTH_MS if smooth else OTHER_MS
     first = f"{title_of(config)}, {about(subject)}"
     return Panel([first, f"{shown(folder.path)}, seed {seed}"], captions, picture, milliseconds)
 

@@ -31,6 +31,10 @@ def drawing(option: Any, task: Task) -> Callable[[Watched], Frame]:
     if option.name == "gymnax":
         environment, params = opened(option.env, dict(option.env_params), option.episode_length)
         return lambda episode: make_frames(environment, params, _bare(episode), option.env)
+    if task.simulators:
+        from esrun.results import simulated
+
+        return simulated.drawing(task.simulators.order)
     if task.frame is None:
         return lambda episode: lambda t: trace(option.env, _bare(episode), t)
     draw = task.frame

@@ -70,6 +70,18 @@ def _mlp_shapes(options: dict, shape: tuple, outputs: int) -> Shapes:
     return _dense_shapes(options, int(np.prod(shape, dtype=int)), outputs)
 
 
+def _as_mlp(options: dict) -> dict:
+    return {"hidden": [], "activation": "identity", **options}
+
+
+def _linear_policy(options: dict, params: dict, x: Array, carry: Any) -> tuple[Array, Any]:
+    return _mlp(_as_mlp(options), params, x, carry)
+
+
+def _linear_policy_shapes(options: dict, shape: tuple, outputs: int) -> Shapes:
+    return _mlp_shapes(_as_mlp(options), shape, outputs)
+
+
 def _cnn(options: dict, params: dict, x: Array, carry: Any) -> tuple[Array, Any]:
     x = x.reshape(*x.shape[:2], -1)
     kernel, stride = options["kernel"], options["stride"]
@@ -162,6 +174,7 @@ def _vector_shapes(options: dict, shape: tuple, outputs: int) -> Shapes:
 
 
 NETWORKS = {
+    "linear": (_linear_policy, _linear_policy_shapes),
     "mlp": (_mlp, _mlp_shapes),
     "cnn": (_cnn, _cnn_shapes),
     "rnn": (_rnn, _rnn_shapes),

@@ -80,7 +80,8 @@ def _watched(
 ) -> Iterator[Panel]:
     """-> a film of the episodes of each."""
     config = evaluator.run.config
-    if evaluator.parts.task.watch is None:
+    task = evaluator.parts.task
+    if task.watch is None and task.simulators is None:
         raise ConfigError(f"{shown(folder.path)}: task {config.task.name} has nothing to be seen")
     whose = comparison.Wanted(best=wanted.best, seed=wanted.seed)
     seed = comparison.seed_of(folder, config, whose)

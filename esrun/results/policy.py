@@ -54,24 +54,30 @@ class LoadedPolicy:
         self._policy, self._wide = trained.policy, _is_wide(trained.params)
         interface = trained.task.interface
 
-        def step(params, normalizer, observation, carry):
-            x = jnp.asarray(observation)
-            x = interface.encode(x) if interface else x.astype(float)
+        def step(params, normalizer, observation, carry, mask):
+            x = jax.tree.map(jnp.asarray, observation)
+            x = interface.encode(x) if interface else jnp.asarray(x).astype(float)
             x = x if normalizer is None else normalize(normalizer, x)
             output, carry = trained.policy.apply(params, carry, x)
-            return interface.decode(output) if interface else output, carry
+            if interface is None:
+                return output, carry
+            more = () if mask is None else (jnp.asarray(mask) != 0,)
+            return interface.decode(output, *more), carry
 
         self._step = jax.jit(step)
 
-    def __call__(self, observation: Any, carry: PyTree = None) -> tuple[jax.Array, PyTree]:
+    def __call__(
+        self, observation: Any, carry: PyTree = None, mask: Any = None
+    ) -> tuple[jax.Array, PyTree]:
         """One step: an observation, as the environment gives it, and the carry of the step before
-        -> (action, carry). A carry of None begins an episode.
+        -> (action, carry). A carry of None begins an episode. Where `mask` is false, an action is
+        illegal and never taken.
 
         It may be traced: `jax.vmap(policy)` takes a batch of observations and of carries.
         """
         with jax.enable_x64(self._wide):
             carry = self._policy.initial_carry() if carry is None else carry
-            return self._step(self.params, self.normalizer, observation, carry)
+            return self._step(self.params, self.normalizer, observation, carry, mask)
 
 
 def load(run: str | Path, best: bool = False) -> LoadedPolicy:

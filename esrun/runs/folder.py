@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from esrun import files
+from esrun.config import imports
 from esrun.errors import ConfigError
 from esrun.runs.paths import RunFolder
 from esrun.runs.record import Record, read_record
@@ -210,4 +211,5 @@ def going_on(path: Path, *words: str) -> str:
     sweep."""
     where = shown(path)
     where = f"./{where}" if where.startswith("-") else where  # it would be taken for a flag
-    return shlex.join(["esrun", "resume", where, *words])
+    own = [word for module in imports.allowed() for word in ("--import", module)]
+    return shlex.join(["esrun", "resume", where, *words, *own])

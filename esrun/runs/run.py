@@ -30,7 +30,6 @@ from esrun.runs.record import Record, doubts
 
 if TYPE_CHECKING:
     from esrun.backend.compilation import Clock
-    from esrun.training.build import Run
     from esrun.training.loop import Outcome, Progress
 
 
@@ -127,31 +126,11 @@ def _trained_as_memory_allows(
         except RuntimeError as error:  # XLA's errors are RuntimeErrors with a code in the text
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
-            opened = opened._replace(built=_with_less_memory(opened))
+            from esrun.training.retreat import with_less_memory
 
-
-def _with_less_memory(opened: OpenRun) -> "Run":
-    """The same run with half the population chunk. Raises MemoryError when there is nothing left to
-    halve."""
-    from esrun.training.build import build
-    from esrun.training.slices import plan_blocks
-
-    built = opened.built
-    parts, plan = built.program.parts(built.hyper), built.program.plan()
-    runtime = built.config.runtime
-    blocks = plan_blocks(parts, built.local_devices, runtime.population_chunk)
-    members = (plan.blocks if plan else blocks).size
-    if members <= parts.strategy.unit:
-        raise MemoryError(
-            "the device has no room for one member: make task.episodes or policy.hidden smaller"
-        )
-    half = members // 2
-    opened.show.say(
-        f"out of memory with {members} members at a time: going on with "
-        f"runtime.population_chunk={half}"
-    )
-    runtime = runtime.model_copy(update={"population_chunk": half})
-    return build(built.config.model_copy(update={"runtime": runtime}))
+            smaller, line = with_less_memory(opened.built)
+            opened.show.say(line)
+            opened = opened._replace(built=smaller)
 
 
 def _train(opened: OpenRun, loggers: Loggers, clock: "Clock") -> "Outcome":
@@ -227,12 +206,13 @@ def _leave_beginning(
 
 def _announce(opened: OpenRun, resumed: int | None) -> None:
     """The panel at the beginning."""
-    built, names = opened.built, opened.about
+    built, names, config = opened.built, opened.about, opened.built.config
     parts = built.program.parts(built.hyper)
-    episodes = parts.task.episodes
+    episodes, task, env = parts.task.episodes, names["task"], getattr(config.task, "env", None)
+    task = f"{task} {env}" if env and task == config.task.name else task
     where = " ".join(devices.names(built.local_devices))
     rows = {
-        "task": f"{names['task']}, {episodes} episode{'s' * (episodes > 1)} a member",
+        "task": f"{task}, {episodes} episode{'s' * (episodes > 1)} a member",
         "policy": f"{names['policy']}, {parts.n} parameters",
         "strategy": f"{names['strategy']}, {parts.strategy.population_size} members",
         "devices": f"{where} ({built.local_devices[0].device_kind})",

@@ -31,8 +31,10 @@ class Rollout(TypedDict):
     """Whether members and episodes are one axis to the environment, for packages that do not work,
     or are slower, under two vmaps."""
     reward_offset: Number | None
-    """Added to the reward of every step in training, never in held-out episodes: rewards made for
-    gradient methods pay for staying alive, which evolution takes for the goal."""
+    """Added to the reward of every step in training, never in held-out episodes."""
+    alive_bonus: Number | None
+    """Added in training to the reward of every step that does not end the episode. Rewards made for
+    gradient methods pay for staying alive, which evolution takes for the goal: -1 takes 1 back."""
     trials: int
     """Of an episode (see `esrun.tasks.adapting`)."""
     feedback: bool
@@ -65,9 +67,14 @@ def begun(
     policy: Policy,
     members: PyTree,
     normalizer: Moments | None,
-    offset: Number | None = None,
+    training: bool = False,
+    alone: bool = False,
 ) -> tuple[Episode, Callable]:
-    """-> (episodes [m, e] at their beginning, (t, episodes) -> episodes a step later)."""
+    """-> (episodes [m, e] at their beginning, (t, episodes) -> episodes a step later).
+
+    `alone`: whether the one episode of each member is one of several that are played one after the
+    other, with the bits that it would have beside them.
+    """
     environment, encoded, decoded, _ = world
     reset_keys, step_keys = fold_in(keys, 0), fold_in(keys, 1)
     act = acting(environment.agents, encoded.encode, decoded.decode, policy, normalizer)
@@ -84,7 +91,7 @@ def begun(
     def later(episode, acted, now):
         _, carry, seen = acted
         still = now._replace(reward=None, ended=None)
-        reward = now.reward if offset is None else now.reward + offset
+        reward = paid(now, world.options) if training else now.reward
         # where, not a product: it may be NaN after the end. The last reward counts
         return Episode(
             # packages mix types, a loop must not
@@ -100,7 +107,8 @@ def begun(
     start = jax.tree.map(lambda x: jnp.broadcast_to(x, (m, *x.shape)), jax.vmap(reset)(reset_keys))
 
     def step_all(members, keys, running):
-        acted = jax.vmap(jax.vmap(act_in, (None, 0)))(members, running)
+        act_all = jax.vmap(jax.vmap(act_in, (None, 0)))
+        acted = beside_itself(act_all, members, running) if alone else act_all(members, running)
         now = stepped(environment, world.options["flat"], keys, running.now.state, acted[0])
         return jax.vmap(jax.vmap(later))(running, acted, now)
 
@@ -108,6 +116,22 @@ def begun(
 
     # step keys are made once for all members, who share them (common random numbers)
     return start, lambda t, running: all_steps(fold_in(step_keys, t), running)
+
+
+def beside_itself(act_all: Callable, members: PyTree, running: Episode) -> PyTree:
+    """-> what `act_all` says of one episode a member, computed as for two: a product with a single
+    row is rounded otherwise than one with several."""
+    twice = jax.tree.map(lambda x: jnp.concatenate([x, x], axis=1), running)
+    both = act_all(members, jax.lax.optimization_barrier(twice))
+    return jax.tree.map(lambda x: x[:, :1], jax.lax.optimization_barrier(both))
+
+
+def paid(now: Step, options: Rollout) -> jax.Array:
+    """-> the reward of a step in training."""
+    reward, offset, bonus = now.reward, options["reward_offset"], options["alive_bonus"]
+    if offset is not None:
+        reward = reward + offset
+    return reward if bonus is None else reward + jnp.where(now.ended, 0.0, bonus)
 
 
 def stepped(environment: Environment, flat: bool, keys: Key, states: Any, actions: PyTree) -> Step:

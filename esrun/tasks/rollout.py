@@ -19,7 +19,7 @@ from esrun.tasks.adapting import with_feedback, with_trials
 from esrun.tasks.environment import Environment, plain
 from esrun.tasks.episodes import Episode, Rollout, World, begun
 from esrun.tasks.spaces import decoding, encoding, interface
-from esrun.types import Evaluation, Key, Moments, Number, Policy, PyTree, Task
+from esrun.types import Evaluation, Key, Moments, Policy, PyTree, Task
 
 
 class Watched(NamedTuple):
@@ -43,18 +43,22 @@ def make_rollout(environment: Environment, **rollout: Unpack[Rollout]) -> Task:
     encoded = encoding(adapting.observation)
     decoded = decoding(adapting.action, rollout["action"])
     world = World(plain(adapting), encoded, decoded, rollout)
-    offset = rollout["reward_offset"]
+    as_it_is = rollout["reward_offset"] is None and rollout["alive_bonus"] is None
+
+    def in_groups_of(k: int) -> Task:
+        return make_rollout(environment, **{**rollout, "episodes_at_once": k})
+
     return Task(
         encoded.shape,
         decoded.size,
         rollout["episodes"],
-        functools.partial(evaluate, world, offset),
+        functools.partial(evaluate, world, True),
         steps=rollout["episodes"] * rollout["episode_length"],
         interface=interface(encoded, decoded),
         watch=functools.partial(watch, world),
         frame=adapting.frame,
-        held_out=None if offset is None else functools.partial(evaluate, world, None),
-        in_groups_of=lambda k: make_rollout(environment, **{**rollout, "episodes_at_once": k}),
+        held_out=None if as_it_is else functools.partial(evaluate, world, False),
+        in_groups_of=in_groups_of if rollout["episodes_at_once"] == "auto" else None,
     )
 
 
@@ -83,7 +87,7 @@ def played(world: World, *arguments) -> Episode:
 
 def evaluate(
     world: World,
-    offset: Number | None,
+    training: bool,
     keys: Key,
     policy: Policy,
     members: PyTree,
@@ -92,7 +96,8 @@ def evaluate(
     """-> how the members [m] did in the episodes of the keys [e]."""
 
     def play(some):
-        return played(world, some, policy, members, normalizer, offset)
+        alone = len(some) == 1 < len(keys)
+        return played(world, some, policy, members, normalizer, training, alone)
 
     done = in_groups(world.options["episodes_at_once"], keys, play)
     measures = {"length": done.steps}

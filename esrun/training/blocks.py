@@ -143,3 +143,11 @@ def total(
 
     root = (blocks.count - 1).bit_length()
     return fence.around(lambda gathered: added(gathered, root, 0), gathered)
+
+
+def added(sums: list[PyTree], plus: Callable[[PyTree, PyTree], PyTree]) -> PyTree:
+    """-> the total of the sums of all blocks, in the same tree, where the host has them."""
+    while len(sums) > 1:
+        pairs = [sums[i : i + 2] for i in range(0, len(sums), 2)]
+        sums = [plus(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
+    return sums[0]

@@ -97,11 +97,13 @@ def build(config: Config, begins: bool = True) -> Run:
         refuse_more_steps_than_are_counted(first)
         most = worth(first, devices.all_local(), runtime.population_chunk)
         local = devices.choose(runtime.devices, most)
+        local = local[:1] if first.task.simulators else local
         for kind, argument, _ in tables:
             hyper[kind][argument] = devices.replicated(local, hyper[kind][argument])
         program = _program(
             parts,
             local,
+            runtime.workers if first.task.simulators else None,
             runtime.population_chunk,
             runtime.precision,
             config.eval.episodes,
@@ -169,6 +171,7 @@ def _assembler(structure: str) -> Callable[[Any], Parts]:
 def _program(
     parts: Callable[[Any], Parts],
     local: tuple,
+    workers: int | str | None,
     population_chunk: int | str,
     precision: str,
     held_out_episodes: int,
@@ -180,7 +183,7 @@ def _program(
 
     `precision` only tells programs apart: they are traced in the one that JAX has.
     """
-    return make_program(
+    return maker(workers)(
         build=parts,
         local_devices=local,
         population_chunk=population_chunk,
@@ -189,3 +192,13 @@ def _program(
         held_out_episodes=held_out_episodes,
         top_k=top_k,
     )
+
+
+def maker(workers: int | str | None) -> Callable[..., Program]:
+    """-> what makes programs: `make_program`, or one whose environments are stepped by
+    `workers`."""
+    if workers is None:
+        return make_program
+    from esrun.training.hosted import make_hosted_program
+
+    return functools.partial(make_hosted_program, workers=workers)

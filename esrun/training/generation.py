@@ -234,16 +234,26 @@ def in_full_precision():
 
 
 def expressed(parts: Parts, state: TrainState, solutions: PyTree) -> tuple[Policy, PyTree]:
-    """-> the policy and its members' params [m, ...], as a task wants them.
+    """-> the policy and its members' params [m, ...], as a task wants them."""
+    return policy_of(parts, state), params_of(parts, solutions)
+
+
+def policy_of(parts: Parts, state: TrainState) -> Policy:
+    """-> the policy of the `params_of` members.
 
     What members share, such as the mean that a low-rank perturbation is added to, enters the policy
     from outside the members' axis: a product with it stays one product for all of them.
     """
     if parts.strategy.express is None:
-        return parts.policy, jax.vmap(parts.unravel)(solutions)
+        return parts.policy
     express = parts.strategy.express(state.strategy)
 
     def apply(solution, carry, x):
         return parts.policy.apply(express(solution), carry, x)
 
-    return parts.policy._replace(apply=apply), solutions
+    return parts.policy._replace(apply=apply)
+
+
+def params_of(parts: Parts, solutions: PyTree) -> PyTree:
+    """-> the params of members, [m, ...] each."""
+    return solutions if parts.strategy.express else jax.vmap(parts.unravel)(solutions)

@@ -36,7 +36,7 @@ class Program(NamedTuple):
 
     init: Callable[[Any, Any], TrainState]
     """(hyper, seed) -> TrainState."""
-    advance: Callable[[Any, Any, TrainState, Stop], tuple[TrainState, dict, jax.Array, dict]]
+    advance: Callable[[Any, Any, TrainState, Stop], tuple[TrainState, dict, Any, dict]]
     """(hyper, seed, state, stop) -> (state, metrics [CHUNK, ...] each, generations done, which stop
     rules hold)."""
     evaluate: Callable[[Any, Any, TrainState], tuple[TrainState, jax.Array, dict]]
@@ -62,24 +62,7 @@ def make_program(
     """A run's program for `local_devices`; the `top_k` best members are kept. `build` makes Parts
     inside the trace, so that numbers stay arguments."""
 
-    def init(hyper, seed):
-        parts = build(hyper)
-        mean, _ = ravel_pytree(parts.policy.init(stream(seed, INIT)))
-        worst = jnp.full((), -jnp.inf, mean.dtype)
-        moments = normalizer.fresh(parts.task.input_shape) if normalize_input else None
-        return TrainState(
-            generation=jnp.int32(0),
-            strategy=parts.strategy.init(stream(seed, SEARCH), mean),
-            normalizer=moments,
-            env_steps=jnp.zeros(2, jnp.uint32),
-            best_fitness=worst,
-            held_out=worst,
-            barren=jnp.int32(0),
-            incumbent=Incumbent(mean, worst) if restarting else None,
-            archive=archive.empty(top_k, mean, moments),
-        )
-
-    def advance(blocks, hyper, seed, state, stop):
+    def advance(blocks, build, hyper, seed, state, stop):
         parts = build(hyper)
         train_key = stream(seed, TRAIN)
 
@@ -123,6 +106,7 @@ def make_program(
         held_out = fence.around(jnp.mean, returns)
         return state._replace(held_out=held_out), returns, measures
 
+    init = beginning(build, normalize_input, restarting, top_k)
     initial, scoring = (devices.OnEvery(local_devices, f) for f in (init, evaluate))
     advancing = FittingProgram(advance, build, local_devices, population_chunk)
 
@@ -149,6 +133,31 @@ def make_program(
         plan=advancing.planned,
         prepare=prepare,
     )
+
+
+def beginning(
+    build: Callable[[Any], Parts], normalize_input: bool, restarting: bool, top_k: int
+) -> Callable[[Any, Any], TrainState]:
+    """-> (hyper, seed) -> the first state."""
+
+    def init(hyper, seed):
+        parts = build(hyper)
+        mean, _ = ravel_pytree(parts.policy.init(stream(seed, INIT)))
+        worst = jnp.full((), -jnp.inf, mean.dtype)
+        moments = normalizer.fresh(parts.task.input_shape) if normalize_input else None
+        return TrainState(
+            generation=jnp.int32(0),
+            strategy=parts.strategy.init(stream(seed, SEARCH), mean),
+            normalizer=moments,
+            env_steps=jnp.zeros(2, jnp.uint32),
+            best_fitness=worst,
+            held_out=worst,
+            barren=jnp.int32(0),
+            incumbent=Incumbent(mean, worst) if restarting else None,
+            archive=archive.empty(top_k, mean, moments),
+        )
+
+    return init
 
 
 def make_unravel(shapes: PyTree) -> Callable[[Any], PyTree]:

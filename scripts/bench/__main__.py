@@ -18,6 +18,7 @@ from asktell import asktell
 from checkpoints import checkpoints, memory
 from command import command
 from growth import growth
+from hosted import hosted
 from idle import idle
 from large import large
 from measure import Options, Table
@@ -42,6 +43,7 @@ CASES = {
         (idle, "how long the devices stand still in a run, from a profile"),
         (growth, "cost as population, episodes, width and parameters double, with the exponent"),
         (large, "large networks: parameters x members/s and peak memory, against evosax"),
+        (hosted, "environments that processes step, against random actions alone"),
         (report, "the report of a sweep, by its number of runs"),
         (throughput, "env steps/s by population, against evosax: what --figure draws"),
     )

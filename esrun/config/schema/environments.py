@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, JsonValue
 
-from esrun.config import CONF_DIR
+from esrun.config import CONF_DIR, imports
 from esrun.config.schema.base import Count, Episodic, Finite, Shape, Whole
 from esrun.errors import ConfigError, as_typed, nearest
 
@@ -22,6 +22,7 @@ class Environment(Episodic):
     episodes_at_once: Literal["auto"] | Count = "auto"
     flat: bool = False
     reward_offset: Finite | None = None
+    alive_bonus: Finite | None = None
     trials: Count = 1
     feedback: bool = False
 
@@ -184,3 +185,39 @@ class XMiniGrid(Package):
     def observes(self) -> Shape:
         """-> the part of a grid that the agent sees."""
         return "image"
+
+
+class Gymnasium(Episodic):
+    name: Literal["gymnasium"]
+    env: str
+    env_params: dict[str, JsonValue]
+    episode_length: Count
+    action: Literal["clip", "squash"]
+    reward_offset: Finite | None
+    alive_bonus: Finite | None
+
+    fixed = frozenset({"env_params"})
+
+    def shows(self) -> Shape:
+        """-> whatever the environment does."""
+        return "image"
+
+    def resolved(self) -> Self:
+        """-> the task. Raises ConfigError where gymnasium would import a module that the command
+        line has not named."""
+        if ":" in self.env:
+            imports.check("task.env", self.env)
+        return self
+
+
+class Own(Package):
+    name: Literal["own"]
+
+    def observes(self) -> Shape:
+        """-> whatever the environment does."""
+        return "image"
+
+    def resolved(self) -> Self:
+        """-> the task. Raises ConfigError where the command line has not named its module."""
+        imports.check("task.env", self.env)
+        return self

@@ -23,6 +23,14 @@ Activation = Literal[
 Init = Literal["lecun_normal", "orthogonal", "normal", "uniform", "zeros"]
 
 
+class Linear(PolicyModel):
+    name: Literal["linear"]
+    normalize_input: bool
+    init: Init
+    init_scale: Positive
+    bias: bool
+
+
 class Network(PolicyModel):
     normalize_input: bool
     hidden: Widths

@@ -43,6 +43,7 @@ class Runtime(Model):
     precision: Literal["float32", "float64"]
     population_chunk: Literal["auto"] | Count
     deterministic: bool
+    workers: Literal["auto"] | Count = "auto"
 
 
 def _as_typed(value: Any) -> Any:

@@ -18,7 +18,10 @@ RUNGS = 50
 """Targets of a ladder."""
 TARGET = 0.9
 """Of the way up the ladder, where nobody has said a target."""
-HOW = ("episodes", "generations", "action", "batch_size")
+HOW = (
+    *("episodes", "generations", "action", "batch_size", "episodes_at_once", "flat"),
+    *("reward_offset", "alive_bonus", "feedback"),
+)
 """Keys of a task that say how it is trained, not what is to be solved."""
 LONGEST = 60
 """Letters of what a task is called."""

@@ -1,0 +1,155 @@
+"""Training where environments are stepped outside of the compiled program, by worker processes.
+
+The same parts as those of the compiled chunk (`esrun.training.generation`), each a program of its
+own, called one by one: members are asked for, act in their environments, are weighed and
+recombined, and the generation is told. The blocks are those of the compiled chunk too.
+"""
+
+import json
+from collections.abc import Callable, Generator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from esrun.backend import devices, machine, memory
+from esrun.tasks.simulators import Played, Pool, Simulators, together
+from esrun.training.blocks import Blocks, added
+from esrun.training.generation import KEPT, Parts, Seen
+from esrun.training.pieces import Pieces
+from esrun.training.program import CHUNK, Program, beginning
+from esrun.training.slices import Plan, plan_blocks, plan_episodes
+from esrun.types import PyTree, TrainState
+
+
+def make_hosted_program(
+    *,
+    build: Callable[[Any], Parts],
+    local_devices: tuple,
+    population_chunk: int | str,
+    normalize_input: bool,
+    restarting: bool,
+    held_out_episodes: int,
+    workers: int | str,
+    top_k: int = 0,
+) -> Program:
+    """As `make_program`, for a task with `simulators`; policy and strategy live on the first
+    device. `workers` processes step the environments, "auto": one a core."""
+    one = local_devices[:1]
+    initial = devices.OnEvery(one, beginning(build, normalize_input, restarting, top_k))
+    pieces = Pieces(build)
+
+    def plan(hyper) -> Blocks:
+        return plan_blocks(pieces.parts(hyper), one, population_chunk)
+
+    def advance(hyper, seed, state, stop):
+        blocks, rows = plan(hyper), []
+        while True:
+            held = pieces.reached(hyper, state, stop)
+            over = any(map(bool, held.values())) or len(rows) == CHUNK
+            if over or int(state.generation) >= int(stop.generation):
+                break
+            state, row = generation(pieces, pool(hyper), blocks, hyper, seed, state)
+            rows.append(jax.tree.map(np.asarray, row))
+        columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]} if rows else {}
+        return state, columns, np.int32(len(rows)), held
+
+    def evaluate(hyper, seed, state):
+        blocks = plan_episodes(held_out_episodes, one)
+        numbers = np.arange(blocks.count * blocks.size)
+        episodes = pieces.held_out(seed, numbers).reshape(blocks.count, -1)
+        mean = pieces.mean(hyper, state)
+
+        def play(i):
+            real = numbers[i * blocks.size : (i + 1) * blocks.size] < held_out_episodes
+            act = pieces.acting(pieces.act_of(state.normalizer), hyper, mean, (1, blocks.size))
+            return lambda number: pool(hyper).play(number, seeds_of(episodes[i]), real, act)
+
+        played = together(map(play, range(blocks.count)))
+        totals, steps, terminated = (
+            np.concatenate([getattr(x, name) for x in played])[:held_out_episodes]
+            for name in ("totals", "steps", "terminated")
+        )
+        returns = jnp.asarray(totals, float)
+        held_out = pieces.mean_of(returns)
+        measures = {"length": steps, "terminated": terminated.astype(np.int32)}
+        return state._replace(held_out=held_out), returns, measures
+
+    def pool(hyper) -> Pool:
+        return pool_of(pieces.parts(hyper).task.simulators, workers)
+
+    planned: list[Plan] = []
+
+    def prepare(hyper, seed, stop, state):
+        planned[:] = [Plan(plan(hyper), 0)]
+
+    return Program(
+        init=initial,
+        advance=advance,
+        evaluate=evaluate,
+        parts=build,
+        plan=lambda: planned[0] if planned else None,
+        prepare=prepare,
+    )
+
+
+_POOLS: dict[tuple[str, int], Pool] = {}
+"""The latest workers, for the runs that follow."""
+
+
+def pool_of(simulators: Simulators, workers: int | str) -> Pool:
+    """-> the workers of a task, the same ones for all runs that order the same."""
+    wanted = json.dumps(simulators.order), machine.cores() if workers == "auto" else int(workers)
+    if wanted not in _POOLS:
+        for pool in _POOLS.values():
+            pool.workers.close()
+        _POOLS.clear()
+        _POOLS[wanted] = Pool(simulators, wanted[1])
+    return _POOLS[wanted]
+
+
+def seeds_of(keys: jax.Array) -> np.ndarray:
+    """Random keys [e] -> seeds [e] of 64 bits."""
+    high, low = np.asarray(jax.random.key_data(keys), np.uint64).T
+    return high << np.uint64(32) | low
+
+
+def generation(
+    pieces: Pieces, pool: Pool, blocks: Blocks, hyper: Any, seed: Any, state: TrainState
+) -> tuple[TrainState, dict]:
+    """One generation -> (state, a row of metrics)."""
+    drawn = pieces.drawn(hyper, seed, state.generation)
+    parts, episodes = pieces.parts(hyper), seeds_of(drawn.episodes)
+    p, paid = parts.strategy.population_size, parts.task.simulators.paid
+    shape = blocks.size, len(episodes)
+
+    def evaluate(i) -> Callable[[int], Generator[None, None, Any]]:
+        def played(number):
+            members = i * blocks.size + np.arange(blocks.size)
+            solutions = pieces.ask(hyper, drawn, state, members)
+            params = pieces.params(hyper, solutions)
+            act = pieces.acting(pieces.act_in(state), hyper, params, shape)
+            real = np.repeat(members < p, len(episodes))
+            seeds = np.tile(episodes, blocks.size)
+            done: Played = yield from pool.play(number, seeds, real, act, paid)
+            figures = done.totals.reshape(shape), done.steps.reshape(shape), done.memory[1]
+            seen = pieces.seen(hyper, members, *figures)
+            return members, solutions if keeps(blocks, solutions) else None, seen
+
+        return played
+
+    done = together(map(evaluate, range(blocks.count)))
+    fitness = jnp.concatenate([seen.fitness for _, _, seen in done])[:p]
+    weights = pieces.weigh(hyper, state.strategy, fitness)
+    sums = [
+        pieces.recombine(hyper, drawn, state, members, weights, own) for members, own, _ in done
+    ]
+    steps, inputs = added([(seen.steps, seen.inputs) for *_, seen in done], pieces.plus)
+    everything = Seen(fitness, steps, inputs)
+    return pieces.tell(hyper, drawn, state, fitness, added(sums, pieces.plus), everything)
+
+
+def keeps(blocks: Blocks, solutions: PyTree) -> bool:
+    """Whether the solutions of all blocks, each as large as these, are kept, not made again."""
+    return blocks.count * memory.tree_bytes(solutions) <= KEPT
