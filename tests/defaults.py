@@ -23,6 +23,7 @@ ROLLOUT = {
 
 ENVIRONMENTS = {
     "craftax": "Craftax-Classic-Symbolic-v1",
+    "gymnasium": "CartPole-v1",
     "gymnax": "CartPole-v1",
     "jumanji": "Snake-v1",
     "octax": "brix",
