@@ -30,6 +30,8 @@ def test_yaml_has_the_keys_of_its_schema(kind, option):
 @pytest.mark.parametrize(("kind", "option"), FILES)
 def test_yaml_has_the_arguments_of_its_factory(kind, option):
     content = read(kind, option)
+    if package := registry.find(kind, content["name"]).schema.package:
+        pytest.importorskip(package)
     make = registry.factory(kind, content["name"])
     parameters = inspect.signature(make).parameters.values()
     kinds = {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}
@@ -46,8 +48,14 @@ def test_every_registered_option_has_a_yaml(kind):
     assert named == {option.factory for option in registry.OPTIONS[kind].values()}
 
 
+@pytest.fixture
+def as_if_installed(monkeypatch):
+    """Every extra is there, as far as the checks look."""
+    monkeypatch.setattr("esrun.config.check.find_spec", lambda package: True)
+
+
 @pytest.mark.parametrize("option", options("task"))
-def test_task_composes_and_passes_the_checks(option):
+def test_task_composes_and_passes_the_checks(option, as_if_installed):
     config = checked(composed(chosen(option))[0])
     env = {"env": ENVIRONMENTS[option]} if option in ENVIRONMENTS else {}
     assert config.task.model_dump().items() >= (read("task", option) | env).items()
@@ -68,10 +76,7 @@ def test_policy_composes_with_a_task_it_fits_and_passes_the_checks(option):
 
 
 @pytest.mark.parametrize("option", options("logger"))
-def test_logger_composes_and_passes_the_checks(option, monkeypatch):
-    monkeypatch.setattr(
-        "esrun.config.check.find_spec", lambda package: True
-    )  # as if its extra were installed
+def test_logger_composes_and_passes_the_checks(option, as_if_installed):
     config = checked(composed([f"logger=[{option}]"])[0])
     assert config.logger[option].model_dump() == read("logger", option)
 

@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 
 import pytest
+import yaml
 from conftest import MAIN, ROOT, tree
 from defaults import chosen
 
@@ -16,7 +17,7 @@ from esrun.commands.completion import candidates
 from esrun.commands.flags import parsers
 from esrun.commands.list import sentence
 from esrun.commands.words import KINDS, VERBS
-from esrun.config import CONF_DIR
+from esrun.config import CONF_DIR, registry
 from esrun.config.compose import options
 from esrun.config.loader import PRIMARY
 
@@ -239,6 +240,9 @@ def test_explain_prints_what_training_is_refused_with(tmp_path, monkeypatch, cap
 @pytest.mark.parametrize("task", options("task"))
 def test_every_task_alone_is_sensible(task, capsys):
     """No line of warning: the default strategy fits the default policy."""
+    name = yaml.safe_load((CONF_DIR / "task" / f"{task}.yaml").read_text())["name"]
+    if package := registry.find("task", name).schema.package:
+        pytest.importorskip(package)
     assert main(["explain", "--json", *chosen(task)]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["hopeless"], told["warnings"]) == (None, [])

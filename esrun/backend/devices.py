@@ -211,3 +211,10 @@ def total(tree):
     import jax
 
     return jax.lax.psum(tree, AXIS)
+
+
+def in_full_precision():
+    """Products in their own type: a GPU would round what it multiplies to tf32's 10 bits."""
+    import jax
+
+    return jax.default_matmul_precision("highest")

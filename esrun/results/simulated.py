@@ -2,15 +2,14 @@
 plays them, and stepped again here to be drawn."""
 
 import os
-import sys
 from collections.abc import Callable
-from ctypes.util import find_library
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from esrun.backend import machine
 from esrun.errors import ConfigError, first_line
 from esrun.tasks.rollout import Watched
 from esrun.tasks.simulators import together
@@ -111,7 +110,7 @@ def drawn(order: dict[str, Any]) -> Any:
 def offscreen() -> None:
     """Let MuJoCo and pygame draw without a screen, unless the user has said how they draw."""
     quiet = {"PYGAME_HIDE_SUPPORT_PROMPT": "1", "SDL_VIDEODRIVER": "dummy"}
-    if sys.platform.startswith("linux"):
-        quiet["MUJOCO_GL"] = "egl" if find_library("EGL") else "osmesa"
+    if (opengl := machine.opengl_without_a_screen()) is not None:
+        quiet["MUJOCO_GL"] = opengl
     for name, value in quiet.items():
         os.environ.setdefault(name, value)

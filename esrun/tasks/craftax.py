@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 """Craftax and Craftax-Classic (Matthews et al. 2024, https://github.com/MichaelTMatthews/Craftax)
 as tasks: to survive in a world with nine floors, or with one, and achieve what there is."""
 

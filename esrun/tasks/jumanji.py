@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 """Any jumanji environment (Bonnet et al. 2024, https://github.com/instadeepai/jumanji) as a task:
 puzzles, packing, routing, for one agent or several."""
 

@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 """jumanji's specs of what is observed and done, as spaces."""
 
 from collections.abc import Callable

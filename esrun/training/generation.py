@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from einops import rearrange
 
 from esrun.backend import devices, keys, memory
+from esrun.backend.devices import in_full_precision
 from esrun.backend.fences import Fence
 from esrun.backend.rewriting import settled
 from esrun.strategies.parts.shaping import length_of
@@ -73,7 +74,7 @@ def evaluated(
     """
     if solutions is None:
         solutions = asked(parts, drawn, state, members)
-    policy, params = expressed(parts, state, solutions)
+    policy, params = policy_of(parts, state), params_of(parts, solutions)
     seen = parts.task.evaluate(drawn.episodes, policy, params, state.normalizer)
     real = members < parts.strategy.population_size
     inputs = jax.tree.map(lambda x: jnp.tensordot(real.astype(x.dtype), x, 1), seen.inputs)
@@ -181,8 +182,8 @@ def generation(
 ) -> tuple[TrainState, dict]:
     """One generation on one of the devices -> (state, a row of metrics), both the same on all.
 
-    A block's solutions stay where they were made if that costs little, and are made again from
-    their member numbers otherwise. What is fenced has the same bits in both cases.
+    A block's solutions stay where they were made if that costs little, and are made again
+    otherwise: what is fenced has the same bits in both cases.
     """
     p = parts.strategy.population_size
     fence = Fence(state.generation >= 0)
@@ -226,16 +227,6 @@ KEPT = 2**25
 def worth_keeping(blocks: Blocks, solutions: PyTree) -> bool:
     """Whether a device keeps the `solutions` of all its blocks, each as large as these."""
     return devices.on_cpu() and blocks.each * memory.tree_bytes(solutions) <= KEPT
-
-
-def in_full_precision():
-    """Products in their own type: a GPU would round what it multiplies to tf32's 10 bits."""
-    return jax.default_matmul_precision("highest")
-
-
-def expressed(parts: Parts, state: TrainState, solutions: PyTree) -> tuple[Policy, PyTree]:
-    """-> the policy and its members' params [m, ...], as a task wants them."""
-    return policy_of(parts, state), params_of(parts, solutions)
 
 
 def policy_of(parts: Parts, state: TrainState) -> Policy:
