@@ -103,3 +103,8 @@ def is_private(folder: Path) -> bool:
         return True
     about = folder.stat()
     return about.st_uid == os.getuid() and not about.st_mode & 0o022
+
+
+def opengl_without_a_screen() -> str | None:
+    """-> what OpenGL needs to be asked for to draw without a screen, None where it always does."""
+    return "egl" if sys.platform == "linux" else None
