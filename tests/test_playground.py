@@ -56,6 +56,7 @@ WRONG = {
     "task.env=CartpoleBalanc": "(did you mean CartpoleBalance or CartpoleBalanceSparse?)",
     "task.env=PointMass task.env_params.ctrldt=0.1": "(did you mean ctrl_dt?)",
     "task.env=PointMass task.env_params.episode_length=7": "write task.episode_length=7",
+    "task.env=PointMass task.env_params.impl=warp": "write task.env_params.impl=jax",
     "task.env=PointMass task.env_params.ctrl_dt=soon": "cannot be made with task.env_params=",
 }
 

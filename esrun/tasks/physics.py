@@ -17,7 +17,13 @@ from esrun.tasks.environment import Environment, Step
 from esrun.tasks.spaces import Box
 from esrun.types import Key
 
-mujoco: Any = importlib.import_module("mujoco")  # a type checker cannot see its compiled parts
+try:
+    mujoco: Any = importlib.import_module("mujoco")  # a type checker cannot see its compiled parts
+except AttributeError as error:  # PyOpenGL's, for a library that is missing
+    raise ConfigError(
+        f"MUJOCO_GL={os.environ.get('MUJOCO_GL')} asks for an OpenGL that is not here "
+        f"({first_line(error)}): install it, or leave that variable out"
+    ) from error
 
 WIDTH, HEIGHT = 400, 300
 """Pixels of a picture; a model may allow fewer."""

@@ -10,6 +10,7 @@ from typing import Any, Unpack
 
 import jax
 
+from esrun.backend import devices
 from esrun.errors import first_line, nearest
 from esrun.tasks.environment import Environment
 from esrun.tasks.episodes import Rollout
@@ -19,8 +20,12 @@ from esrun.types import Task
 
 with warnings.catch_warnings(), jax.enable_x64(False):
     warnings.filterwarnings("ignore", "JAXopt is no longer")  # a requirement of a requirement
+    import warp
     from mujoco_playground import dm_control_suite, registry
     from mujoco_playground._src import mjx_env
+
+# it greets on standard output
+warp.config.quiet = True  # pyright: ignore[reportAttributeAccessIssue]
 
 FETCH = "from mujoco_playground._src import mjx_env; mjx_env.ensure_menagerie_exists()"
 """What Playground itself does to fetch the robots, at the version that it was written for."""
@@ -48,6 +53,11 @@ def opened(env: str, env_params: str) -> Environment:
         )
     config = registry.get_default_config(env)
     given = overrides(json.loads(env_params), config)
+    if given.get("impl") == "warp" and devices.on_cpu():
+        raise ValueError(
+            "task.env_params.impl must be jax where there is no GPU of NVIDIA's, got warp: write "
+            "task.env_params.impl=jax"
+        )
     # a factory is called inside a trace, which the arrays of a model must outlive
     with jax.ensure_compile_time_eval(), jax.enable_x64(False):
         try:
