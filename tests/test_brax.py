@@ -2,7 +2,6 @@
 MuJoCo's."""
 
 import json
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -32,18 +31,24 @@ def members_of(task, size):
     return policy, jax.vmap(policy.init)(jax.random.split(jax.random.key(3), size))
 
 
-def by_hand(environment, policy, params, key, length, seen=lambda obs: obs, repeats=1):
-    """-> (return, steps) of one episode, in the form that Brax and Playground share."""
-    step, act = jax.jit(environment.step), jax.jit(partial(policy.apply, params, ()))
-    state, total = jax.jit(environment.reset)(jax.random.fold_in(key, 0)), 0.0
-    for t in range(length):
-        action = jnp.clip(act(seen(state.obs))[0], -1, 1)
-        for _ in range(repeats):
-            state = step(state, action)
-            total += float(state.reward)
-        if state.done:
-            return total, t + 1
-    return total, length
+def by_hand(environment, policy, length, seen=lambda obs: obs, repeats=1):
+    """-> (params, key) -> (return, steps) of one episode, in the form that Brax and Playground
+    share."""
+    reset, step = jax.jit(environment.reset), jax.jit(environment.step)
+    act = jax.jit(lambda params, obs: jnp.clip(policy.apply(params, (), seen(obs))[0], -1, 1))
+
+    def play(params, key):
+        state, total = reset(jax.random.fold_in(key, 0)), 0.0
+        for t in range(length):
+            action = act(params, state.obs)
+            for _ in range(repeats):
+                state = step(state, action)
+                total += float(state.reward)
+            if state.done:
+                return total, t + 1
+        return total, length
+
+    return play
 
 
 EPISODES = {
@@ -60,11 +65,10 @@ def test_an_episode_is_the_packages_own_loop(env, flat, keys):
     subject = task(env, env_params, episode_length=length, flat=flat)
     policy, members = members_of(subject, 3)
     done = jax.jit(lambda keys: subject.evaluate(keys, policy, members, None))(keys(2))
-    environment = brax.envs.get_environment(env, **env_params)
+    play = by_hand(brax.envs.get_environment(env, **env_params), policy, length, seen)
     for i in range(3):
         params = jax.tree.map(lambda x, i=i: x[i], members)
-        played = [by_hand(environment, policy, params, key, length, seen) for key in keys(2)]
-        returns, steps = np.array(played).T
+        returns, steps = np.array([play(params, key) for key in keys(2)]).T
         np.testing.assert_allclose(done.returns[i], returns, rtol=1e-3, atol=1e-4)
         np.testing.assert_array_equal(done.measures["length"][i], steps)
     if env == "inverted_pendulum":  # it pays 1 a step until the pole has fallen, that one too
