@@ -18,6 +18,7 @@ from esrun.tasks.brax import make_brax
 pytestmark = [
     pytest.mark.usefixtures("quick_to_compile"),
     pytest.mark.filterwarnings("ignore:Accessing `:DeprecationWarning"),  # Brax of MJX
+    pytest.mark.filterwarnings("ignore:Brax System, piplines:UserWarning"),  # played by hand
 ]
 
 
@@ -140,7 +141,7 @@ def test_without_opengl_one_line_says_what_to_install(monkeypatch):
     def missing(*_):
         raise AttributeError("'NoneType' object has no attribute 'eglQueryString'")
 
-    environment = brax.opened("reacher", '{"backend": "spring"}')
+    environment = brax.opened("inverted_double_pendulum", '{"backend": "spring"}')
     monkeypatch.setenv("MUJOCO_GL", "egl")
     monkeypatch.setattr(physics.mujoco, "Renderer", missing)
     with pytest.raises(physics.ConfigError, match="apt-get install libegl1 libgl1-mesa-dri"):
