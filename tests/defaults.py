@@ -27,12 +27,14 @@ ROLLOUT = {
 """The keys of every environment, as the options have them but for the first two."""
 
 ENVIRONMENTS = {
+    "brax": "ant",
     "craftax": "Craftax-Classic-Symbolic-v1",
     "gymnasium": "CartPole-v1",
     "gymnax": "CartPole-v1",
     "jumanji": "Snake-v1",
     "octax": "brix",
     "own": "defaults:pond",
+    "playground": "CartpoleBalance",
 }
 """One of each package, for its option, which names none."""
 

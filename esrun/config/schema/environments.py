@@ -117,6 +117,7 @@ class Package(Environment):
 
 class Brax(Package):
     package, extra = "brax", "brax"
+    examples = {"env": "ant"}  # noqa: RUF012
 
     name: Literal["brax"]
 
@@ -173,6 +174,7 @@ class Pgx(Package):
 
 class Playground(Package):
     package, extra = "mujoco_playground", "playground"
+    examples = {"env": "CartpoleBalance"}  # noqa: RUF012
 
     name: Literal["playground"]
 
@@ -188,6 +190,8 @@ class XMiniGrid(Package):
 
 
 class Gymnasium(Episodic):
+    examples = {"env": "HalfCheetah-v5"}  # noqa: RUF012
+
     name: Literal["gymnasium"]
     env: str
     env_params: dict[str, JsonValue]
@@ -211,6 +215,8 @@ class Gymnasium(Episodic):
 
 
 class Own(Package):
+    examples = {"env": "my_envs:Pond"}  # noqa: RUF012
+
     name: Literal["own"]
 
     def observes(self) -> Shape:
