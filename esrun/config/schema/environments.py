@@ -156,10 +156,15 @@ class Pgx(Package):
     package, extra = "pgx", "pgx"
 
     name: Literal["pgx"]
+    opponent: str
 
     def observes(self) -> Shape:
         """-> most often a board."""
-        return "image"
+        return "vector" if self.env in CARDS else "image"
+
+
+CARDS = ("backgammon", "kuhn_poker", "leduc_holdem")
+"""Games whose observation has no height and width."""
 
 
 class Playground(Package):
