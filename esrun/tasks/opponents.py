@@ -11,8 +11,8 @@ from esrun import files
 from esrun.errors import ConfigError
 from esrun.tasks import stored
 from esrun.tasks.normalizer import normalize
-from esrun.tasks.spaces import Decoding, Encoding
-from esrun.types import Key, Moments, PyTree
+from esrun.tasks.spaces import Box, Decoding, Discrete, Encoding
+from esrun.types import Key, PyTree
 
 
 class Opponent(NamedTuple):
@@ -20,18 +20,20 @@ class Opponent(NamedTuple):
 
     carry: Callable[[], PyTree]
     """() -> that of a fresh episode."""
-    act: Callable[[Key, PyTree, PyTree, jax.Array], tuple[jax.Array, PyTree]]
+    act: Callable[[Key, PyTree, PyTree, jax.Array | None], tuple[jax.Array, PyTree]]
     """(key, carry, observation, mask) -> (action, carry); the action is a legal one."""
 
 
-def make_opponent(opponent: str, encoded: Encoding, decoded: Decoding) -> Opponent:
-    """-> the opponent: "random", any legal move as likely as another; or a run folder, or the
+def make_opponent(
+    opponent: str, encoded: Encoding, decoded: Decoding, action: Discrete | Box
+) -> Opponent:
+    """-> the opponent: "random", any legal action as likely as another; or a run folder, or the
     policy.safetensors of one, whose policy sees and does what `encoded` and `decoded` say.
 
     Raises ValueError for a file that holds no such policy.
     """
     if opponent == "random":
-        return Opponent(lambda: (), at_random)
+        return Opponent(lambda: (), at_random(action))
     path = files.STARTED_IN / opponent
     path = path / "policy.safetensors" if path.is_dir() else path
     try:
@@ -52,19 +54,23 @@ def make_opponent(opponent: str, encoded: Encoding, decoded: Decoding) -> Oppone
         ) from error
     params, normalizer = jax.tree.map(lambda x: np.asarray(x, np.float32), tensors)
 
-    def act(key: Key, carry: PyTree, observation: PyTree, mask: jax.Array):
-        output, carry = policy.apply(params, carry, normalized(normalizer, observation))
-        return decoded.decode(output, mask), carry
-
-    def normalized(moments: Moments | None, observation: PyTree) -> jax.Array:
+    def act(key: Key, carry: PyTree, observation: PyTree, mask: jax.Array | None):
         x = encoded.encode(observation)
-        return x if moments is None else normalize(moments, x)
+        x = x if normalizer is None else normalize(normalizer, x)
+        output, carry = policy.apply(params, carry, x)
+        return decoded.decode(output, mask), carry
 
     return Opponent(policy.initial_carry, act)
 
 
-def at_random(
-    key: Key, carry: PyTree, observation: PyTree, mask: jax.Array
-) -> tuple[jax.Array, PyTree]:
-    """Any legal action, each as likely as another."""
-    return jax.random.categorical(key, jnp.where(mask, 0.0, -jnp.inf)).astype(jnp.int32), carry
+def at_random(action: Discrete | Box) -> Callable:
+    """-> what does any legal action, each as likely as another; numbers between their bounds."""
+
+    def act(key: Key, carry: PyTree, observation: PyTree, mask: jax.Array | None):
+        if isinstance(action, Box):
+            low, high = (jnp.asarray(x, jnp.float32) for x in (action.low, action.high))
+            return low + (high - low) * jax.random.uniform(key, action.shape), carry
+        legal = jnp.zeros(action.n) if mask is None else jnp.where(mask, 0.0, -jnp.inf)
+        return jax.random.categorical(key, legal).astype(jnp.int32), carry
+
+    return act

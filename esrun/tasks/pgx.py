@@ -41,7 +41,7 @@ def make_pgx(*, env: str, env_params: dict, opponent: str, **rollout: Unpack[Rol
     with jax.enable_x64(False), refusing(env, env_params, "pgx"):
         shown = jax.eval_shape(game.init, jax.random.key(0))
     seen, action = Box(shown.observation.shape), Discrete(shown.legal_action_mask.size)
-    rival = make_opponent(opponent, encoding(seen), decoding(action, "clip"))
+    rival = make_opponent(opponent, encoding(seen), decoding(action, "clip"), action)
     several = game.num_players > 1
 
     def until_our_turn(key: Key, state: Any, carries: PyTree) -> tuple[Any, PyTree, jax.Array]:

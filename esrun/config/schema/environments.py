@@ -134,6 +134,16 @@ class JaxMARL(Package):
     package, extra = "jaxmarl", "jaxmarl"
 
     name: Literal["jaxmarl"]
+    team: Literal["all"] | list[str]
+    opponent: str
+
+    def observes(self) -> Shape:
+        """-> an image for grids that are not shown with other things, a vector for the rest."""
+        return "image" if self.env in GRIDS else "vector"
+
+
+GRIDS = ("overcooked", "overcooked_v2", "storm_np")
+"""JaxMARL's environments whose observation has a height and a width."""
 
 
 class Jumanji(Package):
