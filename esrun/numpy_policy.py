@@ -12,9 +12,9 @@ import numpy as np
 from safetensors.numpy import load as parse
 
 from esrun import files
+from esrun.header import LARGEST, read_header
 from esrun.results.codings import DECODINGS, ENCODINGS, decoded, encoded
 from esrun.results.networks import ACTIVATIONS, NETWORKS
-from esrun.runs.header import LARGEST, read_header
 
 Array = np.ndarray
 

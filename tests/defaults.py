@@ -31,10 +31,13 @@ ENVIRONMENTS = {
     "craftax": "Craftax-Classic-Symbolic-v1",
     "gymnasium": "CartPole-v1",
     "gymnax": "CartPole-v1",
+    "jaxmarl": "MPE_simple_spread_v3",
     "jumanji": "Snake-v1",
     "octax": "brix",
     "own": "defaults:pond",
+    "pgx": "tic_tac_toe",
     "playground": "CartpoleBalance",
+    "xminigrid": "MiniGrid-Empty-5x5",
 }
 """One of each package, for its option, which names none."""
 

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "esrun"
 FLOORS = {
     "cli": 8, "__main__": 9, "commands": 7, "results": 6, "runs": 5, "training": 4, "strategies": 3,
     "tasks": 3, "policies": 2, "config": 2, "backend": 1, "types": 0, "errors": 0, "files": 0,
-    "garbage_collection": 0, "stdio": 0, "numpy_policy": 7, "": 10,
+    "garbage_collection": 0, "stdio": 0, "numpy_policy": 7, "header": 1, "": 10,
 }  # fmt: skip
 """A room imports itself and what lies on lower floors. `config` stands beside the components."""
 BACKEND_WORDS = ("pmap", "default_backend", "platform")

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from esrun import files
-from esrun.runs.header import read_header
+from esrun.header import read_header
 from esrun.runs.kept_policies import Keeper, best_score
 from esrun.runs.paths import RunFolder
 from esrun.training.loop import advance_until

@@ -11,8 +11,8 @@ from safetensors.numpy import load_file
 
 from esrun.errors import ConfigError
 from esrun.files import plain, write_json
+from esrun.header import header, read_header
 from esrun.runs.folder import earlier_run
-from esrun.runs.header import header, read_header
 from esrun.runs.policy import packed
 from esrun.runs.secrets import masked, masked_word
 from esrun.training.loop import advance_until

@@ -1,6 +1,5 @@
 """Trained policies, as a run has left them: read, checked against their architecture, called."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,29 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.numpy import load as parse
 
-from esrun import files
-from esrun.config import registry
-from esrun.config.check import option
 from esrun.errors import ConfigError
 from esrun.results.where import policy_file
 from esrun.runs.folder import shown
-from esrun.runs.header import LARGEST, read_header
+from esrun.tasks import stored
 from esrun.tasks.normalizer import normalize
+from esrun.tasks.stored import Stored, made
 from esrun.types import Moments, Policy, PyTree, Task
-
-READING = (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError)
-"""What reading a foreign file may raise."""
-
-
-class Stored(NamedTuple):
-    """What a file of policies holds."""
-
-    tensors: dict[str, np.ndarray]
-    about: dict[str, Any]
-    """Its metadata."""
 
 
 class Trained(NamedTuple):
@@ -92,25 +76,18 @@ def load(run: str | Path, best: bool = False) -> LoadedPolicy:
 
 def trained(path: Path) -> Trained:
     """-> the policy in a file, checked. Raises ConfigError."""
-    stored = read(path, "policy")
-    task, policy = parts_of(stored.about, path)
-    with jax.enable_x64(_is_wide(stored.tensors)):
+    found = read(path, "policy")
+    task, policy = parts_of(found.about, path)
+    with jax.enable_x64(_is_wide(found.tensors)):
         params, normalizer = (
-            jax.tree.map(jnp.asarray, tree) for tree in unpacked(stored, task, policy, path)
+            jax.tree.map(jnp.asarray, tree) for tree in unpacked(found, task, policy, path)
         )
-    return Trained(params, normalizer, policy, task, stored.about.get("generation"))
+    return Trained(params, normalizer, policy, task, found.about.get("generation"))
 
 
 def read(path: Path, kind: str) -> Stored:
     """-> what a file of a kind ("policy", "members") holds. Raises ConfigError."""
-    try:
-        content = files.read(path, LARGEST)
-        return Stored(parse(content), read_header(content, kind))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{shown(path)} is not there") from error
-    except READING as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"{shown(path)} cannot be read: {reason}") from error
+    return stored.read(path, kind, shown(path))
 
 
 class _About(BaseModel):
@@ -126,45 +103,18 @@ def parts_of(about: dict[str, Any], path: Path) -> tuple[Task, Policy]:
     ConfigError."""
     try:
         checked = _About.model_validate(about)
-        task = _made("task", checked.task)
+        task = made("task", checked.task)
         sizes = {"input_shape": task.input_shape, "output_size": task.output_size}
-        return task, _made("policy", checked.policy, **sizes)
+        return task, made("policy", checked.policy, **sizes)
     except (ValidationError, ConfigError, ValueError) as error:
         reason = " ".join(str(error).split())[:400]
         raise ConfigError(f"{shown(path)} is of no policy that esrun knows: {reason}") from error
 
 
-def _made(kind: str, options: dict[str, Any], **sizes: Any) -> Any:
-    model = option(kind, options, kind)
-    chosen = model.model_dump(exclude={"name", *model.run_keys})
-    return registry.factory(kind, options["name"])(**sizes, **chosen)
-
-
-def unpacked(stored: Stored, task: Task, policy: Policy, path: Path) -> tuple[PyTree, Any]:
+def unpacked(found: Stored, task: Task, policy: Policy, path: Path) -> tuple[PyTree, Any]:
     """-> (params, normaliser or None) as NumPy arrays. Raises ConfigError where the tensors are not
     those of the policy."""
-    params = jax.eval_shape(partial(policy.init, jax.random.key(0)))
-    moments: Any = {"count": (), "mean": task.input_shape, "m2": task.input_shape}
-    wanted = {
-        f"params/{module}/{name}": x.shape
-        for module, leaves in params.items()
-        for name, x in leaves.items()
-    }
-    if any(name.startswith("normalizer/") for name in stored.tensors):
-        wanted |= {f"normalizer/{name}": shape for name, shape in moments.items()}
-    given = {name: x.shape for name, x in stored.tensors.items()}
-    if given != wanted:
-        raise ConfigError(f"{shown(path)} holds other parameters than its architecture has")
-    return _tree(stored.tensors, params)
-
-
-def _tree(tensors: dict[str, np.ndarray], params: PyTree) -> tuple[PyTree, Moments | None]:
-    tree = {
-        module: {name: tensors[f"params/{module}/{name}"] for name in leaves}
-        for module, leaves in params.items()
-    }
-    seen: Any = {name: tensors.get(f"normalizer/{name}") for name in Moments._fields}
-    return tree, None if seen["count"] is None else Moments(**seen)
+    return stored.unpacked(found, task.input_shape, policy, shown(path))
 
 
 def _is_wide(tree: PyTree) -> bool:

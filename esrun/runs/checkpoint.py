@@ -20,7 +20,7 @@ from safetensors.numpy import save as serialise
 
 from esrun import files
 from esrun.config.schema.run import LARGEST_ARCHIVE
-from esrun.runs.header import header, read_header
+from esrun.header import header, read_header
 from esrun.runs.paths import CHECKPOINT as NAME
 
 PARTIAL = re.compile(NAME.pattern + r"\.[0-9a-f]{8}\.partial")

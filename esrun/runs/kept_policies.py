@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from esrun import files
-from esrun.runs.header import LARGEST, read_header
+from esrun.header import LARGEST, read_header
 from esrun.runs.paths import RunFolder
 from esrun.runs.policy import describe, packed
 from esrun.training.build import Run

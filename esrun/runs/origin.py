@@ -16,9 +16,9 @@ from safetensors.numpy import load as parse
 
 from esrun import files
 from esrun.errors import ConfigError, printable
+from esrun.header import read_header
 from esrun.runs.checkpoint import found
 from esrun.runs.folder import shown
-from esrun.runs.header import read_header
 from esrun.runs.paths import RunFolder
 from esrun.runs.record import Record
 from esrun.training.build import Run

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from esrun.runs.header import header
+from esrun.header import header
 from esrun.training.generation import Parts
 from esrun.types import Archive
 

@@ -135,8 +135,19 @@ class Craftax(Package):
 
 class JaxMARL(Package):
     package, extra = "jaxmarl", "jaxmarl"
+    examples = {"env": "MPE_simple_spread_v3"}  # noqa: RUF012
 
     name: Literal["jaxmarl"]
+    team: Literal["all"] | list[str]
+    opponent: str
+
+    def observes(self) -> Shape:
+        """-> an image for grids that are not shown with other things, a vector for the rest."""
+        return "image" if self.env in GRIDS else "vector"
+
+
+GRIDS = ("overcooked", "overcooked_v2", "storm_np")
+"""JaxMARL's environments whose observation has a height and a width."""
 
 
 class Jumanji(Package):
@@ -164,12 +175,18 @@ class Octax(Package):
 
 class Pgx(Package):
     package, extra = "pgx", "pgx"
+    examples = {"env": "tic_tac_toe"}  # noqa: RUF012
 
     name: Literal["pgx"]
+    opponent: str
 
     def observes(self) -> Shape:
         """-> most often a board."""
-        return "image"
+        return "vector" if self.env in CARDS else "image"
+
+
+CARDS = ("backgammon", "kuhn_poker", "leduc_holdem")
+"""Games whose observation has no height and width."""
 
 
 class Playground(Package):
@@ -181,6 +198,7 @@ class Playground(Package):
 
 class XMiniGrid(Package):
     package, extra = "xminigrid", "xminigrid"
+    examples = {"env": "MiniGrid-Empty-5x5"}  # noqa: RUF012
 
     name: Literal["xminigrid"]
 
