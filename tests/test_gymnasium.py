@@ -226,6 +226,7 @@ def advanced(generations, *words):
     return run, run.program.advance(run.hyper, seed, state, limit)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [[], ["strategy=eggroll"], ["policy.normalize_input=true"]])
 def test_a_run_does_not_depend_on_the_number_of_workers(more):
     words = ["task.env=CartPole-v1", *more]
@@ -259,6 +260,7 @@ def test_fitness_is_the_mean_return_of_the_members_own_episodes():
     assert rows["fitness_mean"][0] == pytest.approx(np.mean(fitness))
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_evaluated_and_read_as_any_other(in_process):
     words = [*SMALL, "task.env=Pendulum-v1", "policy.normalize_input=true", "eval.every=2"]
     assert in_process(*words, "generations=4", "hydra.run.dir=whole")[0] == 0

@@ -181,6 +181,7 @@ def _options(option):
     return {key: x for key, x in said.items() if key not in ("keep_every", "start")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["mlp", "rnn"])
 def test_a_stored_policy_plays_as_it_was_trained(option, stored, keys):
     path, answer, policy = stored(option, "tic_tac_toe", hidden=[5])
@@ -278,6 +279,7 @@ def test_every_game_has_a_picture(env):
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 2
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_to_the_same_bits(typed, tmp_path):
     words = (
         "task=pgx", "task.env=kuhn_poker", "strategy=openai_es", "policy.hidden=[]",

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 import xminigrid
+from conftest import quickly
 from defaults import ROLLOUT
 from scripted import evaluate, scripts, watched
 
@@ -41,7 +42,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("env", CASES)
+@pytest.mark.parametrize("env", quickly(CASES, "MiniGrid-EmptyRandom-5x5"))
 def test_episodes_are_those_of_the_packages_own_loop(env, keys):
     subject = task(env, CASES[env], episode_length=60)
     members = scripts(subject, 3)
@@ -104,6 +105,7 @@ def test_every_environment_is_one(env):
     assert seen[0].shape == (1, 2)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_to_the_same_bits(typed, tmp_path):
     words = (
         "task=xminigrid", "task.env=MiniGrid-Empty-5x5", "strategy=openai_es", "policy.hidden=[]",
