@@ -118,6 +118,8 @@ def members(env: str, game: Any, team: str | list[str]) -> list[int]:
     return [i for i, name in enumerate(names) if any(name.startswith(one) for one in team)]
 
 
+MABRAX = ("ant_4x2", "halfcheetah_6x1", "hopper_3x1", "humanoid_9|8", "walker2d_2x3")
+"""Brax's robots, an agent for some of the joints."""
 NAMED = {"scenario": map_name_to_scenario, "layout": overcooked_layouts.__getitem__}
 """Parameters that are objects, most often chosen by a name."""
 
@@ -151,16 +153,19 @@ def opened(env: str, env_params: dict) -> Any:
             f"task.env={env} needs a network that a configuration cannot say: write task.env=SMAX "
             "task.team=[ally] task.opponent=RUN"
         )
+    # Brax would begin a new episode inside of its steps
+    fixed = {"auto_reset": False} if env in MABRAX else {}
     with jax.ensure_compile_time_eval(), jax.enable_x64(False), without_warnings():
         try:
-            game = jaxmarl.make(env)
+            game = jaxmarl.make(env, **fixed)
         except (ImportError, UnboundLocalError, ValueError) as error:
             raise ValueError(f"jaxmarl cannot make {env}: {first_line(error)}") from error
         if not env_params:
             return game
         refuse_others(env, env_params, game)
+        given = fixed | {key: named(key, x) for key, x in env_params.items()}
         with refusing(env, env_params, "jaxmarl"):
-            return jaxmarl.make(env, **{key: named(key, x) for key, x in env_params.items()})
+            return jaxmarl.make(env, **given)
 
 
 def named(key: str, value: Any) -> Any:
