@@ -232,6 +232,7 @@ def test_pictures_are_drawn_from_arrays_of_numpys(env):
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 3
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_to_the_same_bits(typed, tmp_path):
     words = (
         "task=jaxmarl", "task.env=MPE_simple_push_v3", "task.team=[adversary]", "policy.hidden=[]",
