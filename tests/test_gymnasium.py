@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import tempfile
 from pathlib import Path
 
 import gymnasium
@@ -11,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from esrun.backend.workers import Workers
+from esrun.backend.workers import BUFFER, LostError, Workers
 from esrun.config.check import checked
 from esrun.config.compose import composed
 from esrun.results.policy import load
 from esrun.tasks.gymnasium import make_gymnasium, spaces_of
-from esrun.tasks.simulators import Pool, together
+from esrun.tasks.simulators import Pool, Simulators, together
 from esrun.tasks.stepping import as_sent, leaves, made
 from esrun.training import build as building
 from esrun.training.hosted import pool_of, seeds_of
@@ -134,6 +135,95 @@ def test_episodes_whose_worker_dies_are_played_again(pool, when):
     expected = ended(pool("Hopper-v5"), range(4), actions)
     for found in sets:
         np.testing.assert_array_equal(found.totals, expected.totals)
+
+
+def test_a_set_whose_beginning_was_lost_with_the_other_sets_worker_begins_again(pool):
+    one, actions = pool("Hopper-v5"), drawn("Hopper-v5", 30, 4)
+
+    def act(observations, alive, kept):
+        t = 0 if kept is None else kept
+        return actions[t], t + 1
+
+    seeds, real = np.arange(4, dtype=np.uint64), np.ones(4, bool)
+    sets = [one.play(number, seeds, real, act) for number in range(2)]
+    for piece in sets:
+        next(piece)  # both have asked for their beginnings
+    (victim, *_) = one.workers._workers
+    victim.process.kill()
+    victim.process.wait()
+    found = together([lambda number, piece=piece: piece for piece in sets])
+    expected = ended(pool("Hopper-v5"), range(4), actions)
+    for played in found:
+        np.testing.assert_array_equal(played.totals, expected.totals)
+
+
+CUT = """
+import sys
+from multiprocessing.connection import Connection
+connection = Connection(int(sys.argv[1]))
+connection.recv_bytes()
+connection._send((1000).to_bytes(4, "big") + b"o" * 100)
+"""
+
+
+def test_a_worker_that_dies_within_an_answer_is_lost(tmp_path, monkeypatch):
+    (tmp_path / "cutting.py").write_text(CUT)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    workers = Workers("cutting", {}, 1)
+    workers.ask([b"?"])
+    with pytest.raises(LostError):
+        workers.answers(1)
+
+
+@pytest.mark.slow
+def test_questions_and_answers_may_be_larger_than_a_socket_holds():
+    size = 3 * BUFFER // 4
+    module = (
+        "import gymnasium, numpy as np\n"
+        "class Wide(gymnasium.Env):\n"
+        f"    observation_space = action_space = gymnasium.spaces.Box(-1, 1, ({size},))\n"
+        f"    def reset(self, *, seed=None, options=None): return np.zeros({size}, np.float32), {{}}\n"
+        "    def step(self, a): return a, 1.0, False, False, {}\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "wide_env.py").write_text(
+            module + "gymnasium.register('Wide-v0', entry_point=Wide)\n"
+        )
+        order = {"env": "wide_env:Wide-v0", "params": {}, "length": 3, "beside": folder}
+        space = gymnasium.spaces.Box(-1, 1, (size,))
+        one = Pool(Simulators(order, space, space, lambda x: x[0], 3, None), 1)
+
+        def act(observations, alive, kept):
+            return np.zeros((2, size), np.float32), 0
+
+        seeds, real = np.arange(2, dtype=np.uint64), np.ones(2, bool)
+        played = together([lambda number: one.play(number, seeds, real, act)] * 2)
+        assert [x.steps.tolist() for x in played] == [[3, 3], [3, 3]]
+        one.workers.close()
+
+
+def test_what_is_observed_otherwise_than_said_is_told(pool):
+    one = pool("CartPole-v1")
+    space = gymnasium.spaces.Box(-1, 1, (3,))
+    code = (
+        "import gymnasium.envs.classic_control.cartpole as c, gymnasium\n"
+        "class Wrong(c.CartPoleEnv):\n"
+        "    def reset(self, **more): return super().reset(**more)[0][:3], {}\n"
+        "gymnasium.register('Wrong-v0', entry_point=Wrong)\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "wrong_env.py").write_text(code)
+        order = {"env": "wrong_env:Wrong-v0", "params": {}, "length": 3, "beside": folder}
+        wrong = Pool(one.simulators._replace(order=order, observation=space), 1)
+        with pytest.raises(RuntimeError, match=r"observes an array of shape \(3,\)"):
+            ended(wrong, [1], np.zeros((3, 1), int))
+        wrong.workers.close()
+
+
+def test_seeds_are_such_as_every_generator_takes(keys):
+    seeds = seeds_of(keys(1000))
+    assert len(set(seeds.tolist())) == 1000
+    assert max(seeds) < 2**31
 
 
 def test_workers_that_die_again_and_again_end_the_run_with_a_line(pool, monkeypatch):

@@ -37,6 +37,24 @@ def Pond(rain: float = 0.1):
 def Puddle():
     return 7
 
+def Broken(how: str):
+    if how == "exit":
+        raise SystemExit(3)
+    if how == "key":
+        raise KeyError("depth")
+    pond = Pond()
+    now = lambda **changes: pond.reset(jax.random.key(0))._replace(**changes)
+    wrong = {
+        "observation": lambda: now(observation=jnp.zeros(3)),
+        "reward": lambda: now(reward=jnp.zeros(2)),
+        "ended": lambda: now(ended=None),
+        "state": lambda: now(state=jnp.zeros(2)),
+        "mask": lambda: now(mask=jnp.ones(3)),
+        "step": lambda: 1 / 0,
+        "Step": lambda: 3,
+    }[how]
+    return pond._replace(step=lambda key, level, action: wrong())
+
 number = 3
 """
 SMALL = ["strategy=openai_es", "strategy.population_size=4", "policy=linear", "eval.episodes=2",
@@ -117,6 +135,28 @@ def test_what_is_not_named_is_not_imported(run, words, said):
     ],
 )
 def test_what_a_module_has_not_is_one_line(run, words, said):
+    code, _, error = run(*FLAG, *OWN, *words)
+    assert code == 2
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("exit", "SystemExit: 3"),
+        ("key", "KeyError: 'depth'"),
+        ("observation", "its observation must stay of one form, got (1,) after reset and (3,)"),
+        ("reward", "one number as reward, got shape (2,)"),
+        ("ended", "one number as ended"),
+        ("state", "its state must stay of one form"),
+        ("mask", "its mask must stay of one form"),
+        ("step", "its step fails: ZeroDivisionError"),
+        ("Step", "its step must return a Step, got"),
+    ],
+)
+def test_an_environment_that_is_none_is_one_line(run, how, said):
+    words = ["task.env=my_envs:Broken", f"task.env_params.how={how}"]
     code, _, error = run(*FLAG, *OWN, *words)
     assert code == 2
     assert said in error

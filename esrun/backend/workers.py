@@ -8,16 +8,19 @@ more, since whoever asks has died, ends.
 import atexit
 import json
 import os
+import queue
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 BUFFER = 2**20
-"""Bytes of a socket: a question must fit, or both sides may wait for the other to read."""
+"""Bytes of a socket. A worker must read questions while it answers (see `questions`), or both sides
+may wait for the other to read."""
 
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
@@ -38,6 +41,22 @@ class Worker(NamedTuple):
     """A file of what it has said on stderr."""
 
 
+def questions(connection: Connection) -> Iterator[bytes]:
+    """-> what a worker is asked, which a thread reads as it comes. Ends when nobody asks any
+    more."""
+    waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+
+    def read() -> None:
+        try:
+            while True:
+                waiting.put(connection.recv_bytes())
+        except (EOFError, OSError):
+            waiting.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    yield from iter(waiting.get, None)
+
+
 class Workers:
     """Processes that run a module, each given the same `order` first."""
 
@@ -55,14 +74,14 @@ class Workers:
         try:
             for worker, question in zip(self._running(), questions, strict=False):
                 worker.connection.send_bytes(question)
-        except ConnectionError:
+        except OSError:
             self._lost()
 
     def answers(self, count: int) -> list[bytes]:
         """-> what the first `count` workers answer. Raises LostError."""
         try:
             return [worker.connection.recv_bytes() for worker in self._running()[:count]]
-        except (EOFError, ConnectionError):
+        except (EOFError, OSError):  # of which one says that an answer has no end
             return self._lost()
 
     def close(self) -> None:

@@ -98,10 +98,9 @@ def drawn(order: dict[str, Any]) -> Any:
         picture = env.render()
     except Exception as error:  # drivers, packages, anybody's environment
         reason = first_line(error) or type(error).__name__
-        raise ConfigError(
-            f"{name} cannot be drawn here: {reason}. Without a screen MuJoCo needs EGL or OSMesa "
-            "(Debian: apt-get install libegl1)"
-        ) from error
+        if "gl" in reason.lower():
+            reason += ". Without a screen MuJoCo needs EGL or OSMesa: apt-get install libegl1"
+        raise ConfigError(f"{name} cannot be drawn here: {reason}") from error
     if not isinstance(picture, np.ndarray) or picture.ndim != 3:
         raise ConfigError(f"{name} has no pictures to be drawn")
     return env
@@ -110,6 +109,7 @@ def drawn(order: dict[str, Any]) -> Any:
 def offscreen() -> None:
     """Let MuJoCo and pygame draw without a screen, unless the user has said how they draw."""
     quiet = {"PYGAME_HIDE_SUPPORT_PROMPT": "1", "SDL_VIDEODRIVER": "dummy"}
+    quiet["SDL_AUDIODRIVER"] = "dummy"
     if (opengl := machine.opengl_without_a_screen()) is not None:
         quiet["MUJOCO_GL"] = opengl
     for name, value in quiet.items():

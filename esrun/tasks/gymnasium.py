@@ -74,7 +74,7 @@ def spaces_of(order: str) -> tuple[spaces.Space, spaces.Space]:
     env = wanted["env"]
     try:
         one = made(wanted)
-    except Exception as error:  # whatever an environment of anybody's raises
+    except (Exception, SystemExit) as error:  # whatever an environment of anybody's raises
         hint = "" if env in gymnasium.registry else nearest(env, gymnasium.registry)
         raise ValueError(f"task.env={env} cannot be made{hint}: {first_line(error)}") from error
     found = one.observation_space, one.action_space
@@ -105,7 +105,8 @@ def space_of(what: str, space: Any) -> Any:
         return Codes(tuple(map(int, space.nvec)))
     if isinstance(space, spaces.MultiBinary) and len(space.shape or ()) == 1:
         return Codes((2,) * int(space.shape[0]))
+    several = ", or a Dict or Tuple of such" if what == "observation" else ""
     raise ValueError(
-        f"task.env's {what} must be a Box, Discrete, MultiBinary or MultiDiscrete, or a Dict or "
-        f"Tuple of such, got {space}"
+        f"task.env's {what} must be a Box, Discrete, MultiBinary or MultiDiscrete{several}, got "
+        f"{space}"
     )

@@ -7,6 +7,7 @@ from esrun.errors import first_line
 from esrun.tasks.environment import Environment
 from esrun.tasks.episodes import Rollout
 from esrun.tasks.rollout import make_rollout
+from esrun.tasks.verifying import verified
 from esrun.types import Task
 
 
@@ -18,11 +19,15 @@ def make_own(*, env: str, env_params: dict, **rollout: Unpack[Rollout]) -> Task:
     make = imports.find("task.env", env)
     try:
         environment = make(**env_params)
-    except TypeError as error:
-        raise ValueError(f"task.env={env} cannot be made: {first_line(error)}") from error
+    except (Exception, SystemExit) as error:  # whatever a user's own code raises
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise ValueError(f"task.env={env} cannot be made: {reason}") from error
     if not isinstance(environment, Environment):
         raise ValueError(
             f"task.env={env} must make an esrun.tasks.environment.Environment, got "
             f"{type(environment).__name__}"
         )
-    return make_rollout(environment, **rollout)
+    try:
+        return make_rollout(verified(environment), **rollout)
+    except ValueError as error:
+        raise ValueError(f"task.env={env}: {first_line(error)}") from error

@@ -103,7 +103,8 @@ class Pool:
         self.workers.ask([RESET + mark + seeds[own].tobytes() for own in shares])
         lives = self.workers.lives
         yield
-        observations, _ = self._answered(shares, 0)
+        self._same(lives)
+        observations, _ = self._answered(mark, shares, 0)
         alive, terminated = real.copy(), np.zeros(k, bool)
         totals, steps, memory = np.zeros(k), np.zeros(k, np.int64), None
         for _ in range(sim.length):
@@ -113,7 +114,7 @@ class Pool:
             self.workers.ask([STEP + mark + x for x in content])
             yield
             self._same(lives)
-            observations, (rewards, ends) = self._answered(shares, 9 + 1)
+            observations, (rewards, ends) = self._answered(mark, shares, 8 + 2)
             ended = ends.any(axis=1)
             rewards = paid(rewards, ends[:, 0]) if paid else rewards
             totals += np.where(alive, rewards, 0)
@@ -133,8 +134,11 @@ class Pool:
         (kind, _), *_ = self._acts
         return np.ascontiguousarray(actions, kind).tobytes()
 
-    def _answered(self, shares: list[np.ndarray], outcome: int) -> tuple[list[np.ndarray], Any]:
-        """-> (parts of the observations, (rewards, ends) where there are any)."""
+    def _answered(
+        self, mark: bytes, shares: list[np.ndarray], outcome: int
+    ) -> tuple[list[np.ndarray], Any]:
+        """-> (parts of the observations, (rewards, ends) where there are any); `outcome`: the bytes
+        that these have for each episode."""
         parts, outcomes = [], []
         for own, answer in zip(shares, self.workers.answers(len(shares)), strict=True):
             if answer[:1] == FAILED:
@@ -142,6 +146,7 @@ class Pool:
                 raise RuntimeError(
                     f"{self.simulators.order['env']} cannot be stepped: {answer[2:].decode()}"
                 )
+            assert answer[1:2] == mark, "an answer to another set's question"
             k, at = len(own), 2
             if outcome:
                 rewards = np.frombuffer(answer, float, k, at)

@@ -66,6 +66,9 @@ def encoding(spaces: Any) -> Encoding:
     """-> how an observation becomes an input: `spaces` is a tree like it, of spaces."""
     leaves, tree = jax.tree.flatten_with_path(spaces, is_leaf=lambda x: isinstance(x, Space))
     parts = [(_path(path), _encoding(space)) for path, space in leaves]
+    size = sum(_size(part.shape) for _, part in parts)
+    if size == 0:
+        raise ValueError("an observation must have a number at least, got none")
     if tree == jax.tree.structure(0):
         return parts[0][1]
 
@@ -74,7 +77,7 @@ def encoding(spaces: Any) -> Encoding:
         return jnp.concatenate([jnp.ravel(part.encode(x)) for (_, part), x in each])
 
     about = {"kind": "parts", "parts": [part.about | {"path": path} for path, part in parts]}
-    return Encoding(encode, (sum(_size(part.shape) for _, part in parts),), about)
+    return Encoding(encode, (size,), about)
 
 
 def _encoding(space: Space) -> Encoding:
@@ -83,7 +86,8 @@ def _encoding(space: Space) -> Encoding:
     if isinstance(space, Discrete):
         one_hot = functools.partial(jax.nn.one_hot, num_classes=space.n)
         return Encoding(one_hot, (space.n,), {"kind": "one_hot", "n": int(space.n)})
-    assert isinstance(space, Codes), space
+    if not isinstance(space, Codes):
+        raise ValueError(f"what is observed must be a Box, Discrete or Codes, got {space!r}")
     sizes = tuple(map(int, space.sizes))
 
     def encode(x: jax.Array) -> jax.Array:
@@ -117,8 +121,17 @@ def decoding(space: Space, mode: str) -> Decoding:
     """-> how an output becomes an action: the argmax, of each head, of all combinations; numbers
     are clipped ("clip") or squashed by tanh ("squash") into their bounds.
 
-    Raises ValueError for "squash" where there is no bound.
+    Raises ValueError for "squash" where there is no bound, and where there is nothing to be said.
     """
+    decoded = _decoding(space, mode)
+    if decoded.size == 0:
+        raise ValueError("an action must have a number at least, got none")
+    return decoded
+
+
+def _decoding(space: Space, mode: str) -> Decoding:
+    if not isinstance(space, Space):
+        raise ValueError(f"an action must be a Box, Discrete, Codes or Joint, got {space!r}")
     if isinstance(space, Discrete):
         return Decoding(_legal_argmax, int(space.n), lambda: {"kind": "argmax"})
     if isinstance(space, Joint):

@@ -15,6 +15,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from esrun.backend.workers import questions
+
 RESET, STEP, SEEN, FAILED = b"r", b"s", b"o", b"e"
 """What a message is, its first byte; the second one is the number of a set of environments."""
 
@@ -114,19 +116,23 @@ class Stepper:
         return rewards.tobytes() + ends.tobytes() + packed(self._kinds, rows)
 
     def _parts(self, observation: Any) -> list[np.ndarray]:
-        return [
-            np.asarray(x) - getattr(space, "start", 0)
-            if isinstance(space, (spaces.Discrete, spaces.MultiDiscrete))
-            else np.asarray(x)
-            for space, x in leaves(self._seen, observation)
-        ]
+        parts = []
+        for space, x in leaves(self._seen, observation):
+            part = np.asarray(x)
+            if part.shape != (space.shape or ()):
+                raise ValueError(
+                    f"it observes an array of shape {part.shape}, and its space is {space}"
+                )
+            coded = isinstance(space, (spaces.Discrete, spaces.MultiDiscrete))
+            parts.append(part - getattr(space, "start", 0) if coded else part)
+        return parts
 
 
 def serve(connection: Connection) -> None:
     """Answer until nobody asks any more."""
-    stepper = Stepper(json.loads(connection.recv_bytes()))
-    while True:
-        message = connection.recv_bytes()
+    asked = questions(connection)
+    stepper = Stepper(json.loads(next(asked)))
+    for message in asked:
         what, number = message[:1], message[1:2]
         if what == RESET:
             answer = stepper.reset(number[0], np.frombuffer(message, np.uint64, offset=2))
@@ -141,7 +147,7 @@ def main() -> None:
     connection = Connection(int(sys.argv[1]))
     try:
         serve(connection)
-    except (EOFError, ConnectionError):
+    except (StopIteration, ConnectionError):
         return
     except BaseException as error:
         text = f"{type(error).__name__}: {error}"

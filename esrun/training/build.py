@@ -76,11 +76,12 @@ def build(config: Config, begins: bool = True) -> Run:
     cache.use()
     models = {kind: getattr(config, kind) for kind in KINDS}
     chosen = {kind: model.model_dump(exclude=model.run_keys) for kind, model in models.items()}
+    fixed = {
+        kind: {key: chosen[kind].pop(key) for key in model.fixed} for kind, model in models.items()
+    }
     structure, numbers = split(chosen)
-    for kind, model in models.items():
-        for key in model.fixed:
-            structure[kind][key] = chosen[kind][key]
-            numbers[kind].pop(key, None)
+    for kind, options in fixed.items():
+        structure[kind] |= options
     runtime = config.runtime
     try:
         p = chosen["strategy"].get("population_size")

@@ -110,9 +110,8 @@ def pool_of(simulators: Simulators, workers: int | str) -> Pool:
 
 
 def seeds_of(keys: jax.Array) -> np.ndarray:
-    """Random keys [e] -> seeds [e] of 64 bits."""
-    high, low = np.asarray(jax.random.key_data(keys), np.uint64).T
-    return high << np.uint64(32) | low
+    """Random keys [e] -> seeds [e] of 31 bits, which every generator of numbers takes."""
+    return np.asarray(jax.random.key_data(keys), np.uint64)[:, -1] & np.uint64(2**31 - 1)
 
 
 def generation(

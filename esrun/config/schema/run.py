@@ -43,7 +43,7 @@ class Runtime(Model):
     precision: Literal["float32", "float64"]
     population_chunk: Literal["auto"] | Count
     deterministic: bool
-    workers: Literal["auto"] | Count = "auto"
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
 
 
 def _as_typed(value: Any) -> Any:

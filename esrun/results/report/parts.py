@@ -87,7 +87,8 @@ def table(
             row.pop("task", None)  # the title says it
     if not shown:
         return Table(name, says, *[pd.DataFrame(columns=list(columns))] * 2)
-    return Table(name, says, pd.DataFrame(shown), pd.DataFrame(raw))
+    # a column that some rows have, such as a target of one task, is empty in the others
+    return Table(name, says, pd.DataFrame(shown).fillna(""), pd.DataFrame(raw))
 
 
 def label(one: Any) -> Cell:
