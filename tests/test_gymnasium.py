@@ -182,7 +182,8 @@ def test_questions_and_answers_may_be_larger_than_a_socket_holds():
         "import gymnasium, numpy as np\n"
         "class Wide(gymnasium.Env):\n"
         f"    observation_space = action_space = gymnasium.spaces.Box(-1, 1, ({size},))\n"
-        f"    def reset(self, *, seed=None, options=None): return np.zeros({size}, np.float32), {{}}\n"
+        "    def reset(self, *, seed=None, options=None):\n"
+        f"        return np.zeros({size}, np.float32), {{}}\n"
         "    def step(self, a): return a, 1.0, False, False, {}\n"
     )
     with tempfile.TemporaryDirectory() as folder:
