@@ -23,14 +23,6 @@ Activation = Literal[
 Init = Literal["lecun_normal", "orthogonal", "normal", "uniform", "zeros"]
 
 
-class Linear(PolicyModel):
-    name: Literal["linear"]
-    normalize_input: bool
-    init: Init
-    init_scale: Positive
-    bias: bool
-
-
 class Network(PolicyModel):
     normalize_input: bool
     hidden: Widths
@@ -60,6 +52,14 @@ class RNN(Network):
     name: Literal["rnn"]
     hidden: Annotated[Widths, Field(min_length=1)]
     cell: Literal["gru", "lstm", "vanilla"]
+
+
+class Linear(PolicyModel):
+    name: Literal["linear"]
+    normalize_input: bool
+    init: Init
+    init_scale: Positive
+    bias: bool
 
 
 class Vector(PolicyModel):
