@@ -12,6 +12,8 @@ from pathlib import Path
 
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored, by tests too
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a script, too
 os.environ |= {"OPENBLAS_NUM_THREADS": "1", "JAX_NUM_CPU_DEVICES": "2"}
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # what needs two devices fails elsewhere
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = (
