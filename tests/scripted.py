@@ -35,3 +35,12 @@ def watched(task, key, rows):
     )
     states, observations = jax.tree.map(lambda x: np.asarray(x)[:, 0], seen[:2])
     return states, observations, int(seen.steps[0])
+
+
+def check_it_goes_on(typed, folder, words):
+    """A run that is cut after 2 generations and goes on leaves the policy of one that is not."""
+    assert typed(*words, "generations=3", "hydra.run.dir=whole").returncode == 0
+    assert typed(*words, "generations=2", "hydra.run.dir=parts").returncode == 0
+    assert typed("resume", "parts", "generations=3").returncode == 0
+    whole, parts = (folder / x / "policy.safetensors" for x in ("whole", "parts"))
+    assert whole.read_bytes() == parts.read_bytes()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import quickly
 from defaults import ROLLOUT
-from scripted import evaluate, scripts, watched
+from scripted import check_it_goes_on, evaluate, scripts, watched
 
 from esrun.config.schema.environments import GRIDS
 from esrun.tasks.jaxmarl import Match, make_jaxmarl, opened, registered_envs
@@ -239,11 +239,7 @@ def test_a_run_goes_on_to_the_same_bits(typed, tmp_path):
         "strategy=openai_es", "strategy.population_size=4", "task.episodes=1", "eval.episodes=2",
         "task.episode_length=9",
     )  # fmt: skip
-    assert typed(*words, "generations=3", "hydra.run.dir=whole").returncode == 0
-    assert typed(*words, "generations=2", "hydra.run.dir=parts").returncode == 0
-    assert typed("resume", "parts", "generations=3").returncode == 0
-    whole, parts = (tmp_path / x / "policy.safetensors" for x in ("whole", "parts"))
-    assert whole.read_bytes() == parts.read_bytes()
+    check_it_goes_on(typed, tmp_path, words)
     # what the one has learned, the other plays against
     done = typed(*words, "generations=1", "task.opponent=whole", "hydra.run.dir=next")
     assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ import pgx
 import pytest
 from conftest import quickly
 from defaults import ROLLOUT, make_policy
-from scripted import evaluate, scripts, watched
+from scripted import check_it_goes_on, evaluate, scripts, watched
 
 from esrun.runs.policy import packed
 from esrun.tasks.pgx import Game, make_pgx, opened
@@ -285,11 +285,7 @@ def test_a_run_goes_on_to_the_same_bits(typed, tmp_path):
         "task=pgx", "task.env=kuhn_poker", "strategy=openai_es", "policy.hidden=[]",
         "strategy.population_size=4", "task.episodes=2", "eval.episodes=2",
     )  # fmt: skip
-    assert typed(*words, "generations=3", "hydra.run.dir=whole").returncode == 0
-    assert typed(*words, "generations=2", "hydra.run.dir=parts").returncode == 0
-    assert typed("resume", "parts", "generations=3").returncode == 0
-    whole, parts = (tmp_path / x / "policy.safetensors" for x in ("whole", "parts"))
-    assert whole.read_bytes() == parts.read_bytes()
+    check_it_goes_on(typed, tmp_path, words)
     # and what it has left can be played against
     done = typed(*words, "generations=1", "task.opponent=whole", "hydra.run.dir=next")
     assert done.returncode == 0, done.stderr

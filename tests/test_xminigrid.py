@@ -6,7 +6,7 @@ import pytest
 import xminigrid
 from conftest import quickly
 from defaults import ROLLOUT
-from scripted import evaluate, scripts, watched
+from scripted import check_it_goes_on, evaluate, scripts, watched
 
 from esrun.tasks.xminigrid import make_xminigrid
 
@@ -111,8 +111,4 @@ def test_a_run_goes_on_to_the_same_bits(typed, tmp_path):
         "task=xminigrid", "task.env=MiniGrid-Empty-5x5", "strategy=openai_es", "policy.hidden=[]",
         "strategy.population_size=4", "task.episodes=1", "task.episode_length=9", "eval.episodes=2",
     )  # fmt: skip
-    assert typed(*words, "generations=3", "hydra.run.dir=whole").returncode == 0
-    assert typed(*words, "generations=2", "hydra.run.dir=parts").returncode == 0
-    assert typed("resume", "parts", "generations=3").returncode == 0
-    whole, parts = (tmp_path / x / "policy.safetensors" for x in ("whole", "parts"))
-    assert whole.read_bytes() == parts.read_bytes()
+    check_it_goes_on(typed, tmp_path, words)

@@ -12,7 +12,8 @@ import jax
 from esrun.errors import first_line, nearest
 from esrun.tasks.environment import Environment
 from esrun.tasks.episodes import Rollout
-from esrun.tasks.physics import drawn_by_mujoco, environment_of, quiet
+from esrun.tasks.packages import quiet_mujoco, refuse_unknown
+from esrun.tasks.physics import drawn_by_mujoco, environment_of
 from esrun.tasks.rollout import make_rollout
 from esrun.types import Task
 
@@ -36,16 +37,12 @@ def make_brax(*, env: str, env_params: dict, **rollout: Unpack[Rollout]) -> Task
 @functools.cache
 def opened(env: str, env_params: str) -> Environment:
     """-> Brax's environment, without automatic resets; the parameters are JSON."""
-    if env not in envs._envs:
-        raise ValueError(
-            f"task.env must be an environment of Brax, got {env}{nearest(env, envs._envs)}: write "
-            f"one of {', '.join(envs._envs)}"
-        )
+    refuse_unknown(env, envs._envs, "Brax")
     given = checked(env, json.loads(env_params))
     # a factory is called inside a trace, which the arrays of a system must outlive
     with jax.ensure_compile_time_eval(), jax.enable_x64(False):
         try:
-            with warnings.catch_warnings(), quiet():
+            with warnings.catch_warnings(), quiet_mujoco():
                 warnings.filterwarnings("ignore", UNMAINTAINED)
                 made = envs.get_environment(env, **given)
             model = getattr(getattr(made, "sys", None), "mj_model", None)

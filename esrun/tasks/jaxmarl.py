@@ -5,7 +5,6 @@ import contextlib
 import inspect
 import warnings
 from collections.abc import Iterator
-from importlib import import_module
 from typing import Any, NamedTuple, Unpack
 
 import jax
@@ -18,7 +17,7 @@ from esrun.tasks.episodes import Rollout
 from esrun.tasks.jaxmarl_pictures import picture_of
 from esrun.tasks.jaxmarl_views import of_agent, quiet, silent, viewed
 from esrun.tasks.opponents import make_opponent
-from esrun.tasks.packages import parameters, refuse_unknown, refusing
+from esrun.tasks.packages import parameters, quiet_mujoco, refuse_unknown, refusing
 from esrun.tasks.rollout import make_rollout
 from esrun.tasks.spaces import decoding, encoding
 from esrun.types import Key, PyTree, Task
@@ -135,14 +134,8 @@ def without_warnings() -> Iterator[None]:
         if not MABRAX_AVAILABLE:
             yield
             return
-        mujoco: Any = import_module("mujoco")
-
-        before = mujoco.get_mju_user_warning()
-        mujoco.set_mju_user_warning(lambda message: None)
-        try:
+        with quiet_mujoco():
             yield
-        finally:
-            mujoco.set_mju_user_warning(before)
 
 
 def opened(env: str, env_params: dict) -> Any:

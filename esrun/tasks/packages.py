@@ -4,6 +4,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from esrun.errors import as_typed, first_line, nearest
@@ -90,3 +91,16 @@ def mixing_types(function: Callable) -> Callable:
             return function(*given, **named)
 
     return wrapped
+
+
+@contextmanager
+def quiet_mujoco() -> Iterator[None]:
+    """While this is open MuJoCo keeps its warnings to itself: it would print them, and append them
+    to a file MUJOCO_LOG.TXT in the working directory."""
+    mujoco: Any = import_module("mujoco")  # a type checker cannot see its compiled parts
+    before = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(lambda message: None)
+    try:
+        yield
+    finally:
+        mujoco.set_mju_user_warning(before)

@@ -4,8 +4,7 @@
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -15,6 +14,7 @@ import numpy as np
 from esrun.backend.machine import opengl_without_a_screen
 from esrun.errors import ConfigError, first_line
 from esrun.tasks.environment import Environment, Step
+from esrun.tasks.packages import quiet_mujoco
 from esrun.tasks.spaces import Box
 from esrun.types import Key
 
@@ -70,25 +70,13 @@ def observed(obs: Any) -> Any:
     return obs["state"] if isinstance(obs, Mapping) and "state" in obs else obs
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """While this is open MuJoCo keeps its warnings to itself: it would print them, and append them
-    to a file MUJOCO_LOG.TXT in the working directory."""
-    before = mujoco.get_mju_user_warning()
-    mujoco.set_mju_user_warning(lambda message: None)
-    try:
-        yield
-    finally:
-        mujoco.set_mju_user_warning(before)
-
-
 def drawn_by_mujoco(model: Any, placed: Callable[[Any, Any], None]) -> Callable[[Any], np.ndarray]:
     """-> state -> its picture, [height, width, 3] uint8; `placed` (MuJoCo's data, state) writes the
     state into the data. Nothing is opened before the first."""
     opened = []
 
     def frame(state: Any) -> np.ndarray:
-        with quiet():
+        with quiet_mujoco():
             if not opened:
                 opened.extend((renderer_of(model), mujoco.MjData(model)))
             renderer, data = opened

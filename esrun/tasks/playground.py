@@ -15,7 +15,8 @@ from esrun.backend import devices
 from esrun.errors import first_line, nearest
 from esrun.tasks.environment import Environment
 from esrun.tasks.episodes import Rollout
-from esrun.tasks.physics import drawn_by_mujoco, environment_of, quiet
+from esrun.tasks.packages import quiet_mujoco, refuse_unknown
+from esrun.tasks.physics import drawn_by_mujoco, environment_of
 from esrun.tasks.rollout import make_rollout
 from esrun.types import Task
 
@@ -41,11 +42,7 @@ def make_playground(*, env: str, env_params: dict, **rollout: Unpack[Rollout]) -
 @functools.cache
 def opened(env: str, env_params: str) -> Environment:
     """-> Playground's environment, without automatic resets; the parameters are JSON."""
-    if env not in registry.ALL_ENVS:
-        raise ValueError(
-            f"task.env must be an environment of Playground, got {env}"
-            f"{nearest(env, registry.ALL_ENVS)}: write one of {', '.join(registry.ALL_ENVS)}"
-        )
+    refuse_unknown(env, registry.ALL_ENVS, "Playground")
     if env not in dm_control_suite.ALL_ENVS and not mjx_env.MENAGERIE_PATH.exists():
         fetching = shlex.join([sys.executable, "-c", FETCH])
         raise ValueError(
@@ -62,7 +59,7 @@ def opened(env: str, env_params: str) -> Environment:
     # a factory is called inside a trace, which the arrays of a model must outlive
     with jax.ensure_compile_time_eval(), jax.enable_x64(False):
         try:
-            with quiet():
+            with quiet_mujoco():
                 made = registry.load(env, config, given)
             repeats = config.to_dict().get("action_repeat", 1)
             return environment_of(made, repeats, drawn_by_mujoco(made.mj_model, placed))
