@@ -84,6 +84,15 @@ class Interface(NamedTuple):
     traces."""
 
 
+class HeldOut(NamedTuple):
+    """Examples that training never sees, where a task has a fixed number of them."""
+
+    size: int
+    evaluate: Callable[[jax.Array, Policy, PyTree, Moments | None], Evaluation]
+    """(numbers [e] of examples, policy, params [m, ...], normalizer) -> Evaluation, every example
+    an episode. Numbers beyond the last are padding."""
+
+
 class Task(NamedTuple):
     """A problem to be solved. The policy is built from its two sizes."""
 
@@ -108,6 +117,11 @@ class Task(NamedTuple):
     None where the task draws none itself."""
     held_out: Callable[[Key, Policy, PyTree, Moments | None], Evaluation] | None = None
     """What the mean policy is scored by on held-out episodes, where that is not `evaluate`."""
+    validation: HeldOut | None = None
+    """What the mean policy is scored by where the task has data, in the place of episodes that are
+    drawn. `watch` is given numbers of its examples then, not keys."""
+    test: HeldOut | None = None
+    """What the last mean policy is scored by once, when training has ended; it decides nothing."""
     simulators: Any = None
     """How its environments are stepped outside of the compiled program, where they are (see
     `esrun.tasks.simulators`); `evaluate` and `watch` are not called then."""

@@ -39,8 +39,9 @@ def test_yaml_has_the_arguments_of_its_factory(kind, option):
     kinds = {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}
     assert {p.kind for p in parameters} <= kinds
     assert {p.default for p in parameters} <= {inspect.Parameter.empty}
-    read_by_the_run = registry.find(kind, content["name"]).schema.run_keys | {"name"}
-    assert set(content) - read_by_the_run == {*arguments_of(make)} - plugins.GIVEN[kind]
+    schema = registry.find(kind, content["name"]).schema
+    given = plugins.GIVEN[kind] | ({"data"} if schema.reads else set())
+    assert set(content) - schema.run_keys - {"name"} == {*arguments_of(make)} - given
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "logger"])

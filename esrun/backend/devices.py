@@ -179,15 +179,22 @@ def _mesh(devices: tuple):
 
 def replicated(devices: tuple, tree):
     """-> the same tree on every device, lying as the results of a program lie."""
-    return OnEvery(devices, lambda tree: tree)(tree)
+    import jax
+
+    return jax.device_put(tree, _everywhere(devices))
+
+
+def _everywhere(devices: tuple):
+    from jax.sharding import NamedSharding, PartitionSpec
+
+    return NamedSharding(_mesh(devices), PartitionSpec())
 
 
 def shapes(devices: tuple, tree):
     """-> the shapes of a tree of a program's results, with how they lie."""
     import jax
-    from jax.sharding import NamedSharding, PartitionSpec
 
-    everywhere = NamedSharding(_mesh(devices), PartitionSpec())
+    everywhere = _everywhere(devices)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), tree)
 
 

@@ -13,7 +13,8 @@ FIGURES = ("mean", "interval", "std", "median", "worst")
 """Columns between the number of episodes and what the task measures."""
 SHOWN = {"interval": "95 % interval"}
 DRAWS = ("draws", "draws_mean", "draws_std", "draws_worst")
-TOLD = {"run", "policy", "generation", "seed", "fitness", "episodes", "ci95", *FIGURES, *DRAWS}
+TOLD = {"run", "policy", "part", "generation", "seed", "fitness", "episodes", "ci95"}
+TOLD |= {*FIGURES, *DRAWS}
 """Keys of a row that are no measure of a task's."""
 WIDTH = 200
 """Columns that a table may take. A narrower terminal breaks its lines, which is easier to read than
@@ -51,11 +52,11 @@ def show(rows: list[dict[str, Any]], notes: list[str]) -> None:
     from rich.text import Text
 
     measures = list(dict.fromkeys(name for row in rows for name in row if name not in TOLD))
-    fitness = ["fitness"] * any("fitness" in row for row in rows)
+    parts, fitness = ([x] * any(x in row for row in rows) for x in ("part", "fitness"))
     table = Table(box=None)
     for name in ("run", "policy"):
         table.add_column(name, overflow="fold")
-    columns = ("generation", *fitness, "episodes", *FIGURES, *measures)
+    columns = (*parts, "generation", *fitness, "episodes", *FIGURES, *measures)
     for name in columns:
         table.add_column(SHOWN.get(name, name.replace("_", " ")), justify="right", no_wrap=True)
     for row in rows:
@@ -69,4 +70,4 @@ def show(rows: list[dict[str, Any]], notes: list[str]) -> None:
 def _cell(value: Any) -> str:
     if isinstance(value, list):
         return f"{value[0]:.4g} to {value[1]:.4g}"
-    return "-" if value is None else str(value) if isinstance(value, int) else f"{value:.4g}"
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -115,6 +115,7 @@ def _evaluating(parser: Parser) -> None:
     which.add_argument("--members", action="store_true", help="the best members, one by one")
     draws = "draws from the final distribution, as one policy"
     _numbered(which, "--ensemble", 2, 10_000, "N", draws)
+    parser.add_argument("--test", action="store_true", help="on the test part of a task with data")
     parser.add_argument("--json", action="store_true", help="a list with an object for each line")
 
 

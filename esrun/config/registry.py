@@ -125,3 +125,8 @@ def _shown(annotation: Any) -> str:
 def factory(kind: str, name: str) -> Callable:
     """-> the function that makes the option."""
     return resolve_name(find(kind, name).factory)
+
+
+def reader(model: Model) -> Callable | None:
+    """-> the function that reads the files an option names, None where it names none."""
+    return resolve_name(f"esrun.{model.reads}") if model.reads else None

@@ -6,7 +6,7 @@ import numpy as np
 
 Array = np.ndarray
 
-ENCODINGS = ("float", "one_hot", "codes", "parts")
+ENCODINGS = ("float", "one_hot", "codes", "parts", "picture")
 DECODINGS = ("output", "argmax", "joint", "heads", "clip", "squash")
 
 
@@ -21,6 +21,8 @@ def encoded(coding: dict[str, Any], observation: Any) -> Array:
     if coding["kind"] == "codes":
         each = [_one_hot(x[..., i], n) for i, n in enumerate(coding["sizes"])]
         return np.concatenate(each, axis=-1)
+    if coding["kind"] == "picture":
+        return x.reshape(coding["shape"]) / coding["white"]
     return x.astype(float)
 
 

@@ -12,6 +12,7 @@ from esrun.results.where import good_ones
 from esrun.runs.folder import shown
 from esrun.runs.paths import RunFolder
 from esrun.runs.record import read_json
+from esrun.types import Task
 
 UNSEEN = 0xE7A1
 """Told to the generator of a seed whose episodes have chosen nothing."""
@@ -26,6 +27,7 @@ class Wanted(NamedTuple):
     best: bool = False
     members: bool = False
     ensemble: int | None = None
+    test: bool = False
 
 
 class _Found(NamedTuple):
@@ -51,6 +53,7 @@ def rows(
 
 def _found(folder: RunFolder, config: Config, wanted: Wanted) -> _Found:
     evaluator = Evaluator(config)
+    _check_part(folder, evaluator.parts.task, wanted)
     if wanted.members:
         those = subjects.of_members(folder, evaluator)
     elif wanted.generation is not None:
@@ -60,6 +63,28 @@ def _found(folder: RunFolder, config: Config, wanted: Wanted) -> _Found:
     else:
         those = [subjects.of_run(folder, evaluator, wanted.best)]
     return _Found(folder, evaluator, seed_of(folder, config, wanted), those)
+
+
+def _check_part(folder: RunFolder, task: Task, wanted: Wanted) -> None:
+    """Raise ConfigError where what is asked for does not fit what the task is scored by."""
+    if wanted.test and task.test is None:
+        raise ConfigError(f"{shown(folder.path)} has no test part: leave out --test")
+    if task.validation is None:
+        return
+    for flag in ("seed", "episodes"):
+        if getattr(wanted, flag) is not None:
+            raise ConfigError(
+                f"{shown(folder.path)} is scored by the {task.validation.size} examples of its "
+                f"validation part, whatever the seed: leave out --{flag}"
+            )
+    if wanted.test and wanted.ensemble is not None:
+        raise ConfigError("--ensemble is scored by the validation part: leave out --test")
+
+
+def on_test(task: Task, wanted: Wanted) -> bool:
+    """Whether the policies are scored by the task's test part: where that is asked for, and where
+    the validation part has chosen them."""
+    return wanted.test or (wanted.best and task.test is not None)
 
 
 def seed_of(folder: RunFolder, config: Config, wanted: Wanted) -> int:
@@ -84,11 +109,15 @@ def _rows(found: _Found, wanted: Wanted) -> list[dict[str, Any]]:
         name, generation = f"ensemble of {wanted.ensemble}", int(state.generation)
         about |= {"policy": name, "generation": generation, "seed": found.seed}
         return [about | figures]
+    task = found.evaluator.parts.task
+    tested = on_test(task, wanted)
+    part = {"part": "test" if tested else "validation"} if task.validation else {}
     return [
         about
         | {"policy": one.name, "generation": one.generation, "seed": found.seed}
+        | part
         | dict(one.more)
-        | found.evaluator.figures(one, found.seed)
+        | found.evaluator.figures(one, found.seed, tested)
         for one in found.subjects
     ]
 
@@ -98,8 +127,11 @@ def notes(
 ) -> list[str]:
     """-> what a reader of the rows should know."""
     lines = []
-    if wanted.best:
-        seeds = ", ".join(dict.fromkeys(str(row["seed"]) for row in rows))
+    tested = [row for row in rows if row.get("part") == "test"]
+    if tested and wanted.best:
+        lines.append("best: chosen on the validation part of its run; these are of the test part")
+    if wanted.best and (others := [row for row in rows if row not in tested]):
+        seeds = ", ".join(dict.fromkeys(str(row["seed"]) for row in others))
         lines.append(
             f"best: chosen on the held-out episodes of its run; these are others (seed {seeds})"
         )

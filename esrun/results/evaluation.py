@@ -19,7 +19,7 @@ from esrun.runs.folder import shown
 from esrun.runs.paths import RunFolder
 from esrun.runs.policy import PLAIN
 from esrun.training.archive import parameters
-from esrun.training.build import build, maker
+from esrun.training.build import build, maker, scored_on
 from esrun.training.generation import Parts, asked, keys_of
 from esrun.training.program import DRAWS, HELD_OUT, stream
 from esrun.training.slices import plan_episodes
@@ -52,19 +52,23 @@ class Evaluator:
         self.parts = self.run.program.parts(self.run.hyper)
         self._wide = config.runtime.precision == "float64"
 
-    def figures(self, subject: Subject, seed: int) -> dict[str, Any]:
-        """-> what is said of a policy on the held-out episodes of a seed (see `statistics`)."""
+    def figures(self, subject: Subject, seed: int, on_test: bool = False) -> dict[str, Any]:
+        """-> what is said of a policy on the held-out episodes of a seed (see `statistics`), or on
+        the examples of the task's `test` part."""
         from esrun.results.statistics import figures  # scipy.stats takes a second
 
-        evaluate = self.run.program.evaluate
+        evaluate = self.run.program.test if on_test else self.run.program.evaluate
+        assert evaluate is not None
         return figures(*self._played(evaluate, subject.params, subject.normalizer, seed))
 
     def watching(self, episodes: int) -> Callable[[Subject, int], PyTree]:
         """-> (subject, seed) -> what happens in the first held-out episodes of that seed, as the
         task tells it (NumPy's, see `Task.watch`). They are played among those that training's
         evaluation plays; it is compiled once."""
-        block = plan_episodes(self.run.config.eval.episodes, self.run.local_devices).size
-        if self.parts.task.simulators:
+        task = self.parts.task
+        size = scored_on(self.run.config, task)
+        block = plan_episodes(size, self.run.local_devices).size
+        if task.simulators:
             from esrun.results import simulated
 
             seen = simulated.watching(self.run, episodes, block)
@@ -74,7 +78,9 @@ class Evaluator:
         def watch(hyper: Any, seed: jax.Array, params: jax.Array, normalizer: Moments | None):
             parts = self.run.program.parts(hyper)
             assert parts.task.watch is not None
-            held_out = keys.fold_in(stream(seed, HELD_OUT), jnp.arange(max(block, episodes)))
+            held_out = jnp.arange(max(block, episodes))
+            if parts.task.validation is None:
+                held_out = keys.fold_in(stream(seed, HELD_OUT), held_out)
             return parts.task.watch(
                 held_out, parts.policy, parts.unravel(params), normalizer, jnp.arange(episodes)
             )
@@ -108,7 +114,7 @@ class Evaluator:
             population_chunk="auto",
             normalize_input=state.normalizer is not None,
             restarting=False,
-            held_out_episodes=self.run.config.eval.episodes,
+            held_out_episodes=scored_on(self.run.config, self.parts.task),
         ).evaluate
         return figures(*self._played(together, draws.ravel(), state.normalizer, seed)) | {
             "draws": count,

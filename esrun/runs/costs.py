@@ -13,7 +13,7 @@ from esrun.backend import devices, memory
 from esrun.backend.memory import shown
 from esrun.config import registry
 from esrun.errors import ConfigError
-from esrun.training.build import Run
+from esrun.training.build import Run, scored_on
 from esrun.training.slices import plan_blocks
 
 QUADRATIC = 30
@@ -46,6 +46,7 @@ def costs(built: Run, names: dict[str, str]) -> dict[str, Any]:
     steps = parts.task.steps
     here = -(-p // len(built.local_devices))
     evaluations = 1 + -(-generations // config.eval.every)  # the first policy's too
+    held_out = scored_on(config, parts.task)
     shared = memory.sharing(built.local_devices)
     whole, free = memory.of_each(built.local_devices), memory.free_of_each(built.local_devices)
     needs = _needs(built, state, members * member_bytes, members)
@@ -72,9 +73,8 @@ def costs(built: Run, names: dict[str, str]) -> dict[str, Any]:
         "env_steps": steps and p * steps * generations,
         "held_out": {
             "evaluations": evaluations,
-            "episodes": config.eval.episodes,
-            "env_steps": steps
-            and evaluations * config.eval.episodes * steps // parts.task.episodes,
+            "episodes": held_out,
+            "env_steps": steps and evaluations * held_out * steps // parts.task.episodes,
         },
         "least_memory_bytes": shared * sum(needs.values()),
         "memory_bytes": whole and whole * shared,
@@ -126,7 +126,7 @@ def _needs(built: Run, state: Any, slice_bytes: int, members: int) -> dict[str, 
     episodes = "task.batch_size" if hasattr(config.task, "batch_size") else "task.episodes"
     played = {  # training and evaluation take turns
         episodes: EPISODE_BYTES * members * parts.task.episodes,
-        "eval.episodes": EPISODE_BYTES * config.eval.episodes,
+        "eval.episodes": EPISODE_BYTES * scored_on(config, parts.task),
     }
     more = max(played, key=lambda name: played[name])
     return {

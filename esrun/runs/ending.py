@@ -16,8 +16,9 @@ from esrun.runs.checkpoint import DamagedError
 from esrun.runs.folder import going_on, shown
 from esrun.runs.opening import OpenRun
 from esrun.runs.policy import describe, packed, packed_members
+from esrun.training.build import Run
 from esrun.training.loop import Outcome, Progress
-from esrun.training.score import Score
+from esrun.training.score import Score, scored
 from esrun.training.stop import SIGNAL
 
 if TYPE_CHECKING:
@@ -26,6 +27,18 @@ if TYPE_CHECKING:
 
 TELLING = (OSError, MemoryError, DamagedError, ConfigError)
 """What a disk, a machine's memory, a run folder or a configuration raises: the message says all."""
+
+
+def tested(built: Run, outcome: Outcome) -> Outcome:
+    """-> the outcome with the score of its mean policy on the task's test part, where it has one
+    and the run is done."""
+    task = built.program.parts(built.hyper).task
+    if task.test is None or outcome.score is None or outcome.reason is SIGNAL:
+        return outcome
+    assert built.program.test is not None
+    seed = np.uint32(built.config.seed)
+    _, returns, measures = built.program.test(built.hyper, seed, outcome.state)
+    return outcome._replace(test=scored(outcome.progress.generation, returns, measures))
 
 
 def leave(opened: OpenRun, outcome: Outcome, compiling: "Clock") -> dict[str, Any]:
@@ -76,6 +89,8 @@ def _summary(opened: OpenRun, outcome: Outcome, compiling: "Clock") -> dict[str,
     }
     if progress.searches:
         summary["restarts"] = progress.searches
+    if outcome.test:
+        summary["test"] = _eval(outcome.test, progress.generation)
     return summary
 
 
@@ -139,6 +154,7 @@ def close(opened: OpenRun, outcome: Outcome, summary: dict[str, Any]) -> None:
     why = f" ({outcome.reason.why})" if outcome.reason.why else ""
     rows = {
         "held-out": _held_out(score, progress.generation),
+        **({"test": console.held_out(outcome.test)} if outcome.test else {}),
         "best fitness": f"{progress.best_fitness:.4g} (one member, one generation's episodes)",
         "stopped by": f"{summary['stop_reason']}{why}, after {progress.generation} generations",
         "work": f"{progress.env_steps:.3g} env steps, {rate:.3g} a second",

@@ -187,15 +187,17 @@ def write_record(
     local_devices: tuple = (),
     blocks: record.Cut | None = None,
     start: str | None = None,
+    data: str | None = None,
 ) -> None:
     """Write what makes the folder a run's; the devices and blocks may not be known yet."""
     if earlier and earlier.blocks and (blocks is None or earlier.blocks.by == "memory"):
         blocks = earlier.blocks  # the run's own, wherever it goes on
-    about = record.describe(order.written, order.choices, earlier, local_devices, blocks, start)
-    files.write_json(folder.record, about)
-    for name, content in order.hydra.items():
+    digests = {"start": start, "data": data}
+    content = record.describe(order.written, order.choices, earlier, local_devices, blocks, digests)
+    files.write_json(folder.record, content)
+    for name, written in order.hydra.items():
         files.make_folder(folder.hydra)
-        files.write(folder.hydra / name, content)
+        files.write(folder.hydra / name, written)
 
 
 def about(run: "Run", order: Order) -> dict:

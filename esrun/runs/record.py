@@ -34,8 +34,8 @@ FORMAT = 2
 """Of `run.json`, `summary.json`, `sweep.json` and `metrics.jsonl` beside them. Readers take every
 earlier one, and files without a number, which are older."""
 
-
 Model = TypeVar("Model", bound=BaseModel)
+Digest = Annotated[str, Field(max_length=16)]
 
 
 class Record(NamedTuple):
@@ -53,7 +53,8 @@ class Record(NamedTuple):
     devices: list[str]
     blocks: "Cut | None"
     start: str | None
-    """The digest of the policy that it began with, where that was a file."""
+    data: str | None
+    """Digests: of the policy that it began with, where that was a file, and of the task's data."""
     jaxlib: str | None
     format: int
 
@@ -74,10 +75,8 @@ def read_record(folder: Path) -> Record | None:
     if not paths.record.exists():
         return None
     record, summary = read_json(paths.record), read_json(paths.summary)
-    read = validated(_Read, record, paths.record)
-    if summary is None:
-        return read.with_summary(_Ending())
-    return read.with_summary(validated(_Ending, summary, paths.summary))
+    ending = _Ending() if summary is None else validated(_Ending, summary, paths.summary)
+    return validated(_Read, record, paths.record).with_summary(ending)
 
 
 def validated(model: type[Model], content: Any, path: Path) -> Model:
@@ -117,7 +116,8 @@ class _Read(BaseModel):
     resumed: list[list[str]] = []
     devices: list[str] = []
     blocks: Cut | None = None
-    start: Annotated[str, Field(max_length=16)] | None = None
+    start: Digest | None = None
+    data: Digest | None = None
 
     def with_summary(self, ending: "_Ending") -> Record:
         """-> both."""
@@ -209,10 +209,10 @@ def describe(
     earlier: Record | None,
     local_devices: tuple,
     blocks: Cut | None,
-    start: str | None,
+    digests: dict[str, str | None],
 ) -> dict:
     """-> what `run.json` holds: all that is needed to know what ran, and where; `config` has its
-    secrets masked. An `earlier` record's command stays the first."""
+    secrets masked. Of an `earlier` record the command stays, and `digests` that are None now."""
     typed = [masked_word(word) for word in command_line()]
     return {
         "format": FORMAT,
@@ -227,7 +227,7 @@ def describe(
         ]
         or (earlier.devices if earlier else []),
         "blocks": blocks and blocks.model_dump(),
-        "start": start or (earlier and earlier.start),
+        **{name: x or (earlier and getattr(earlier, name)) for name, x in digests.items()},
         "platform": "-".join((platform.system(), platform.release(), platform.machine())),
         "git": git.commit(STARTED_IN),
     }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from esrun import garbage_collection
 from esrun.backend import devices
-from esrun.errors import DONE, FAILED, SAVED, complain
+from esrun.errors import DONE, FAILED, SAVED, ConfigError, complain
 from esrun.runs import ending_early
 from esrun.runs.folder import shown
 from esrun.runs.interrupts import Interrupts, listening
@@ -66,11 +66,16 @@ def _opened(
     from esrun.runs.costs import affordable
     from esrun.runs.origin import begun
 
+    if earlier is not None and earlier.data not in (None, run.data):
+        raise ConfigError(
+            f"the data of {shown(folder.path)} are not those that it began with (digest "
+            f"{earlier.data}, now {run.data}): put the same files back, or begin a new run"
+        )
     warnings = affordable(run, names_in(order.config, order.choices))
     begins = begun(run, folder, earlier)
     try:
         digest = begins and begins.origin.digest
-        write_record(folder, order, earlier, run.local_devices, cut_of(run), digest)
+        write_record(folder, order, earlier, run.local_devices, cut_of(run), digest, run.data)
         every, config = order.config.log.every, order.config
         show = Show(folder.log, every, config.generations, config.stop, config.progress)
         for line in [*(doubts(earlier) if earlier else []), *(f"warning: {x}" for x in warnings)]:
@@ -107,6 +112,7 @@ def _train_and_leave(opened: OpenRun) -> int:
             ):
                 loggers.begin(opened.folder.path, opened.built.config.logger)
             opened, outcome = _trained_as_memory_allows(opened, loggers, compiling)
+            outcome = ending.tested(opened.built, outcome)
             summary = ending.leave(opened, outcome, compiling)
     except Exception as error:
         ending.leave_failed(opened, error)

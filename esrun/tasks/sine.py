@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 
 from esrun.backend.keys import split
-from esrun.tasks.normalizer import normalize, observe
+from esrun.tasks.supervised import outputs, seen_by_all
 from esrun.types import Evaluation, Number, Task
 
 
@@ -50,15 +51,10 @@ def make_sine(
         return values[:, :-1], values[:, -1], x[:, -1]
 
     def predicted(inputs, policy, members, normalizer):
-        """-> [m, e, b]."""
-
-        def predict(member, x):
-            x = x if normalizer is None else normalize(normalizer, x)
-            return policy.apply(member, policy.initial_carry(), x)[0][0]
-
-        return jax.vmap(lambda member: jax.vmap(jax.vmap(lambda x: predict(member, x)))(inputs))(
-            members
-        )
+        """Inputs [e, b, s - 1] -> [m, e, b]."""
+        flat = rearrange(inputs, "e b s -> (e b) s")
+        said = outputs(flat, policy, members, normalizer)
+        return rearrange(said, "m (e b) 1 -> m e b", e=len(inputs))
 
     def returned(error):
         return -error if reward == "negative_error" else 1 / (error**2 + 1e-8)
@@ -67,18 +63,12 @@ def make_sine(
         inputs, targets, _ = jax.vmap(sequences)(keys)  # [e, b, s - 1], [e, b]
         predictions = predicted(inputs, policy, members, normalizer)
         error = jnp.mean(jnp.abs(predictions - targets), axis=-1)  # [m, e]
-        m = len(error)
-        seen = None
-        if normalizer is not None:
-            every = jax.vmap(jax.vmap(lambda x: observe(normalizer, x, jnp.bool_(True))))(inputs)
-            seen = jax.tree.map(
-                lambda x: jnp.broadcast_to(jnp.sum(x, (0, 1)), (m, *x.shape[2:])), every
-            )
+        m, shown = len(error), rearrange(inputs, "e b s -> (e b) s")
         return Evaluation(
             returns=returned(error),
             # more is refused for training, and nobody counts those of held-out episodes
             steps=jnp.full(m, min(len(keys) * batch_size, 2**31 - 1), jnp.int32),
-            inputs=seen,
+            inputs=seen_by_all(shown, normalizer, m),
             measures={"absolute_error": error},
         )
 

@@ -50,6 +50,7 @@ def made(kind: str, options: dict[str, Any], **sizes: Any) -> Any:
     ValueError."""
     model = option(kind, options, kind)
     chosen = model.model_dump(exclude={"name", *model.run_keys})
+    chosen |= {"data": None} if model.reads else {}
     return registry.factory(kind, options["name"])(**sizes, **chosen)
 
 

@@ -5,6 +5,7 @@ Runs whose structure is the same share one program, whatever their numbers (see
 """
 
 import functools
+import hashlib
 import inspect
 import json
 from collections.abc import Callable
@@ -12,10 +13,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from esrun.backend import cache, devices, machine, memory
 from esrun.config import registry
 from esrun.config.check import KINDS
+from esrun.config.schema.base import TaskModel
 from esrun.config.schema.run import Config
 from esrun.errors import ConfigError
 from esrun.strategies.parts.flat import still_where_flat
@@ -28,6 +31,7 @@ from esrun.training.beginning import (
 from esrun.training.generation import Parts
 from esrun.training.program import Program, make_program, make_unravel
 from esrun.training.slices import worth
+from esrun.types import Task
 
 NO_ROOM = (
     "the run needs more memory than there is: make strategy.population_size, "
@@ -42,6 +46,8 @@ class Run(NamedTuple):
     program: Program
     hyper: Any
     local_devices: tuple
+    data: str | None = None
+    """The digest of the data that the task has read, None where it reads none."""
 
 
 def split(value: Any) -> tuple[Any, Any]:
@@ -88,26 +94,29 @@ def build(config: Config, begins: bool = True) -> Run:
         _check_room(p if isinstance(p, int) else 0, models)
         hyper = {kind: _arrays(numbers.get(kind, {})) for kind in KINDS}
         dtype = str(jnp.zeros(()).dtype)
-        tables = [
-            (kind, *table) for kind, model in models.items() for table in model.tables().items()
-        ]
-        for kind, argument, size in tables:
-            hyper[kind][argument] = make_table(size, dtype)
+        long: dict[tuple[str, str], Any] = {
+            (kind, argument): make_table(size, dtype)
+            for kind, model in models.items()
+            for argument, size in model.tables().items()
+        }
+        data = _data(config.task, chosen["task"] | fixed["task"])
+        if data is not None:
+            long["task", "data"], structure["task"]["data"] = data
+        _place(long, hyper)
         parts = _assembler(json.dumps(structure, sort_keys=True))
         first = parts(hyper)
         refuse_more_steps_than_are_counted(first)
         most = worth(first, devices.all_local(), runtime.population_chunk)
         local = devices.choose(runtime.devices, most)
         local = local[:1] if first.task.simulators else local
-        for kind, argument, _ in tables:
-            hyper[kind][argument] = devices.replicated(local, hyper[kind][argument])
+        _place(devices.replicated(local, long), hyper)
         program = _program(
             parts,
             local,
             runtime.workers if first.task.simulators else None,
             runtime.population_chunk,
             runtime.precision,
-            config.eval.episodes,
+            scored_on(config, first.task),
             getattr(config.policy, "normalize_input", False),
             config.strategy.restarting() is not None,
             config.archive.top_k,
@@ -120,7 +129,32 @@ def build(config: Config, begins: bool = True) -> Run:
         if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
         raise ConfigError(NO_ROOM) from error
-    return Run(config, program, hyper, local)
+    return Run(config, program, hyper, local, data and data[1])
+
+
+def _place(arguments: dict[tuple[str, str], Any], hyper: dict[str, dict[str, Any]]) -> None:
+    """Put arguments of factories among their numbers."""
+    for (kind, argument), arrays in arguments.items():
+        hyper[kind][argument] = arrays
+
+
+def scored_on(config: Config, task: Task) -> int:
+    """-> how many held-out episodes the mean policy is scored by."""
+    return task.validation.size if task.validation else config.eval.episodes
+
+
+def _data(model: TaskModel, options: dict[str, Any]) -> tuple[Any, str] | None:
+    """-> (what the task's files hold, its digest), None where it has no files. Raises
+    ConfigError."""
+    read = registry.reader(model)
+    if read is None:
+        return None
+    data = read(**{key: x for key, x in options.items() if key != "name"})
+    content = hashlib.sha256()
+    for array in jax.tree.leaves(data):
+        content.update(f"{array.dtype}{array.shape}".encode())
+        content.update(np.asarray(array).tobytes())
+    return jax.tree.map(jnp.asarray, data), content.hexdigest()[:16]
 
 
 def _check_room(population_size: int, models: dict[str, Any]) -> None:

@@ -60,6 +60,8 @@ class Outcome(NamedTuple):
     progress: Progress
     score: Score | None
     """The last one: of the final state but after a signal; None after a failure."""
+    test: Score | None = None
+    """On the task's `test` part, where it has one and the run is done."""
 
 
 class Chunk(NamedTuple):

@@ -45,8 +45,10 @@ class Program(NamedTuple):
     plan: Callable[[], Plan | None]
     """-> how the members are worked through, None until `advance` is compiled."""
     prepare: Callable[[Any, Any, Stop, TrainState | None], None]
-    """(hyper, seed, stop, state): compile them all at once; `init` only where there is no state to
-    go on from."""
+    """(hyper, seed, stop, state): compile them all at once but for `test`; `init` only where there
+    is no state to go on from."""
+    test: Callable[[Any, Any, TrainState], tuple[TrainState, jax.Array, dict]] | None = None
+    """As `evaluate`, on the task's `test` part."""
 
 
 def make_program(
@@ -87,26 +89,8 @@ def make_program(
         done, state, rows = jax.lax.while_loop(go_on, body, (jnp.int32(0), state, rows))
         return state, rows, done, reached(parts.strategy, state, stop)
 
-    def evaluate(hyper, seed, state):
-        """Held-out episodes of the mean policy: always the same ones, on keys that training never
-        draws."""
-        parts, fence = build(hyper), Fence(state.generation >= 0)
-
-        def play(episodes, _):
-            params = jax.tree.map(lambda x: x[None], parts.unravel(state.strategy.mean))
-            held_out_keys = keys.fold_in(stream(seed, HELD_OUT), episodes)
-            held_out = parts.task.held_out or parts.task.evaluate
-            seen = held_out(held_out_keys, parts.policy, params, state.normalizer)
-            return jax.tree.map(lambda x: x[0], (seen.returns, seen.measures)), ()
-
-        played, _ = over_blocks(plan_episodes(held_out_episodes, local_devices), fence, play)
-        returns, measures = jax.tree.map(
-            lambda x: jnp.ravel(devices.gather(x))[:held_out_episodes], played
-        )
-        held_out = fence.around(jnp.mean, returns)
-        return state._replace(held_out=held_out), returns, measures
-
     init = beginning(build, normalize_input, restarting, top_k)
+    evaluate = scored_by("validation", build, local_devices, held_out_episodes)
     initial, scoring = (devices.OnEvery(local_devices, f) for f in (init, evaluate))
     advancing = FittingProgram(advance, build, local_devices, population_chunk)
 
@@ -132,7 +116,38 @@ def make_program(
         parts=build,
         plan=advancing.planned,
         prepare=prepare,
+        test=devices.OnEvery(local_devices, scored_by("test", build, local_devices)),
     )
+
+
+def scored_by(
+    part: str, build: Callable[[Any], Parts], local_devices: tuple, episodes: int = 0
+) -> Callable[[Any, Any, TrainState], tuple[TrainState, jax.Array, dict]]:
+    """-> (hyper, seed, state) -> the mean policy's held-out score: on the `part` of the task's data
+    or, where it has none, on `episodes`, always the same ones, on keys that training never
+    draws."""
+
+    def evaluate(hyper, seed, state):
+        parts, fence = build(hyper), Fence(state.generation >= 0)
+        examples = getattr(parts.task, part)
+        count = examples.size if examples else episodes
+
+        def play(numbers, _):
+            params = jax.tree.map(lambda x: x[None], parts.unravel(state.strategy.mean))
+            if examples:
+                drawn, held_out = numbers, examples.evaluate
+            else:
+                drawn = keys.fold_in(stream(seed, HELD_OUT), numbers)
+                held_out = parts.task.held_out or parts.task.evaluate
+            seen = held_out(drawn, parts.policy, params, state.normalizer)
+            return jax.tree.map(lambda x: x[0], (seen.returns, seen.measures)), ()
+
+        played, _ = over_blocks(plan_episodes(count, local_devices), fence, play)
+        returns, measures = jax.tree.map(lambda x: jnp.ravel(devices.gather(x))[:count], played)
+        held_out = fence.around(jnp.mean, returns)
+        return state._replace(held_out=held_out), returns, measures
+
+    return evaluate
 
 
 def beginning(

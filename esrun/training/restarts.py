@@ -109,7 +109,7 @@ def search_until(
     search = next_search(kind, default, past, run.config.seed)
     while True:
         outcome = advance(searching(run, search, past), start)
-        state, reason, progress, score = outcome
+        state, reason, progress, score, _ = outcome
         if reason is GENERATIONS and progress.generation < run.config.generations:
             reason = EVALUATIONS
         if reason.final:

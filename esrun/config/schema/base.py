@@ -50,6 +50,10 @@ class Model(BaseModel):
     """Keys that the run reads and the factory does not."""
     fixed: ClassVar[frozenset[str]] = frozenset()
     """Keys whose floats are structure too."""
+    reads: ClassVar[str | None] = None
+    """"MODULE:FUNCTION" that reads files of this machine, MODULE below `esrun`: given the option's
+    keys, it returns a tree of NumPy's arrays, which the factory gets as `data` (None for
+    whoever only looks at the sizes). None where nothing is read."""
     examples: ClassVar[Mapping[str, str]] = {}
     """Values for keys that its yaml leaves to the user."""
 

@@ -4,7 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from esrun.config.schema.base import Count, Episodic, NonNegative, Positive, Several, Shape
+from esrun.config.schema.base import WHOLE, Count, Episodic, NonNegative, Positive, Several, Shape
+
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Sine(Episodic):
@@ -18,6 +20,33 @@ class Sine(Episodic):
     def shows(self) -> Shape:
         """-> the points of a sine wave."""
         return "sequence"
+
+
+class Classification(Episodic):
+    reads = "tasks.datasets:read"
+    fixed = frozenset({"validation", "test"})
+
+    name: Literal["classification"]
+    dataset: Literal["digits"]
+    file: str | None
+    validation: Share
+    test: Share | None
+    split_seed: Annotated[int, Field(ge=0, lt=WHOLE)]
+    batch_size: Count | None
+    fitness: Literal["cross_entropy", "accuracy"]
+
+    def shows(self) -> Shape:
+        """-> pictures."""
+        return "image"
+
+    @model_validator(mode="after")
+    def _batch(self):
+        if self.batch_size is None and self.episodes > 1:
+            raise ValueError(
+                "task.episodes must be 1 where a minibatch is the whole training part, got "
+                f"{self.episodes}: write task.episodes=1 or a number for task.batch_size"
+            )
+        return self
 
 
 class Blackbox(Episodic):
