@@ -1,6 +1,7 @@
 """Parts with the options of their yaml files: a test names only those that it is about."""
 
 import inspect
+from pathlib import Path
 from typing import get_args, get_type_hints
 
 import jax
@@ -42,10 +43,16 @@ ENVIRONMENTS = {
 """One of each package, for its option, which names none."""
 
 
+NEEDED = {option: ("env", env) for option, env in ENVIRONMENTS.items()} | {
+    option: ("file", str(Path(__file__))) for option in ("mnist", "fashion_mnist", "cifar10")
+}
+"""The key that an option leaves to the user, and a value."""
+
+
 def chosen(option):
-    """-> the words that choose a task, and an environment where its option names none."""
-    env = [f"task.env={ENVIRONMENTS[option]}"] if option in ENVIRONMENTS else []
-    return [f"task={option}", *env]
+    """-> the words that choose a task, and what its option leaves to the user."""
+    key, value = NEEDED.get(option, ("", ""))
+    return [f"task={option}", *([f"task.{key}={value}"] if key else [])]
 
 
 def pond():

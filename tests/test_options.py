@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import pytest
 import yaml
-from defaults import ENVIRONMENTS, arguments_of, chosen
+from defaults import NEEDED, arguments_of, chosen
 
 from esrun.config import CONF_DIR, plugins, registry
 from esrun.config.check import KINDS, checked
@@ -60,8 +60,8 @@ def as_if_installed(monkeypatch):
 @pytest.mark.parametrize("option", options("task"))
 def test_task_composes_and_passes_the_checks(option, as_if_installed):
     config = checked(composed(chosen(option))[0])
-    env = {"env": ENVIRONMENTS[option]} if option in ENVIRONMENTS else {}
-    assert config.task.model_dump().items() >= (read("task", option) | env).items()
+    needed = dict([NEEDED[option]]) if option in NEEDED else {}
+    assert config.task.model_dump().items() >= (read("task", option) | needed).items()
 
 
 @pytest.mark.parametrize("option", options("strategy"))

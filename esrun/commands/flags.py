@@ -141,7 +141,10 @@ def _rendering(parser: Parser) -> None:
     )
     which.add_argument("--all", action="store_true", help="every policy kept, a file each")
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help="a .gif or .mp4 (--all: a folder); else in the RUN"
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="a .gif or .mp4, a .png of what is one picture (--all: a folder); else in the RUN",
     )
 
 

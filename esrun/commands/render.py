@@ -14,7 +14,8 @@ from esrun.errors import DONE, ConfigError, printable
 from esrun.results.where import config_of, kept_generations, run_folders
 from esrun.runs.folder import shown
 
-ENDINGS = (".gif", ".mp4")
+FILMS = (".gif", ".mp4")
+STILLS = (".png", *FILMS)
 LARGEST = 2**31
 """Bytes of a file that may be replaced."""
 
@@ -29,18 +30,20 @@ def render(arguments: list[str]) -> int:
     every = flags.pop("all")
     if every and len(folders) > 1:
         raise ConfigError("--all takes one run: write a command for each")
-    default = folders[0].path if len(folders) == 1 else Path()
-    if every:
-        into = checked_folder(default / "render" if output is None else Path(output))
-        kept = kept_generations(folders[0])
-        paths = {x: checked_output(into / f"{x}.gif", False) for x in kept}
-        path = into
-    else:
-        paths = {}
-        path = checked_output(default / "render.gif" if output is None else Path(output))
     configs = [config_of(folder, None) for folder in folders]
     for config in configs:
         check_renderer(config)
+    default = folders[0].path if len(folders) == 1 else Path()
+    endings = STILLS if all(config.task.still for config in configs) else FILMS
+    if every:
+        into = checked_folder(default / "render" if output is None else Path(output))
+        kept = kept_generations(folders[0])
+        paths = {x: checked_output(into / f"{x}{endings[0]}", endings, False) for x in kept}
+        path = into
+    else:
+        paths = {}
+        path = default / f"render{endings[0]}" if output is None else Path(output)
+        path = checked_output(path, endings)
     devices.start(configs[0].runtime.precision, configs[0].runtime.deterministic)
     from esrun.results import pictures
 
@@ -59,18 +62,18 @@ def render(arguments: list[str]) -> int:
 
 def checked_folder(folder: Path) -> Path:
     """-> the folder that films go into, which is made if need be. Raises ConfigError."""
-    if folder.suffix.lower() in ENDINGS:
+    if folder.suffix.lower() in STILLS:
         raise ConfigError(f"--all writes a film a policy into a folder: -o {folder} is a file")
     if not folder.parent.is_dir() or (os.path.lexists(folder) and not folder.is_dir()):
         raise ConfigError(f"-o must be a folder, or a name for one in a folder, got {folder}")
     return folder
 
 
-def checked_output(path: Path, folder_is_there: bool = True) -> Path:
-    """-> the path, if a film can be written there: a film may be replaced, nothing else. Raises
-    ConfigError."""
-    if path.suffix.lower() not in ENDINGS:
-        raise ConfigError(f"-o must end in .gif or .mp4, got {path}")
+def checked_output(path: Path, endings: tuple[str, ...], folder_is_there: bool = True) -> Path:
+    """-> the path, if a film or a picture with one of the `endings` can be written there: such a
+    file may be replaced, nothing else. Raises ConfigError."""
+    if path.suffix.lower() not in endings:
+        raise ConfigError(f"-o must end in {' or '.join(endings)}, got {path}")
     if path.suffix.lower() == ".mp4" and not find_spec("imageio_ffmpeg"):
         raise ConfigError(
             f"{path} needs the package imageio_ffmpeg, which is not installed: "
@@ -87,7 +90,7 @@ def checked_output(path: Path, folder_is_there: bool = True) -> Path:
         return path
     except OSError as error:
         raise ConfigError(f"-o {path} cannot be replaced: {error}") from error
-    if held and not held.startswith(b"GIF8") and held[4:8] != b"ftyp":
+    if held and not held.startswith((b"GIF8", b"\x89PNG")) and held[4:8] != b"ftyp":
         raise ConfigError(f"-o {path} is no film, and esrun replaces nothing else: another name")
     return path
 

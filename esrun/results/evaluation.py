@@ -63,11 +63,12 @@ class Evaluator:
 
     def watching(self, episodes: int) -> Callable[[Subject, int], PyTree]:
         """-> (subject, seed) -> what happens in the first held-out episodes of that seed, as the
-        task tells it (NumPy's, see `Task.watch`). They are played among those that training's
-        evaluation plays; it is compiled once."""
+        task tells it (NumPy's, see `Task.watch`), or in all of its validation part. They are played
+        among those that training's evaluation plays; it is compiled once."""
         task = self.parts.task
         size = scored_on(self.run.config, task)
         block = plan_episodes(size, self.run.local_devices).size
+        episodes = task.validation.size if task.validation else episodes
         if task.simulators:
             from esrun.results import simulated
 

@@ -21,11 +21,12 @@ MOST_FRAMES = 500
 COLUMNS, WIDE = 4, 1600
 """Panels in a row, and pixels of the row."""
 PANEL = 420
-"""Most pixels of a panel's width."""
+"""Most pixels of a film's width among others."""
 FONT, LINE, EDGE = 14, 18, 8
 """Pixels of the captions' letters and lines, and around a panel."""
-SMOOTH_MS, OTHER_MS = 50, 100
-"""Milliseconds of a step, as gymnax's own films have it; the first one where things move."""
+SMOOTH_MS, OTHER_MS, STILL_MS = 50, 100, 1500
+"""Milliseconds of a step, as gymnax's own films have it, the first one where things move; and of a
+picture in which nothing does."""
 PHYSICS = ("brax", "gymnasium", "playground")
 """Packages whose environments are bodies in motion."""
 
@@ -39,6 +40,8 @@ class Panel(NamedTuple):
     picture: Callable[[int], np.ndarray]
     """Number of the frame -> [height, width, 3] uint8."""
     milliseconds: int
+    width: int = PANEL
+    """Most pixels of its width."""
 
 
 def title_of(config: Config) -> str:
@@ -46,7 +49,7 @@ def title_of(config: Config) -> str:
     task = config.task
     if hasattr(task, "env"):
         return task.env
-    name = getattr(task, "function", task.name)
+    name = getattr(task, "function", getattr(task, "dataset", task.name))
     name = f"{task.name} f{name}" if isinstance(name, int) else str(name)
     dimension = getattr(task, "dimension", None)
     return name if dimension is None else f"{name}, {dimension} dimension{'s' * (dimension > 1)}"
@@ -65,17 +68,25 @@ def panel(
 ) -> Panel:
     """-> the film of a policy's first held-out episodes of a seed, one after the other; `seen` is
     what happened in them (see `Task.watch`)."""
+    title = [f"{title_of(config)}, {about(subject)}", shown(folder.path)]
+    if config.task.name == "classification":
+        from esrun.results.answers import WIDTH, classified_frames
+        from esrun.tasks.datasets import KINDS
+
+        picture, captions = classified_frames(seen, KINDS[config.task.dataset])
+        title[1] += ", validation part"
+        return Panel(title, captions, picture, STILL_MS, WIDTH)
     if config.task.name == "sine":
         from esrun.results.predictions import sine_frames
 
         picture, captions = sine_frames(seen)
-        milliseconds = 1500
+        milliseconds = STILL_MS
     else:
         picture, captions = _episodes(config, task, seen)
         smooth = config.task.name in PHYSICS or getattr(config.task, "env", None) in CLASSIC
         milliseconds = SMOOTH_MS if smooth else OTHER_MS
-    first = f"{title_of(config)}, {about(subject)}"
-    return Panel([first, f"{shown(folder.path)}, seed {seed}"], captions, picture, milliseconds)
+    title[1] += f", seed {seed}"
+    return Panel(title, captions, picture, milliseconds)
 
 
 def _episodes(
@@ -105,7 +116,7 @@ def _episodes(
 def composed(panels: list[Panel], columns: int = COLUMNS) -> Iterator[np.ndarray]:
     """-> the frames, all of one size; a panel that ends earlier stays at its last picture."""
     columns = min(columns, len(panels))
-    width = min(PANEL, WIDE // columns)
+    width = min(max(one.width for one in panels), WIDE // columns)
     font = ImageFont.load_default(FONT)
     titles = [[_fitting(x, font, width) for x in one.title] for one in panels]
     shapes = [one.picture(0).shape for one in panels]

@@ -1,4 +1,4 @@
-"""Films as files: GIF by Pillow, MP4 by ffmpeg."""
+"""Films as files: GIF by Pillow, MP4 by ffmpeg; still pictures as PNG."""
 
 import io
 import tempfile
@@ -16,8 +16,16 @@ from esrun import files
 def write(path: Path, frames: Iterable[np.ndarray], milliseconds: int) -> None:
     """Write frames [height, width, 3], all of one size, each shown for so long. A file of that name
     is replaced when the new one is whole. Raises OSError."""
-    encode = mp4 if path.suffix.lower() == ".mp4" else gif
+    encode = {".mp4": mp4, ".png": png}.get(path.suffix.lower(), gif)
     files.write(path, encode(frames, milliseconds))
+
+
+def png(frames: Iterable[np.ndarray], milliseconds: int) -> bytes:
+    """-> the one frame as a PNG."""
+    del milliseconds
+    (picture,), content = frames, io.BytesIO()
+    Image.fromarray(picture).save(content, "PNG")
+    return content.getvalue()
 
 
 def gif(frames: Iterable[np.ndarray], milliseconds: int) -> bytes:

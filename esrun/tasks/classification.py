@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 
-from esrun.tasks.datasets import CLASSES, KINDS, Data, Examples
+from esrun.backend.keys import split
+from esrun.tasks.datasets import KINDS, Data, Examples
 from esrun.tasks.spaces import Discrete, Encoding, decoding, interface
 from esrun.tasks.supervised import outputs, seen_by_all
-from esrun.types import Evaluation, HeldOut, Task
+from esrun.types import Evaluation, HeldOut, Key, Task
 
 
 class Classified(NamedTuple):
@@ -25,6 +27,26 @@ class Classified(NamedTuple):
     returns: jax.Array  # [k]
 
 
+def minibatch(key: Key, train: Examples, size: int | None, shift: int) -> Examples:
+    """-> `size` pictures drawn with replacement, None for all as they are, each moved by up to
+    `shift` pixels in either direction over an empty ground."""
+    drawing, moving = split(key)
+    count = len(train.labels)
+    if size is not None:
+        numbers = jax.random.randint(drawing, (size,), 0, count)
+        train, count = Examples(*(x[numbers] for x in train)), size
+    if shift == 0:
+        return train
+    padded = jnp.pad(train.pictures, [(0, 0), (shift, shift), (shift, shift), (0, 0)])
+    corners = jax.random.randint(moving, (count, 2), 0, 2 * shift + 1)
+    shape = train.pictures.shape[1:]
+
+    def moved(picture, corner):
+        return jax.lax.dynamic_slice(picture, (*corner, 0), shape)
+
+    return train._replace(pictures=jax.vmap(moved)(padded, corners))
+
+
 def make_classification(
     *,
     dataset: str,
@@ -33,6 +55,7 @@ def make_classification(
     test: float | None,
     split_seed: int,
     batch_size: int | None,
+    shift: int,
     fitness: str,
     episodes: int,
     data: Data | None,
@@ -41,11 +64,12 @@ def make_classification(
     the largest is the answer.
 
     An episode of training is a minibatch of `batch_size` pictures, None for the whole training
-    part; its return is minus the mean cross-entropy in nats ("cross_entropy") or the share of right
-    answers ("accuracy"). `data` may be None for whoever only looks at the sizes.
+    part, each moved by up to `shift` pixels; its return is minus the mean cross-entropy in nats
+    ("cross_entropy") or the share of right answers ("accuracy"). `data` may be None for whoever
+    only looks at the sizes.
     """
     del file, validation, test, split_seed  # they say what is read
-    shape, white = KINDS[dataset]
+    shape, white, names = KINDS[dataset]
 
     def scaled(pictures):
         return pictures.reshape(-1, *shape).astype(float) / white
@@ -60,12 +84,8 @@ def make_classification(
     def evaluate(keys, policy, members, normalizer):
         assert data is not None
         train = data.train
-        if batch_size is None:
-            pictures, labels = train
-        else:
-            size, count = (batch_size,), len(train.labels)
-            numbers = jax.vmap(lambda key: jax.random.randint(key, size, 0, count))(keys)
-            pictures, labels = (x[jnp.ravel(numbers)] for x in train)
+        batches = jax.vmap(lambda key: minibatch(key, train, batch_size, shift))(keys)
+        pictures, labels = (rearrange(x, "e b ... -> (e b) ...") for x in batches)
         figures = measured(pictures, labels, policy, members, normalizer)
         m, e = len(figures[0]), len(keys)
         returns, loss, right = (jnp.mean(x.reshape(m, e, -1), -1) for x in figures)
@@ -101,11 +121,11 @@ def make_classification(
     size = len(data.train.labels) if data is not None and batch_size is None else batch_size
     return Task(
         shape,
-        CLASSES,
+        len(names),
         episodes,
         evaluate,
         steps=episodes * size if size else None,
-        interface=interface(Encoding(encode, shape, about), decoding(Discrete(CLASSES), "clip")),
+        interface=interface(Encoding(encode, shape, about), decoding(Discrete(len(names)), "clip")),
         watch=watch,
         validation=held_out(data.validation) if data else None,
         test=held_out(data.test) if data else None,

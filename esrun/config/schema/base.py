@@ -72,6 +72,9 @@ class TaskModel(Model):
 
     name: Any  # each option says which: Literal["my_option"]
 
+    still: ClassVar[bool] = False
+    """Whether `esrun render` draws one picture of it, and no film."""
+
     run_keys = frozenset({"generations"})
 
     generations: Count | None = None  # a task may suggest how many; the run's own key decides

@@ -1,12 +1,28 @@
 """What tasks other than environments may say: a model a kind of task, chosen by its `name`."""
 
-from typing import Annotated, Literal
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from esrun.config.schema.base import WHOLE, Count, Episodic, NonNegative, Positive, Several, Shape
+from esrun.errors import ConfigError
 
 Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+def check_file(file: str | None) -> None:
+    """Raise ConfigError where the file or folder that a task is to read cannot be."""
+    if file is None:
+        return
+    path = Path(file).expanduser()
+    if not path.exists():
+        raise ConfigError(
+            f"task.file must be a file or folder of this machine, got {file}, which is not there"
+        )
+    if not os.access(path, os.R_OK):
+        raise ConfigError(f"task.file must be readable, got {file}, which may not be read")
 
 
 class Sine(Episodic):
@@ -24,20 +40,47 @@ class Sine(Episodic):
 
 class Classification(Episodic):
     reads = "tasks.datasets:read"
+    still = True
     fixed = frozenset({"validation", "test"})
+    examples = {"file": "PATH"}  # noqa: RUF012
 
     name: Literal["classification"]
-    dataset: Literal["digits"]
+    dataset: Literal["digits", "mnist", "fashion_mnist", "cifar10"]
     file: str | None
     validation: Share
     test: Share | None
     split_seed: Annotated[int, Field(ge=0, lt=WHOLE)]
     batch_size: Count | None
+    shift: Annotated[int, Field(ge=0, le=16)]
     fitness: Literal["cross_entropy", "accuracy"]
 
     def shows(self) -> Shape:
         """-> pictures."""
         return "image"
+
+    def resolved(self) -> Self:
+        """-> the task. Raises ConfigError where its files are not there, or are not its."""
+        if self.dataset == "digits" and self.file is not None:
+            raise ConfigError(
+                f"task.file must be null for digits, got {self.file}: write task.file=null"
+            )
+        if self.dataset != "digits" and self.file is None:
+            raise ConfigError(
+                "task.file must say where the data are, got null: write task.file=PATH"
+            )
+        check_file(self.file)
+        return self
+
+    @model_validator(mode="after")
+    def _parts(self):
+        if self.dataset != "digits" and self.test is not None:
+            raise ValueError(f"task.test must be null: {self.dataset} has a test part of its own")
+        if self.dataset == "digits" and (self.test is None or self.validation + self.test >= 1):
+            raise ValueError(
+                "task.validation and task.test must be shares that leave some for training, got "
+                f"{self.validation} and {self.test}: write task.validation=0.2 task.test=0.2"
+            )
+        return self
 
     @model_validator(mode="after")
     def _batch(self):
