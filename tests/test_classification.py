@@ -27,7 +27,6 @@ OPTIONS = {
     "file": None,
     **SPLIT,
     "batch_size": 32,
-    "shift": 0,
     "fitness": "cross_entropy",
     "episodes": 2,
 }
@@ -43,10 +42,9 @@ def made(**changes):
     return make_classification(**OPTIONS | {"data": data} | changes)
 
 
-def drawn(key, size, shift, train=DIGITS.train):
+def drawn(key, size):
     """-> a minibatch, as NumPy's arrays."""
-    batch = minibatch(key, jax.tree.map(jnp.asarray, train), size, shift)
-    return jax.tree.map(np.asarray, batch)
+    return jax.tree.map(np.asarray, minibatch(key, jax.tree.map(jnp.asarray, DIGITS.train), size))
 
 
 def weights(count):
@@ -68,7 +66,7 @@ def test_returns_are_those_of_minibatches_that_all_members_see(keys, fitness):
     w = weights(3)
     seen = made(fitness=fitness).evaluate(keys(2), LINEAR, jnp.asarray(w), None)
     for e, key in enumerate(keys(2)):
-        batch = drawn(key, 32, 0)
+        batch = drawn(key, 32)
         for m in range(3):
             loss, right = by_hand(batch, w[m])
             np.testing.assert_allclose(seen.measures["cross_entropy"][m, e], loss.mean(), rtol=1e-5)
@@ -80,7 +78,7 @@ def test_returns_are_those_of_minibatches_that_all_members_see(keys, fitness):
 
 def test_a_minibatch_is_of_the_training_part_and_another_one_for_each_key(keys):
     known = {x.tobytes() for x in DIGITS.train.pictures}
-    batches = [drawn(key, 32, 0).pictures for key in keys(2)]
+    batches = [drawn(key, 32).pictures for key in keys(2)]
     assert {x.tobytes() for batch in batches for x in batch} <= known
     assert not np.array_equal(*batches)
 
@@ -91,19 +89,6 @@ def test_without_a_size_a_minibatch_is_the_whole_training_part(keys):
     loss, _ = by_hand(DIGITS.train, weights(1)[0])
     np.testing.assert_allclose(seen.returns[0, 0], -loss.mean(), rtol=1e-5)
     assert whole.steps == 1077
-
-
-def test_pictures_are_moved_over_an_empty_ground(keys):
-    whole = Examples(DIGITS.train.pictures + 1, DIGITS.train.labels)  # nothing of it is empty
-    moved = drawn(keys(1)[0], None, 2, whole).pictures
-    counts = set()
-    for before, after in zip(whole.pictures, moved, strict=True):
-        padded = np.pad(before, [(2, 2), (2, 2), (0, 0)])
-        places = [(i, j) for i in range(5) for j in range(5)
-                  if np.array_equal(padded[i : i + 8, j : j + 8], after)]  # fmt: skip
-        assert len(places) == 1
-        counts.add(places[0])
-    assert len(counts) == 25
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])
@@ -122,7 +107,7 @@ def test_a_held_out_part_is_scored_picture_by_picture(part):
 def test_the_normalizer_sees_the_minibatch_once_for_each_member(keys):
     moments = normalizer.fresh((8, 8, 1))
     seen = made().evaluate(keys(2), LINEAR, jnp.asarray(weights(3)), moments)
-    batches = [drawn(key, 32, 0).pictures / 16 for key in keys(2)]
+    batches = [drawn(key, 32).pictures / 16 for key in keys(2)]
     assert seen.inputs.count.tolist() == [64.0] * 3
     for m in range(3):
         np.testing.assert_allclose(seen.inputs.first[m], np.concatenate(batches).sum(0), rtol=1e-4)

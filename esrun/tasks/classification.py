@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 
-from esrun.backend.keys import split
 from esrun.tasks.datasets import KINDS, Data, Examples
 from esrun.tasks.spaces import Discrete, Encoding, decoding, interface
 from esrun.tasks.supervised import outputs, seen_by_all
@@ -27,24 +26,12 @@ class Classified(NamedTuple):
     returns: jax.Array  # [k]
 
 
-def minibatch(key: Key, train: Examples, size: int | None, shift: int) -> Examples:
-    """-> `size` pictures drawn with replacement, None for all as they are, each moved by up to
-    `shift` pixels in either direction over an empty ground."""
-    drawing, moving = split(key)
-    count = len(train.labels)
-    if size is not None:
-        numbers = jax.random.randint(drawing, (size,), 0, count)
-        train, count = Examples(*(x[numbers] for x in train)), size
-    if shift == 0:
+def minibatch(key: Key, train: Examples, size: int | None) -> Examples:
+    """-> `size` examples drawn with replacement, None for all of them."""
+    if size is None:
         return train
-    padded = jnp.pad(train.pictures, [(0, 0), (shift, shift), (shift, shift), (0, 0)])
-    corners = jax.random.randint(moving, (count, 2), 0, 2 * shift + 1)
-    shape = train.pictures.shape[1:]
-
-    def moved(picture, corner):
-        return jax.lax.dynamic_slice(picture, (*corner, 0), shape)
-
-    return train._replace(pictures=jax.vmap(moved)(padded, corners))
+    numbers = jax.random.randint(key, (size,), 0, len(train.labels))
+    return Examples(*(x[numbers] for x in train))
 
 
 def make_classification(
@@ -55,7 +42,6 @@ def make_classification(
     test: float | None,
     split_seed: int,
     batch_size: int | None,
-    shift: int,
     fitness: str,
     episodes: int,
     data: Data | None,
@@ -64,9 +50,8 @@ def make_classification(
     the largest is the answer.
 
     An episode of training is a minibatch of `batch_size` pictures, None for the whole training
-    part, each moved by up to `shift` pixels; its return is minus the mean cross-entropy in nats
-    ("cross_entropy") or the share of right answers ("accuracy"). `data` may be None for whoever
-    only looks at the sizes.
+    part; its return is minus the mean cross-entropy in nats ("cross_entropy") or the share of right
+    answers ("accuracy"). `data` may be None for whoever only looks at the sizes.
     """
     del file, validation, test, split_seed  # they say what is read
     shape, white, names = KINDS[dataset]
@@ -84,7 +69,7 @@ def make_classification(
     def evaluate(keys, policy, members, normalizer):
         assert data is not None
         train = data.train
-        batches = jax.vmap(lambda key: minibatch(key, train, batch_size, shift))(keys)
+        batches = jax.vmap(lambda key: minibatch(key, train, batch_size))(keys)
         pictures, labels = (rearrange(x, "e b ... -> (e b) ...") for x in batches)
         figures = measured(pictures, labels, policy, members, normalizer)
         m, e = len(figures[0]), len(keys)

@@ -51,7 +51,6 @@ class Classification(Episodic):
     test: Share | None
     split_seed: Annotated[int, Field(ge=0, lt=WHOLE)]
     batch_size: Count | None
-    shift: Annotated[int, Field(ge=0, le=16)]
     fitness: Literal["cross_entropy", "accuracy"]
 
     def shows(self) -> Shape:
