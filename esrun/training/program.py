@@ -17,6 +17,7 @@ from jax.flatten_util import ravel_pytree
 from esrun.backend import devices, keys
 from esrun.backend.fences import Fence
 from esrun.tasks import normalizer
+from esrun.tasks.references import all_referred
 from esrun.training import archive
 from esrun.training.blocks import over_blocks
 from esrun.training.generation import Parts, generation
@@ -27,7 +28,7 @@ from esrun.types import Incumbent, PyTree, TrainState
 CHUNK = 1024
 """Most generations in a chunk: the length of the buffer for their metrics."""
 
-INIT, TRAIN, HELD_OUT, SEARCH, DRAWS = range(5)
+INIT, TRAIN, HELD_OUT, SEARCH, DRAWS, REFERENCES = range(6)
 """Streams of random keys: what one draws, no other ever does."""
 
 
@@ -94,6 +95,7 @@ def make_program(
 
         def play(episodes, _):
             params = jax.tree.map(lambda x: x[None], parts.unravel(state.strategy.mean))
+            params = all_referred(parts.policy, params, state.references, state.normalizer)
             held_out_keys = keys.fold_in(stream(seed, HELD_OUT), episodes)
             held_out = parts.task.held_out or parts.task.evaluate
             seen = held_out(held_out_keys, parts.policy, params, state.normalizer)
@@ -145,6 +147,12 @@ def beginning(
         mean, _ = ravel_pytree(parts.policy.init(stream(seed, INIT)))
         worst = jnp.full((), -jnp.inf, mean.dtype)
         moments = normalizer.fresh(parts.task.input_shape) if normalize_input else None
+        references = None
+        if parts.policy.references:
+            assert parts.task.references is not None
+            draw, fence = parts.task.references, Fence(seed.astype(float) >= 0)
+            key = stream(seed, REFERENCES)
+            references = fence.around(lambda key: draw(key, parts.policy.references), key)
         return TrainState(
             generation=jnp.int32(0),
             strategy=parts.strategy.init(stream(seed, SEARCH), mean),
@@ -155,6 +163,7 @@ def beginning(
             barren=jnp.int32(0),
             incumbent=Incumbent(mean, worst) if restarting else None,
             archive=archive.empty(top_k, mean, moments),
+            references=references,
         )
 
     return init
