@@ -513,17 +513,9 @@ def test_a_convolution_alone_may_be_normalised():
     assert checked(composed(words)[0]).policy.norm == "layer"
 
 
-def test_a_task_that_gives_no_references_is_one_line(built, monkeypatch):
-    import esrun.tasks.sine as module
-
-    whole = module.make_sine
-    names = {"sequence_length", "batch_size", "span", "jitter", "reward", "episodes"}
-
-    def without_references(**options):
-        assert options.keys() == names
-        return whole(**options)._replace(references=None)
-
-    monkeypatch.setattr(module, "make_sine", without_references)
+def test_a_task_that_gives_no_references_is_one_line(built):
+    words = ["task=gymnasium", "task.env=CartPole-v1", "policy.norm_reference=4"]
     with pytest.raises(ConfigError, match="a task that gives reference inputs") as refused:
-        built("task=sine", "policy.norm=virtual_batch", "task.span=3.25", "task.batch_size=7")
+        built(*words, "policy.norm=virtual_batch")
     assert "\n" not in str(refused.value)
+    assert built(*words, "policy.norm=layer").config.policy.norm == "layer"
