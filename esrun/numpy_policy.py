@@ -14,7 +14,7 @@ from safetensors.numpy import load as parse
 from esrun import files
 from esrun.header import LARGEST, read_header
 from esrun.results.codings import DECODINGS, ENCODINGS, decoded, encoded
-from esrun.results.networks import ACTIVATIONS, NETWORKS
+from esrun.results.networks import ACTIVATIONS, NETWORKS, NORMS, OF_MANY
 
 Array = np.ndarray
 
@@ -46,9 +46,23 @@ class NumpyPolicy:
         self._network, wanted = NETWORKS[name]
         if self._options.get("activation", "identity") not in ACTIVATIONS:
             raise ValueError(f"it names an unknown activation: {self._options['activation']}")
+        if self._options.get("norm") not in NORMS:
+            raise ValueError(f"it names an unknown normalisation: {self._options['norm']}")
         given = {name: x.shape for name, x in self.params.items()}
         if given != dict(wanted(self._options, self._shape, about["output_size"])):
             raise ValueError("it holds other parameters than its architecture has")
+        self.references, self._given = tensors.get("references"), self.params
+        if self._options.get("norm") == "virtual_batch":
+            self._refer()
+
+    def _refer(self) -> None:
+        """Let the reference inputs tell what all others are normalised by."""
+        shape = (self._options["norm_reference"], *self._shape)
+        if self.references is None or self.references.shape != shape:
+            raise ValueError("it holds other reference inputs than its architecture has")
+        x = self._normalized(self.references) if self.normalizer else self.references
+        self._given = dict(self.params)
+        OF_MANY[self._options["name"]](self._options, self._given, x)
 
     def __call__(self, observation: Any, carry: Any = None, mask: Any = None) -> tuple[Any, Any]:
         """One step: an observation, as the environment gives it, and the carry of the step before
@@ -57,7 +71,7 @@ class NumpyPolicy:
         x = self._encoded(observation)
         if self.normalizer:
             x = self._normalized(x)
-        output, carry = self._network(self._options, self.params, x, carry)
+        output, carry = self._network(self._options, self._given, x, carry)
         return self._decoded(output, mask), carry
 
     def _encoded(self, observation: Any) -> Array:

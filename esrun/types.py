@@ -39,6 +39,19 @@ class Policy(NamedTuple):
     """() -> the carry of a fresh episode; () for a feed-forward policy."""
     apply: Callable[[PyTree, PyTree, jax.Array], tuple[jax.Array, PyTree]]
     """(params, carry, input [*input_shape]) -> (output [output_size], carry)."""
+    references: int = 0
+    """How many reference inputs it is given, the same ones throughout a run."""
+    refer: Callable[[PyTree, jax.Array], PyTree] | None = None
+    """(params, reference inputs [references, *input_shape]) -> what they come to: `apply` then
+    takes `Referred` params. None where there are no references."""
+
+
+class Referred(NamedTuple):
+    """The params of a policy with reference inputs, as it acts."""
+
+    params: PyTree
+    statistics: PyTree
+    """What `Policy.refer` has made of the references, once for all inputs."""
 
 
 class Moments(NamedTuple):
@@ -125,6 +138,9 @@ class Task(NamedTuple):
     simulators: Any = None
     """How its environments are stepped outside of the compiled program, where they are (see
     `esrun.tasks.simulators`); `evaluate` and `watch` are not called then."""
+    references: Callable[[Key, int], jax.Array] | None = None
+    """(key, count) -> inputs [count, *input_shape], not normalised, such as policies meet; None
+    where it has none to give."""
     in_groups_of: Callable[[int], "Task"] | None = None
     """k -> the same task, to the bit, which plays k of a member's episodes at a time and so takes
     less memory; None where there is no such thing."""
@@ -201,3 +217,4 @@ class TrainState(NamedTuple):
     barren: jax.Array  # [] int32, consecutive generations without a finite fitness
     incumbent: Incumbent | None  # None where nothing restarts
     archive: Archive | None  # None where none is kept
+    references: jax.Array | None  # [k, *input_shape] the policy's; None where it takes none

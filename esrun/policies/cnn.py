@@ -1,10 +1,9 @@
 """A convolutional network for image-like observations."""
 
 import haiku as hk
-import jax.numpy as jnp
 from einops import rearrange
 
-from esrun.policies.layers import ACTIVATIONS, dense, initializers
+from esrun.policies.layers import ACTIVATIONS, dense, feed_forward, initializers, normalized
 from esrun.types import Number, Policy
 
 
@@ -20,9 +19,11 @@ def make_cnn(
     init: str,
     init_scale: Number,
     bias: bool,
+    norm: str | None,
+    norm_reference: int,
 ) -> Policy:
     """input [height, width, features] or [height, width] -> convolutions -> dense layers ->
-    [output_size].
+    [output_size]. `norm` says what stands before the activations (see `layers.normalized`).
 
     Raises ValueError for an input that is not image-like.
     """
@@ -39,14 +40,8 @@ def make_cnn(
             convolution = hk.Conv2D(
                 features, kernel, stride, padding="VALID", with_bias=bias, **layer_init
             )
-            x = ACTIVATIONS[activation](convolution(x))
-        return dense(
-            rearrange(x, "h w c -> (h w c)"), hidden, output_size, activation, bias, layer_init
-        )
+            x = ACTIVATIONS[activation](normalized(convolution(x), norm))
+        x = rearrange(x, "h w c -> (h w c)")
+        return dense(x, hidden, output_size, activation, bias, layer_init, norm)
 
-    network = hk.without_apply_rng(hk.transform(forward))
-    return Policy(
-        init=lambda key: network.init(key, jnp.zeros(input_shape)),
-        initial_carry=lambda: (),
-        apply=lambda params, carry, x: (network.apply(params, x), carry),
-    )
+    return feed_forward(forward, input_shape, norm, norm_reference)

@@ -10,4 +10,5 @@ def make_linear(
     """input [*input_shape], flattened -> [output_size]."""
     sizes = {"input_shape": input_shape, "output_size": output_size}
     first = {"init": init, "init_scale": init_scale, "bias": bias}
-    return make_mlp(**sizes, hidden=[], activation="identity", **first)
+    plain = {"activation": "identity", "norm": None, "norm_reference": 0}
+    return make_mlp(**sizes, hidden=[], **first, **plain)

@@ -1,10 +1,8 @@
 """A multilayer perceptron."""
 
-import haiku as hk
-import jax.numpy as jnp
 from einops import rearrange
 
-from esrun.policies.layers import dense, initializers
+from esrun.policies.layers import dense, feed_forward, initializers
 from esrun.types import Number, Policy
 
 
@@ -17,17 +15,15 @@ def make_mlp(
     init: str,
     init_scale: Number,
     bias: bool,
+    norm: str | None,
+    norm_reference: int,
 ) -> Policy:
     """input [*input_shape], flattened -> hidden widths -> [output_size]. `hidden` [] is a linear
-    policy."""
+    policy. `norm` says what stands before the activations (see `layers.normalized`)."""
 
     def forward(x):
         x = rearrange(x, "... -> (...)")
-        return dense(x, hidden, output_size, activation, bias, initializers(init, init_scale))
+        layer_init = initializers(init, init_scale)
+        return dense(x, hidden, output_size, activation, bias, layer_init, norm)
 
-    network = hk.without_apply_rng(hk.transform(forward))
-    return Policy(
-        init=lambda key: network.init(key, jnp.zeros(input_shape)),
-        initial_carry=lambda: (),
-        apply=lambda params, carry, x: (network.apply(params, x), carry),
-    )
+    return feed_forward(forward, input_shape, norm, norm_reference)

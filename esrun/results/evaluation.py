@@ -18,6 +18,7 @@ from esrun.runs import checkpoint
 from esrun.runs.folder import shown
 from esrun.runs.paths import RunFolder
 from esrun.runs.policy import PLAIN
+from esrun.tasks.references import referred
 from esrun.training.archive import parameters
 from esrun.training.build import build, maker, scored_on
 from esrun.training.generation import Parts, asked, keys_of
@@ -27,12 +28,13 @@ from esrun.types import Moments, PyTree, TrainState
 
 
 class Subject(NamedTuple):
-    """What is evaluated: parameters and what its inputs are normalised by."""
+    """What is evaluated: parameters, what its inputs are normalised by, its reference inputs."""
 
     name: str
     generation: int | None
     params: np.ndarray  # [n]
     normalizer: Moments | None
+    references: np.ndarray | jax.Array | None
     more: Mapping[str, Any] = MappingProxyType({})
     """What else is told of it."""
 
@@ -59,7 +61,7 @@ class Evaluator:
 
         evaluate = self.run.program.test if on_test else self.run.program.evaluate
         assert evaluate is not None
-        return figures(*self._played(evaluate, subject.params, subject.normalizer, seed))
+        return figures(*self._played(evaluate, seed, *self._arrays(subject)))
 
     def watching(self, episodes: int) -> Callable[[Subject, int], PyTree]:
         """-> (subject, seed) -> what happens in the first held-out episodes of that seed, as the
@@ -73,17 +75,18 @@ class Evaluator:
             from esrun.results import simulated
 
             seen = simulated.watching(self.run, episodes, block)
-            return lambda subject, seed: seen(*self._arrays(subject), seed)
+            return lambda subject, seed: seen(*self._arrays(subject)[:2], seed)
 
         @jax.jit
-        def watch(hyper: Any, seed: jax.Array, params: jax.Array, normalizer: Moments | None):
+        def watch(hyper: Any, seed: jax.Array, params, normalizer, references):
             parts = self.run.program.parts(hyper)
             assert parts.task.watch is not None
             held_out = jnp.arange(max(block, episodes))
             if parts.task.validation is None:
                 held_out = keys.fold_in(stream(seed, HELD_OUT), held_out)
+            member = referred(parts.policy, parts.unravel(params), references, normalizer)
             return parts.task.watch(
-                held_out, parts.policy, parts.unravel(params), normalizer, jnp.arange(episodes)
+                held_out, parts.policy, member, normalizer, jnp.arange(episodes)
             )
 
         def watched(subject: Subject, seed: int) -> PyTree:
@@ -93,9 +96,10 @@ class Evaluator:
 
         return watched
 
-    def _arrays(self, subject: Subject) -> tuple[jax.Array, Moments | None]:
+    def _arrays(self, subject: Subject) -> tuple[jax.Array, Moments | None, jax.Array | None]:
         with jax.enable_x64(self._wide):
-            return jax.tree.map(jnp.asarray, (subject.params, subject.normalizer))
+            own = subject.params, subject.normalizer, subject.references
+            return jax.tree.map(jnp.asarray, own)
 
     def ensemble(self, state: TrainState, count: int, seed: int) -> dict[str, Any]:
         """-> what is said of `count` draws from the distribution of a `state`, acting together:
@@ -104,7 +108,8 @@ class Evaluator:
         from esrun.results.statistics import figures
 
         draws, alone = self._drawn(state, count), self.run.program.evaluate
-        returns = [self._played(alone, one, state.normalizer, seed)[0] for one in draws]
+        given = state.normalizer, state.references
+        returns = [self._played(alone, seed, one, *given)[0] for one in draws]
         means = np.mean(np.asarray(returns, np.float64), axis=1)
         interface = self.parts.task.interface
         action = interface.about()["action"] if interface else PLAIN["action"]
@@ -117,7 +122,7 @@ class Evaluator:
             restarting=False,
             held_out_episodes=scored_on(self.run.config, self.parts.task),
         ).evaluate
-        return figures(*self._played(together, draws.ravel(), state.normalizer, seed)) | {
+        return figures(*self._played(together, seed, draws.ravel(), *given)) | {
             "draws": count,
             "draws_mean": float(np.mean(means)),
             "draws_std": float(np.std(means, ddof=1)),
@@ -138,11 +143,11 @@ class Evaluator:
             raise ConfigError(f"{shown(wanted[0])} cannot be used: {error}") from error
 
     def _played(
-        self, evaluate: Callable, params: np.ndarray, normalizer: Moments | None, seed: int
+        self, evaluate: Callable, seed: int, *given: Any
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """-> returns [e], measures [e] each."""
+        """-> returns [e], measures [e] each, of what is `given` of a state (see `_state_of`)."""
         with jax.enable_x64(self._wide):
-            state = _state_of(jnp.asarray(params), jax.tree.map(jnp.asarray, normalizer))
+            state = _state_of(*jax.tree.map(jnp.asarray, given))
             _, returns, measures = evaluate(self.run.hyper, np.uint32(seed), state)
             return np.asarray(returns), jax.tree.map(np.asarray, measures)
 
@@ -162,7 +167,9 @@ class Evaluator:
             return np.concatenate([population(self.run.hyper, state, x) for x in numbers])[:count]
 
 
-def _state_of(mean: jax.Array, normalizer: Moments | None) -> TrainState:
+def _state_of(
+    mean: jax.Array, normalizer: Moments | None, references: jax.Array | None
+) -> TrainState:
     """-> as much of a training state as an evaluation looks at."""
     none = jnp.zeros(())
     return TrainState(
@@ -175,6 +182,7 @@ def _state_of(mean: jax.Array, normalizer: Moments | None) -> TrainState:
         barren=none,
         incumbent=None,
         archive=None,
+        references=references,
     )
 
 
@@ -193,7 +201,8 @@ def ensembled(parts: Parts, count: int, action: dict[str, Any]) -> Parts:
         outputs, carry = jax.vmap(policy.apply, (0, 0, None))(params, carry, x)
         return together(outputs, action), carry
 
-    whole = policy._replace(initial_carry=initial_carry, apply=apply)
+    refer = policy.refer and jax.vmap(policy.refer, (0, None))
+    whole = policy._replace(initial_carry=initial_carry, apply=apply, refer=refer)
     return parts._replace(policy=whole, unravel=unravel, n=count * parts.n)
 
 

@@ -47,23 +47,62 @@ def _linear(params: dict, module: str, x: Array) -> Array:
     return y + params[f"{module}/b"] if f"{module}/b" in params else y
 
 
-def _dense(options: dict, params: dict, x: Array) -> Array:
+NORMS = {None: None, "layer": "layer_norm", "virtual_batch": "virtual_batch_norm"}
+"""haiku's name of the module."""
+EPSILON = 1e-5
+"""As `esrun.policies.layers` has it."""
+
+
+def _activated(options: dict, params: dict, number: int, x: Array) -> Array:
+    """X [k, ..., features], from the `number`-th hidden layer, normalised and activated.
+
+    Of a virtual batch normalisation without statistics the inputs are the references, and what they
+    come to joins the `params`.
+    """
+    if (name := NORMS[options.get("norm")]) is not None:
+        module = _module(name, number)
+        if name == "layer_norm":
+            mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+        else:
+            if f"{module}/mean" not in params:
+                axes = tuple(range(x.ndim - 1))
+                params[f"{module}/mean"], params[f"{module}/variance"] = x.mean(axes), x.var(axes)
+            mean, variance = params[f"{module}/mean"], params[f"{module}/variance"]
+        x = (x - mean) / np.sqrt(variance + x.dtype.type(EPSILON))
+        x = x * params[f"{module}/scale"] + params[f"{module}/offset"]
+    return ACTIVATIONS[options["activation"]](x)
+
+
+def _norm_shapes(options: dict, number: int, features: int) -> Shapes:
+    if (name := NORMS[options.get("norm")]) is not None:
+        yield from ((f"{_module(name, number)}/{x}", (features,)) for x in ("scale", "offset"))
+
+
+def _dense(options: dict, params: dict, x: Array, before: int = 0) -> Array:
+    """X [k, i] -> [k, o], `before` hidden layers of another kind."""
     for number in range(len(options["hidden"])):
-        x = ACTIVATIONS[options["activation"]](_linear(params, _module("linear", number), x))
+        x = _linear(params, _module("linear", number), x)
+        x = _activated(options, params, before + number, x)
     return _linear(params, _module("linear", len(options["hidden"])), x)
 
 
-def _dense_shapes(options: dict, inputs: int, outputs: int) -> Shapes:
+def _dense_shapes(options: dict, inputs: int, outputs: int, before: int = 0) -> Shapes:
     for number, width in enumerate([*options["hidden"], outputs]):
         module = _module("linear", number)
         yield f"{module}/w", (inputs, width)
         if options["bias"]:
             yield f"{module}/b", (width,)
+        if number < len(options["hidden"]):
+            yield from _norm_shapes(options, before + number, width)
         inputs = width
 
 
+def _mlp_of(options: dict, params: dict, x: Array) -> Array:
+    return _dense(options, params, x.reshape(len(x), -1))
+
+
 def _mlp(options: dict, params: dict, x: Array, carry: Any) -> tuple[Array, Any]:
-    return _dense(options, params, x.ravel()), ()
+    return _mlp_of(options, params, x[None])[0], ()
 
 
 def _mlp_shapes(options: dict, shape: tuple, outputs: int) -> Shapes:
@@ -82,16 +121,20 @@ def _linear_policy_shapes(options: dict, shape: tuple, outputs: int) -> Shapes:
     return _mlp_shapes(_as_mlp(options), shape, outputs)
 
 
-def _cnn(options: dict, params: dict, x: Array, carry: Any) -> tuple[Array, Any]:
-    x = x.reshape(*x.shape[:2], -1)
-    kernel, stride = options["kernel"], options["stride"]
-    for number in range(len(options["channels"])):
+def _cnn_of(options: dict, params: dict, x: Array) -> Array:
+    x = x.reshape(*x.shape[:3], -1)
+    kernel, stride, convolutions = options["kernel"], options["stride"], len(options["channels"])
+    for number in range(convolutions):
         module = _module("conv2_d", number)
-        windows = sliding_window_view(x, (kernel, kernel), (0, 1))[::stride, ::stride]
-        x = np.einsum("hwcij,ijco->hwo", windows, params[f"{module}/w"], optimize=True)
+        windows = sliding_window_view(x, (kernel, kernel), (1, 2))[:, ::stride, ::stride]
+        x = np.einsum("khwcij,ijco->khwo", windows, params[f"{module}/w"], optimize=True)
         x = x + params[f"{module}/b"] if options["bias"] else x
-        x = ACTIVATIONS[options["activation"]](x)
-    return _dense(options, params, x.ravel()), ()
+        x = _activated(options, params, number, x)
+    return _dense(options, params, x.reshape(len(x), -1), convolutions)
+
+
+def _cnn(options: dict, params: dict, x: Array, carry: Any) -> tuple[Array, Any]:
+    return _cnn_of(options, params, x[None])[0], ()
 
 
 def _cnn_shapes(options: dict, shape: tuple, outputs: int) -> Shapes:
@@ -102,9 +145,11 @@ def _cnn_shapes(options: dict, shape: tuple, outputs: int) -> Shapes:
         yield f"{module}/w", (kernel, kernel, features, channels)
         if options["bias"]:
             yield f"{module}/b", (channels,)
+        yield from _norm_shapes(options, number, channels)
         height, width = ((side - kernel) // stride + 1 for side in (height, width))
         features = channels
-    yield from _dense_shapes(options, height * width * features, outputs)
+    before = len(options["channels"])
+    yield from _dense_shapes(options, height * width * features, outputs, before)
 
 
 def _gru(params: dict, module: str, x: Array, h: Array) -> tuple[Array, Array]:
@@ -180,3 +225,6 @@ NETWORKS = {
     "rnn": (_rnn, _rnn_shapes),
     "vector": (_vector, _vector_shapes),
 }
+
+OF_MANY = {"mlp": _mlp_of, "cnn": _cnn_of}
+"""(options, params, inputs [k, *input_shape]) -> outputs [k, output_size]."""

@@ -1,5 +1,6 @@
 """Trained policies, as a run has left them: read, checked against their architecture, called."""
 
+import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,15 +14,16 @@ from esrun.results.where import policy_file
 from esrun.runs.folder import shown
 from esrun.tasks import stored
 from esrun.tasks.normalizer import normalize
-from esrun.tasks.stored import Stored, made
-from esrun.types import Moments, Policy, PyTree, Task
+from esrun.tasks.references import referred
+from esrun.tasks.stored import Held, Stored, made
+from esrun.types import Policy, PyTree, Task
 
 
 class Trained(NamedTuple):
     """A policy and what it was trained on."""
 
-    params: PyTree
-    normalizer: Moments | None
+    held: Held
+    """Arrays of JAX."""
     policy: Policy
     task: Task
     generation: int | None
@@ -32,11 +34,15 @@ class LoadedPolicy:
     """A trained policy that can be called: `action, carry = policy(observation, carry)`."""
 
     def __init__(self, trained: Trained):
-        """Nothing is compiled before the first call."""
-        self.params, self.normalizer = trained.params, trained.normalizer
+        """Nothing is compiled before the first call, but for a policy with reference inputs."""
+        self.params, self.normalizer, self.references = trained.held
         self.generation = trained.generation
-        self._policy, self._wide = trained.policy, _is_wide(trained.params)
-        interface = trained.task.interface
+        self._policy, self._wide = trained.policy, _is_wide(self.params)
+        interface, self._params = trained.task.interface, self.params
+        if trained.policy.refer is not None:
+            with jax.enable_x64(self._wide):
+                refer = jax.jit(functools.partial(referred, trained.policy))
+                self._params = refer(self.params, self.references, self.normalizer)
 
         def step(params, normalizer, observation, carry, mask):
             x = jax.tree.map(jnp.asarray, observation)
@@ -61,7 +67,7 @@ class LoadedPolicy:
         """
         with jax.enable_x64(self._wide):
             carry = self._policy.initial_carry() if carry is None else carry
-            return self._step(self.params, self.normalizer, observation, carry, mask)
+            return self._step(self._params, self.normalizer, observation, carry, mask)
 
 
 def load(run: str | Path, best: bool = False) -> LoadedPolicy:
@@ -79,10 +85,8 @@ def trained(path: Path) -> Trained:
     found = read(path, "policy")
     task, policy = parts_of(found.about, path)
     with jax.enable_x64(_is_wide(found.tensors)):
-        params, normalizer = (
-            jax.tree.map(jnp.asarray, tree) for tree in unpacked(found, task, policy, path)
-        )
-    return Trained(params, normalizer, policy, task, found.about.get("generation"))
+        held = jax.tree.map(jnp.asarray, unpacked(found, task, policy, path))
+    return Trained(held, policy, task, found.about.get("generation"))
 
 
 def read(path: Path, kind: str) -> Stored:
@@ -111,9 +115,8 @@ def parts_of(about: dict[str, Any], path: Path) -> tuple[Task, Policy]:
         raise ConfigError(f"{shown(path)} is of no policy that esrun knows: {reason}") from error
 
 
-def unpacked(found: Stored, task: Task, policy: Policy, path: Path) -> tuple[PyTree, Any]:
-    """-> (params, normaliser or None) as NumPy arrays. Raises ConfigError where the tensors are not
-    those of the policy."""
+def unpacked(found: Stored, task: Task, policy: Policy, path: Path) -> Held:
+    """-> what the file holds. Raises ConfigError where the tensors are not those of the policy."""
     return stored.unpacked(found, task.input_shape, policy, shown(path))
 
 

@@ -31,7 +31,7 @@ def of_generation(folder: RunFolder, evaluator: Evaluator, generation: int) -> S
     if generation in folder.saved_generations():
         state = evaluator.state(folder, generation)
         mean = np.asarray(state.strategy.mean)
-        return Subject(name, generation, mean, state.normalizer)
+        return Subject(name, generation, mean, state.normalizer, state.references)
     there = sorted({*folder.kept_generations(), *folder.saved_generations()})
     has = f"it has {', '.join(map(str, there))}" if there else "it keeps none"
     raise ConfigError(
@@ -44,6 +44,7 @@ def of_members(folder: RunFolder, evaluator: Evaluator) -> list[Subject]:
     """-> the best members of all generations, best first. Raises ConfigError."""
     path = folder.members_best
     stored = read(path, "members")
+    shared = {x: stored.tensors.pop(x) for x in ("references",) if x in stored.tensors}
     rows = {name: stored.tensors.pop(name, None) for name in ("fitness", "generation")}
     columns = [*rows.values(), *stored.tensors.values()]
     counts = {0 if x is None or x.ndim == 0 else len(x) for x in columns}
@@ -52,7 +53,7 @@ def of_members(folder: RunFolder, evaluator: Evaluator) -> list[Subject]:
         raise ConfigError(f"{shown(path)} holds no members: its tensors differ in their length")
     found = []
     for i in range(counts.pop()):
-        own = {name: x[i] for name, x in stored.tensors.items()}
+        own = {name: x[i] for name, x in stored.tensors.items()} | shared
         one = _subject(Stored(own, stored.about), evaluator, path, f"member {i + 1}")
         told = {"fitness": float(fitness[i])}
         found.append(one._replace(generation=int(generation[i]), more=told))
@@ -61,10 +62,11 @@ def of_members(folder: RunFolder, evaluator: Evaluator) -> list[Subject]:
 
 def _subject(stored: Stored, evaluator: Evaluator, path: Path, name: str) -> Subject:
     parts = evaluator.parts
-    params, normalizer = unpacked(stored, parts.task, parts.policy, path)
+    held = unpacked(stored, parts.task, parts.policy, path)
     wanted = evaluator.run.config.policy.normalize_input
-    if (normalizer is not None) != wanted:
+    if (held.normalizer is not None) != wanted:
         raise ConfigError(f"{shown(path)} is of another policy than run.json tells of")
     generation = stored.about.get("generation")
-    flat = np.asarray(ravel_pytree(params)[0])
-    return Subject(name, generation if type(generation) is int else None, flat, normalizer)
+    flat = np.asarray(ravel_pytree(held.params)[0])
+    generation = generation if type(generation) is int else None
+    return Subject(name, generation, flat, held.normalizer, held.references)

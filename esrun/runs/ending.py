@@ -15,7 +15,7 @@ from esrun.runs import console, ending_early, record
 from esrun.runs.checkpoint import DamagedError
 from esrun.runs.folder import going_on, shown
 from esrun.runs.opening import OpenRun
-from esrun.runs.policy import describe, packed, packed_members
+from esrun.runs.policy import describe, packed_mean, packed_members
 from esrun.training.build import Run
 from esrun.training.loop import Outcome, Progress
 from esrun.training.score import Score, scored
@@ -54,9 +54,8 @@ def leave(opened: OpenRun, outcome: Outcome, compiling: "Clock") -> dict[str, An
 def _write_policies(opened: OpenRun, outcome: Outcome) -> None:
     parts, state = opened.built.program.parts(opened.built.hyper), outcome.state
     about = describe(opened.order.written, parts) | {"generation": outcome.progress.generation}
-    params = parts.unravel(np.asarray(state.strategy.mean))
-    files.write(opened.folder.policy, packed(params, state.normalizer, about))
-    members = state.archive and packed_members(state.archive, parts, about)
+    files.write(opened.folder.policy, packed_mean(state, parts, about))
+    members = state.archive and packed_members(state.archive, parts, about, state.references)
     if members:
         files.write(opened.folder.members_best, members)
 

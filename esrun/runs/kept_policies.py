@@ -6,12 +6,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from esrun import files
 from esrun.header import LARGEST, read_header
 from esrun.runs.paths import RunFolder
-from esrun.runs.policy import describe, packed
+from esrun.runs.policy import describe, packed_mean
 from esrun.training.build import Run
 from esrun.training.loop import Progress
 from esrun.training.pace import is_kept
@@ -70,9 +68,8 @@ class Keeper:
             raise OSError(f"{', '.join(late)} could not be written")
 
     def _submit(self, path: Path, state: TrainState, generation: int, **more: float) -> None:
-        params = self._parts.unravel(np.asarray(state.strategy.mean))
         about = self._about | {"generation": generation} | more
-        self._waiting[path] = (generation, packed(params, state.normalizer, about))
+        self._waiting[path] = (generation, packed_mean(state, self._parts, about))
 
     def _write(self) -> None:
         try:

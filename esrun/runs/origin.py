@@ -40,6 +40,8 @@ class Origin(NamedTuple):
     mean: np.ndarray  # [n]
     normalizer: Moments | None = None
     """That of the file, where the run has one too."""
+    references: np.ndarray | None = None
+    """Those of the file, where the run has some."""
     file: Path | None = None
     """None for numbers that the configuration says."""
     digest: str | None = None
@@ -68,7 +70,7 @@ def origin(run: Run) -> Origin | None:
     if start is None:
         return None
     begins = _of_file(run, start) if isinstance(start, str) else _of_numbers(run, start)
-    numbers = [begins.mean, *(begins.normalizer or ())]
+    numbers = jax.tree.leaves((begins.mean, begins.normalizer, begins.references))
     dtype = jnp.zeros(()).dtype
     if not all(np.isfinite(np.asarray(x, dtype)).all() for x in numbers):
         raise ConfigError(
@@ -92,7 +94,9 @@ def begun(run: Run, folder: RunFolder, earlier: Record | None) -> Beginning | No
             f"{printable(earlier.start)}, got {begins.about}: put it back, or start a new run"
         )
     try:
-        return Beginning(begins, Start(state_at(run, begins.mean, begins.normalizer), NOTHING))
+        return Beginning(
+            begins, Start(state_at(run, begins.mean, begins.normalizer, begins.references), NOTHING)
+        )
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
@@ -118,12 +122,15 @@ def _of_file(run: Run, start: str) -> Origin:
         for module, leaves in params.items()
         for name, x in leaves.items()
     }
-    given = {name: x for name, x in tensors.items() if name.startswith("params/")}
+    if k := parts.policy.references:
+        wanted |= {"references": (k, *parts.task.input_shape)}
+    given = {name: x for name, x in tensors.items() if not name.startswith("normalizer/")}
     _refuse_others(path, wanted, {name: x.shape for name, x in given.items()})
     # in the order of the tree, which is that of the flat vector
     mean = np.concatenate([np.ravel(given[name]) for name in _in_order(params)])
     digest = hashlib.sha256(content).hexdigest()[:16]
-    return Origin(mean, _normalizer(run, path, tensors), path, digest)
+    normalizer = _normalizer(run, path, tensors)
+    return Origin(mean, normalizer, given.get("references"), path, digest)
 
 
 def _in_order(params: Any) -> list[str]:

@@ -99,6 +99,10 @@ def make_classification(
         said = outputs(scaled(pictures), policy, members, normalizer)[0]
         return Classified(pictures, labels, said, returns[0])
 
+    def references(key, count):
+        assert data is not None
+        return scaled(minibatch(key, data.train, count).pictures)
+
     def encode(picture):
         return scaled(jnp.asarray(picture))[0]
 
@@ -112,6 +116,7 @@ def make_classification(
         steps=episodes * size if size else None,
         interface=interface(Encoding(encode, shape, about), decoding(Discrete(len(names)), "clip")),
         watch=watch,
+        references=references,
         validation=held_out(data.validation) if data else None,
         test=held_out(data.test) if data else None,
     )

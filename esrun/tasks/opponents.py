@@ -11,6 +11,7 @@ from esrun import files
 from esrun.errors import ConfigError
 from esrun.tasks import stored
 from esrun.tasks.normalizer import normalize
+from esrun.tasks.references import referred
 from esrun.tasks.spaces import Box, Decoding, Discrete, Encoding
 from esrun.types import Key, PyTree
 
@@ -46,13 +47,15 @@ def make_opponent(
             )
         sizes = {"input_shape": encoded.shape, "output_size": decoded.size}
         policy = stored.made("policy", found.about["policy"], **sizes)
-        tensors = stored.unpacked(found, encoded.shape, policy, opponent)
+        held = stored.unpacked(found, encoded.shape, policy, opponent)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"task.opponent must be random or the policy of a run of this task, and {error}: write "
             "task.opponent=random or task.opponent=RUN"
         ) from error
-    params, normalizer = jax.tree.map(lambda x: np.asarray(x, np.float32), tensors)
+    held = jax.tree.map(lambda x: np.asarray(x, np.float32), held)
+    normalizer = held.normalizer
+    params = referred(policy, held.params, held.references, normalizer)
 
     def act(key: Key, carry: PyTree, observation: PyTree, mask: jax.Array | None):
         x = encoded.encode(observation)

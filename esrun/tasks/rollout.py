@@ -18,6 +18,7 @@ from esrun.backend import devices, memory
 from esrun.tasks.adapting import with_feedback, with_trials
 from esrun.tasks.environment import Environment, plain
 from esrun.tasks.episodes import Episode, Rollout, World, begun
+from esrun.tasks.references import met_at_random
 from esrun.tasks.spaces import decoding, encoding, interface
 from esrun.types import Evaluation, Key, Moments, Policy, PyTree, Task
 
@@ -58,6 +59,7 @@ def make_rollout(environment: Environment, **rollout: Unpack[Rollout]) -> Task:
         watch=functools.partial(watch, world),
         frame=adapting.frame,
         held_out=None if as_it_is else functools.partial(evaluate, world, False),
+        references=functools.partial(met_at_random, world),
         in_groups_of=in_groups_of if rollout["episodes_at_once"] == "auto" else None,
     )
 

@@ -80,5 +80,8 @@ def make_sine(
         all = Predicted(x, targets, predictions, returned(error))
         return jax.tree.map(lambda x: x[which], all)
 
+    def references(key, count):
+        return jax.vmap(lambda key: sequences(key)[0][0])(split(key, count))
+
     shape, steps = (sequence_length - 1,), episodes * batch_size
-    return Task(shape, 1, episodes, evaluate, steps=steps, watch=watch)
+    return Task(shape, 1, episodes, evaluate, steps, watch=watch, references=references)

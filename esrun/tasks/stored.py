@@ -24,6 +24,14 @@ READING = (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionE
 """What reading a foreign file may raise."""
 
 
+class Held(NamedTuple):
+    """A policy as its file holds it, in NumPy arrays."""
+
+    params: PyTree
+    normalizer: Moments | None
+    references: np.ndarray | None
+
+
 class Stored(NamedTuple):
     """What a file of policies holds."""
 
@@ -54,11 +62,8 @@ def made(kind: str, options: dict[str, Any], **sizes: Any) -> Any:
     return registry.factory(kind, options["name"])(**sizes, **chosen)
 
 
-def unpacked(
-    stored: Stored, input_shape: tuple[int, ...], policy: Policy, name: str
-) -> tuple[PyTree, Moments | None]:
-    """-> (params, normaliser or None) as NumPy arrays. Raises ConfigError where the tensors are not
-    those of the policy."""
+def unpacked(stored: Stored, input_shape: tuple[int, ...], policy: Policy, name: str) -> Held:
+    """-> what the file holds. Raises ConfigError where the tensors are not those of the policy."""
     params = jax.eval_shape(partial(policy.init, jax.random.key(0)))
     moments: Any = {"count": (), "mean": input_shape, "m2": input_shape}
     wanted = {
@@ -68,16 +73,19 @@ def unpacked(
     }
     if any(tensor.startswith("normalizer/") for tensor in stored.tensors):
         wanted |= {f"normalizer/{moment}": shape for moment, shape in moments.items()}
+    if policy.references:
+        wanted |= {"references": (policy.references, *input_shape)}
     given = {tensor: x.shape for tensor, x in stored.tensors.items()}
     if given != wanted:
         raise ConfigError(f"{name} holds other parameters than its architecture has")
     return _tree(stored.tensors, params)
 
 
-def _tree(tensors: dict[str, np.ndarray], params: PyTree) -> tuple[PyTree, Moments | None]:
+def _tree(tensors: dict[str, np.ndarray], params: PyTree) -> Held:
     tree = {
         module: {name: tensors[f"params/{module}/{name}"] for name in leaves}
         for module, leaves in params.items()
     }
     seen: Any = {name: tensors.get(f"normalizer/{name}") for name in Moments._fields}
-    return tree, None if seen["count"] is None else Moments(**seen)
+    moments = None if seen["count"] is None else Moments(**seen)
+    return Held(tree, moments, tensors.get("references"))

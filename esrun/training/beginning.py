@@ -31,6 +31,15 @@ def refuse_more_steps_than_are_counted(parts: Parts) -> None:
         )
 
 
+def refuse_unknown_references(parts: Parts) -> None:
+    """Raise ValueError where the policy needs reference inputs and the task has none to give."""
+    if parts.policy.references and parts.task.references is None:
+        raise ValueError(
+            "policy.norm=virtual_batch needs a task that gives reference inputs, which this one "
+            "does not (environments in JAX and sine do): write policy.norm=layer"
+        )
+
+
 def is_extreme(config: Config) -> bool:
     """Whether a first state that ends the run at once is to be feared: finding out takes a
     compilation."""

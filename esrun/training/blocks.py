@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from esrun.backend import devices
+from esrun.backend import devices, memory
 from esrun.backend.fences import Fence
 from esrun.types import PyTree
 
@@ -151,3 +151,12 @@ def added(sums: list[PyTree], plus: Callable[[PyTree, PyTree], PyTree]) -> PyTre
         pairs = [sums[i : i + 2] for i in range(0, len(sums), 2)]
         sums = [plus(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
     return sums[0]
+
+
+KEPT = 2**25
+"""Most bytes of the solutions of several blocks that a CPU keeps from `ask` to `recombine`."""
+
+
+def worth_keeping(blocks: Blocks, solutions: PyTree) -> bool:
+    """Whether a device keeps the `solutions` of all its blocks, each as large as these."""
+    return devices.on_cpu() and blocks.each * memory.tree_bytes(solutions) <= KEPT

@@ -27,6 +27,7 @@ from esrun.training.beginning import (
     is_extreme,
     refuse_an_end_before_the_beginning,
     refuse_more_steps_than_are_counted,
+    refuse_unknown_references,
 )
 from esrun.training.generation import Parts
 from esrun.training.program import Program, make_program, make_unravel
@@ -106,6 +107,7 @@ def build(config: Config, begins: bool = True) -> Run:
         parts = _assembler(json.dumps(structure, sort_keys=True))
         first = parts(hyper)
         refuse_more_steps_than_are_counted(first)
+        refuse_unknown_references(first)
         most = worth(first, devices.all_local(), runtime.population_chunk)
         local = devices.choose(runtime.devices, most)
         local = local[:1] if first.task.simulators else local

@@ -13,16 +13,17 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 
-from esrun.backend import devices, keys, memory
+from esrun.backend import devices, keys
 from esrun.backend.devices import in_full_precision
 from esrun.backend.fences import Fence
 from esrun.backend.rewriting import settled
 from esrun.strategies.parts.shaping import length_of
 from esrun.tasks import normalizer
+from esrun.tasks.references import all_referred
 from esrun.training import archive, step_counts
-from esrun.training.blocks import Blocks, over_blocks
+from esrun.training.blocks import Blocks, over_blocks, worth_keeping
 from esrun.training.generation_metrics import figures, totals
-from esrun.types import Archive, Moments, Policy, PyTree, Strategy, Sums, Task, TrainState
+from esrun.types import Archive, Moments, Policy, PyTree, Referred, Strategy, Sums, Task, TrainState
 
 
 class Parts(NamedTuple):
@@ -75,6 +76,7 @@ def evaluated(
     if solutions is None:
         solutions = asked(parts, drawn, state, members)
     policy, params = policy_of(parts, state), params_of(parts, solutions)
+    params = all_referred(policy, params, state.references, state.normalizer)
     seen = parts.task.evaluate(drawn.episodes, policy, params, state.normalizer)
     real = members < parts.strategy.population_size
     inputs = jax.tree.map(lambda x: jnp.tensordot(real.astype(x.dtype), x, 1), seen.inputs)
@@ -140,6 +142,7 @@ def told(
             barren=jnp.where(jnp.any(finite), 0, state.barren + 1),
             incumbent=state.incumbent,
             archive=best,
+            references=state.references,
         ),
         row,
     )
@@ -220,15 +223,6 @@ def generation(
     return settled(tell, *arguments)[0](*arguments)
 
 
-KEPT = 2**25
-"""Most bytes of the solutions of several blocks that a CPU keeps from `ask` to `recombine`."""
-
-
-def worth_keeping(blocks: Blocks, solutions: PyTree) -> bool:
-    """Whether a device keeps the `solutions` of all its blocks, each as large as these."""
-    return devices.on_cpu() and blocks.each * memory.tree_bytes(solutions) <= KEPT
-
-
 def policy_of(parts: Parts, state: TrainState) -> Policy:
     """-> the policy of the `params_of` members.
 
@@ -237,12 +231,17 @@ def policy_of(parts: Parts, state: TrainState) -> Policy:
     """
     if parts.strategy.express is None:
         return parts.policy
-    express = parts.strategy.express(state.strategy)
+    express, refer = parts.strategy.express(state.strategy), parts.policy.refer
 
     def apply(solution, carry, x):
-        return parts.policy.apply(express(solution), carry, x)
+        if isinstance(solution, Referred):
+            params = solution._replace(params=express(solution.params))
+        else:
+            params = express(solution)
+        return parts.policy.apply(params, carry, x)
 
-    return parts.policy._replace(apply=apply)
+    about = refer and (lambda solution, references: refer(express(solution), references))
+    return parts.policy._replace(apply=apply, refer=about)
 
 
 def params_of(parts: Parts, solutions: PyTree) -> PyTree:

@@ -15,8 +15,8 @@ import numpy as np
 
 from esrun.backend import devices, machine, memory
 from esrun.tasks.simulators import Played, Pool, Simulators, together
-from esrun.training.blocks import Blocks, added
-from esrun.training.generation import KEPT, Parts, Seen
+from esrun.training.blocks import KEPT, Blocks, added
+from esrun.training.generation import Parts, Seen
 from esrun.training.pieces import Pieces
 from esrun.training.program import CHUNK, Program, beginning
 from esrun.training.slices import Plan, plan_blocks, plan_episodes

@@ -17,6 +17,7 @@ from jax.flatten_util import ravel_pytree
 from esrun.backend import devices, keys
 from esrun.backend.fences import Fence
 from esrun.tasks import normalizer
+from esrun.tasks.references import all_referred
 from esrun.training import archive
 from esrun.training.blocks import over_blocks
 from esrun.training.generation import Parts, generation
@@ -27,7 +28,7 @@ from esrun.types import Incumbent, PyTree, TrainState
 CHUNK = 1024
 """Most generations in a chunk: the length of the buffer for their metrics."""
 
-INIT, TRAIN, HELD_OUT, SEARCH, DRAWS = range(5)
+INIT, TRAIN, HELD_OUT, SEARCH, DRAWS, REFERENCES = range(6)
 """Streams of random keys: what one draws, no other ever does."""
 
 
@@ -134,6 +135,7 @@ def scored_by(
 
         def play(numbers, _):
             params = jax.tree.map(lambda x: x[None], parts.unravel(state.strategy.mean))
+            params = all_referred(parts.policy, params, state.references, state.normalizer)
             if examples:
                 drawn, held_out = numbers, examples.evaluate
             else:
@@ -160,6 +162,12 @@ def beginning(
         mean, _ = ravel_pytree(parts.policy.init(stream(seed, INIT)))
         worst = jnp.full((), -jnp.inf, mean.dtype)
         moments = normalizer.fresh(parts.task.input_shape) if normalize_input else None
+        references = None
+        if parts.policy.references:
+            assert parts.task.references is not None
+            draw, fence = parts.task.references, Fence(seed.astype(float) >= 0)
+            key = stream(seed, REFERENCES)
+            references = fence.around(lambda key: draw(key, parts.policy.references), key)
         return TrainState(
             generation=jnp.int32(0),
             strategy=parts.strategy.init(stream(seed, SEARCH), mean),
@@ -170,6 +178,7 @@ def beginning(
             barren=jnp.int32(0),
             incumbent=Incumbent(mean, worst) if restarting else None,
             archive=archive.empty(top_k, mean, moments),
+            references=references,
         )
 
     return init

@@ -158,9 +158,11 @@ def searching(run: Run, search: Search, past: list[dict]) -> Run:
     return built._replace(program=built.program._replace(**shared))
 
 
-def state_at(run: Run, mean: np.ndarray, normalizer: Moments | None) -> TrainState:
-    """-> the first state of a search around a `mean` [n], with the moments of a `normalizer` where
-    one is given. Raises ValueError where it would end the run."""
+def state_at(
+    run: Run, mean: np.ndarray, normalizer: Moments | None, references: np.ndarray | None
+) -> TrainState:
+    """-> the first state of a search around a `mean` [n], with the moments of a `normalizer` and
+    the `references` where they are given. Raises ValueError where it would end the run."""
     program, seed = run.program, jnp.uint32(run.config.seed)
     fresh = program.init(run.hyper, seed)
 
@@ -176,6 +178,8 @@ def state_at(run: Run, mean: np.ndarray, normalizer: Moments | None) -> TrainSta
         state = state._replace(incumbent=fresh.incumbent._replace(mean=state.strategy.mean))
     if fresh.normalizer is not None and normalizer is not None:
         state = state._replace(normalizer=jax.tree.map(like, normalizer, fresh.normalizer))
+    if fresh.references is not None and references is not None:
+        state = state._replace(references=like(references, fresh.references))
     state = devices.replicated(run.local_devices, state)
     refuse_an_end_before_the_beginning(run.config, program, run.hyper, state)
     return state

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from esrun.config.schema.base import Count, Finite, PolicyModel, Positive, Widths
+from esrun.config.schema.base import Count, Finite, PolicyModel, Positive, Several, Widths
 
 Activation = Literal[
     "relu",
@@ -29,23 +29,52 @@ class Network(PolicyModel):
     activation: Activation
 
 
-class MLP(Network):
-    name: Literal["mlp"]
+class FeedForward(Network):
+    """What earlier runs do not say is as it was."""
+
     init: Init
     init_scale: Positive
     bias: bool
+    norm: Literal["layer", "virtual_batch"] | None = None
+    norm_reference: Several = 128
+
+    def normalized(self) -> dict[str, list[int]]:
+        """-> the widths of the layers that `norm` is for, by their key."""
+        return {"hidden": self.hidden}
+
+    @model_validator(mode="after")
+    def _norm(self):
+        if self.norm is None:
+            return self
+        layers = self.normalized()
+        keys = " or ".join(f"policy.{key}" for key in layers)
+        if not any(layers.values()):
+            raise ValueError(
+                f"policy.norm={self.norm} needs a layer in {keys}, got none: write policy.norm=null"
+            )
+        if self.norm == "layer" and any(1 in widths for widths in layers.values()):
+            raise ValueError(
+                "policy.norm=layer makes the same of every input in a layer of width 1: write "
+                f"larger widths in {keys}, or policy.norm=virtual_batch"
+            )
+        return self
 
 
-class CNN(Network):
+class MLP(FeedForward):
+    name: Literal["mlp"]
+
+
+class CNN(FeedForward):
     takes = frozenset({"image"})
 
     name: Literal["cnn"]
     channels: Widths
     kernel: Count
     stride: Count
-    init: Init
-    init_scale: Positive
-    bias: bool
+
+    def normalized(self) -> dict[str, list[int]]:
+        """-> those of the convolutions too."""
+        return {"channels": self.channels, "hidden": self.hidden}
 
 
 class RNN(Network):
