@@ -119,37 +119,38 @@ def median(values: Sequence[float]) -> float:
     return statistics.median(values)
 
 
-def seeds_table(folder: Path, many: Path) -> str:
-    """-> a row a seed of the experiment, and of it with the notebook's episodes."""
-    rows = ["| seed | best-ever cost | held-out cost | seconds | best-ever cost, 50 episodes |",
-            f"|{'---|' * 5}"]  # fmt: skip
-    table = []
-    more = {json.loads((path.parent / "run.json").read_text())["config"]["seed"]: path
-            for path in many.glob("*/summary.json")}  # fmt: skip
-    for seed in range(SEEDS):
-        one, other = (
-            json.loads(path.read_text())
-            for path in (folder / str(seed) / "summary.json", more[seed])
-        )
-        seconds = json.loads((folder / f"{seed}.json").read_text())["seconds"]
-        best = -one["best_fitness"]
-        table.append((best, -one["eval"]["mean"], seconds, -other["best_fitness"]))
-        rows.append(f"| {seed} | {' | '.join(f'{x:.1f}' for x in table[-1])} |")
-    columns = list(zip(*table, strict=True))
-    rows.append(f"| median | {' | '.join(f'{median(x):.1f}' for x in columns)} |")
-    counts = [sum(x <= COST for x in columns[i]) for i in (0, 3)]
-    rows.append(f"| at most {COST} | {counts[0]} of {SEEDS} | | | {counts[1]} of {SEEDS} |")
-    return "\n".join(rows)
+def seeds_table(folder: Path) -> str:
+    """-> a row for each run of the experiment, by seed, with the seconds where they were noted."""
+    rows = {}
+    for path in folder.glob("*/summary.json"):
+        one = json.loads(path.read_text())
+        noted = path.parent.with_suffix(".json")
+        seconds = [json.loads(noted.read_text())["seconds"]] if noted.exists() else []
+        rows[one["seed"]] = [-one["best_fitness"], -one["eval"]["mean"], *seconds]
+    columns = list(zip(*rows.values(), strict=True))
+    names = ["seed", "best-ever cost", "held-out cost", "seconds"][: len(columns) + 1]
+    reached = f"{sum(x <= COST for x in columns[0])} of {len(rows)}"
+    table = [
+        names,
+        ["---"] * len(names),
+        *([str(seed), *(f"{x:.1f}" for x in rows[seed])] for seed in sorted(rows)),
+        ["median", *(f"{median(x):.1f}" for x in columns)],
+        [f"at most {COST}", reached, *[""] * (len(columns) - 1)],
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in table)
 
 
 def page(folder: Path) -> None:
-    """Draw the picture, and put the tables between the page's marks."""
-    command = [*ESRUN, "plot", str(folder / "grid"), "--over", ",".join(KEYS)]
-    words = ["--y", "best_fitness", "-o", str(PICTURE)]
-    subprocess.run([*command, *words], check=True)
-    tables = grid_tables(folder / "grid")
-    if (folder / "seeds").exists():
-        tables["seeds"] = seeds_table(folder / "seeds", folder / "episodes")
+    """Draw the picture, and put the tables of what is there between the page's marks."""
+    tables = {}
+    if (folder / "grid").exists():
+        command = [*ESRUN, "plot", str(folder / "grid"), "--over", ",".join(KEYS)]
+        words = ["--y", "best_fitness", "-o", str(PICTURE)]
+        subprocess.run([*command, *words], check=True)
+        tables = grid_tables(folder / "grid")
+    for part in ("seeds", "episodes"):
+        if (folder / part).exists():
+            tables[part] = seeds_table(folder / part)
     text = PAGE.read_text()
     for name, table in tables.items():
         before, mark, rest = text.partition(f"<!-- {name} -->\n")
