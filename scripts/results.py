@@ -28,6 +28,7 @@ ROWS = {
     "umbrella_chain": ["task=umbrella_chain", "strategy=openai_es"],
     "discounting_chain": ["task=discounting_chain", "strategy=openai_es"],
     "memory_chain": ["task=memory_chain", "strategy=openai_es"],
+    "memory": ["experiment=memory"],
     "sine": ["task=sine", "strategy=openai_es"],
     "sine_parallel": ["experiment=sine_parallel"],
 }

@@ -683,7 +683,7 @@ def test_a_link_in_a_reports_folder_is_not_followed(made_up, tmp_path, in_proces
         (["s", "--target", "acrobot=3"], "--target is of a task acrobot: there are pendulum"),
         (["s", "-o", "a/b"], "a is no folder: make it first, or write another -o DIR"),
         (["s", "--json"], "--json is not a flag"),
-        (["empty"], "nothing to report: no job is known in empty"),
+        (["empty"], "no job is known in empty"),
     ],
 )
 def test_wrong_words_are_one_line(made_up, tmp_path, in_process, words, line):

@@ -121,6 +121,60 @@ def package(folder, data):
     (folder / "cocopp" / "pprldistr2009_1e-8.pickle.gz").write_bytes(gzip.compress(data))
 
 
+# ---- scripts/blog.py -----------------------------------------------------------------------------
+
+
+def test_the_blogs_page_has_the_costs_of_its_runs_between_its_marks(tmp_path, monkeypatch):
+    blog, made_up = script("blog.py"), script("bench/report.py").made_up
+    best = {"1.0": [-90.0, -130.0, -110.0], "2.0": [-124.0, -300.0, -400.0]}
+    held_out = {"1.0": [-150.0, -200.0, -170.0], "2.0": [-160.0, -900.0, -800.0]}
+    settings = [[f"strategy.c_m={value}"] for value in best]
+    jobs = made_up(
+        tmp_path / "grid", settings, range(3), means=[*held_out["1.0"], *held_out["2.0"]]
+    )
+    for folder, fitness in zip(jobs, [*best["1.0"], *best["2.0"]], strict=True):
+        summary = json.loads((folder / "summary.json").read_text())
+        (folder / "summary.json").write_text(json.dumps(summary | {"best_fitness": fitness}))
+    page = tmp_path / "blog.md"
+    page.write_text("before\n<!-- grid -->\nold\n<!-- end -->\nbetween\n<!-- pairs -->\n"
+                    "<!-- end -->\nafter <!-- seeds -->\n")  # fmt: skip
+    for name, value in (
+        ("PAGE", page), ("PICTURE", tmp_path / "x.png"), ("KEYS", ("strategy.c_m",)),
+        ("PAIRS", (("strategy.c_m", "1.0", "2.0"),)),
+    ):  # fmt: skip
+        monkeypatch.setattr(blog, name, value)
+    blog.page(tmp_path)
+    lines = page.read_text().splitlines()
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+    assert lines[:2] + lines[6:9] + lines[12:] == [
+        "before", "<!-- grid -->", "<!-- end -->", "between", "<!-- pairs -->", "<!-- end -->",
+        "after <!-- seeds -->",
+    ]  # fmt: skip
+    assert lines[4:6] == [
+        "| `strategy.c_m` | 1.0 | 2 of 3 | 110 | 130 | 170 | 200 |  |",
+        "| `strategy.c_m` | 2.0 | 1 of 3 | 300 | 400 | 800 | 900 | 120 |",
+    ]
+    # of the 20 ways to part six ranks 4 are as far apart as 1 win of 9, and 8 as 2 of 9
+    assert lines[11] == "| `strategy.c_m` | 1.0, 2.0 | 110, 300 | 0.2 | 170, 800 | 0.4 |"
+
+
+def test_the_blogs_seeds_are_counted_and_their_median_is_told(tmp_path):
+    blog = script("blog.py")
+    for seed in range(10):
+        for folder in ("seeds", "episodes"):
+            place = tmp_path / folder / str(seed)
+            place.mkdir(parents=True)
+            summary = {"seed": seed, "best_fitness": -120.0 - seed, "eval": {"mean": -200.0 - seed}}
+            (place / "summary.json").write_text(json.dumps(summary))
+        (tmp_path / "seeds" / f"{seed}.json").write_text(json.dumps({"seconds": 2.0 * seed}))
+    rows = blog.seeds_table(tmp_path / "seeds").splitlines()
+    assert rows[5] == "| 3 | 123.0 | 203.0 | 6.0 |"
+    assert rows[-2:] == ["| median | 124.5 | 204.5 | 9.0 |", "| at most 124 | 5 of 10 |  |  |"]
+    assert blog.seeds_table(tmp_path / "episodes").splitlines()[-3:] == [
+        "| 9 | 129.0 | 209.0 |", "| median | 124.5 | 204.5 |", "| at most 124 | 5 of 10 |  |"
+    ]  # fmt: skip
+
+
 # ---- scripts/bench -------------------------------------------------------------------------------
 
 

@@ -154,8 +154,17 @@ def _plotting(parser: Parser) -> None:
     parser.add_argument(
         "--x",
         choices=("generations", "env_steps", "seconds"),
-        default="generations",
         help="what the curves are drawn against; generations unless it is said",
+    )
+    parser.add_argument(
+        "--over",
+        metavar="KEY[,KEY...]",
+        help="no curves: final scores over a key's values",
+    )
+    parser.add_argument(
+        "--y",
+        choices=("eval", "best_fitness"),
+        help="with --over: the held-out mean unless it is said, or the best member's fitness",
     )
 
 

@@ -1,4 +1,4 @@
-"""`esrun plot RUN ...`: learning curves as a picture."""
+"""`esrun plot RUN ...`: learning curves, or what a key does, as a picture."""
 
 import os
 from pathlib import Path
@@ -6,10 +6,11 @@ from pathlib import Path
 from esrun import files
 from esrun.commands.flags import parsers
 from esrun.errors import DONE, ConfigError, printable
-from esrun.results import charts
+from esrun.results import charts, panel_charts, panels
 from esrun.results.canvas import FORMATS
 from esrun.results.curves import Curves, curves_of
 from esrun.results.groups import Run, grouped, run_of
+from esrun.results.report.jobs import jobs_of
 from esrun.results.where import run_folders
 from esrun.runs.folder import shown
 from esrun.runs.record import read_record
@@ -26,10 +27,20 @@ def plot(arguments: list[str]) -> int:
     flags = parsers()["plot"].read(arguments)
     if not flags.runs:
         raise ConfigError("plot needs a run: write esrun plot outputs/DATE/TIME, or latest")
-    folders = list({folder.path.resolve(): folder for folder in run_folders(flags.runs)}.values())
+    if flags.over is None:
+        if flags.y is not None:
+            raise ConfigError(f"--y needs --over: write --over KEY --y {flags.y}")
+        return _curves(flags.runs, flags.x or "generations", flags.output)
+    if flags.x is not None:
+        raise ConfigError(f"--x is for curves, and --over draws none: leave --x {flags.x} away")
+    return _panels(flags.runs, flags.over, flags.y or "eval", flags.output)
+
+
+def _curves(words: list[str], axis: str, output: str | None) -> int:
+    folders = list({folder.path.resolve(): folder for folder in run_folders(words)}.values())
     default = folders[0].path / NAME if len(folders) == 1 else Path(NAME)
-    out = default if flags.output is None else Path(flags.output)
-    kind = _kind(out, flags.output is not None)
+    out = default if output is None else Path(output)
+    kind = _kind(out, output is not None)
     drawn: list[tuple[Run, Curves]] = []
     notes: list[str] = []
     for folder in folders:
@@ -37,14 +48,29 @@ def plot(arguments: list[str]) -> int:
         if record is None:
             raise ConfigError(f"{shown(folder.path)} is not a run folder: it has no run.json")
         run = run_of(folder, record)
-        curves, said = curves_of(run, flags.x)
+        curves, said = curves_of(run, axis)
         notes += said
         if curves:
             drawn.append((run, curves))
     if not drawn:
         raise ConfigError(f"nothing to draw: {'; '.join(notes[:3])}")
+    _write(out, charts.picture(_by_task(drawn), axis, kind), notes)
+    return DONE
+
+
+def _panels(words: list[str], over: str, score: str, output: str | None) -> int:
+    keys = list(dict.fromkeys(key.strip() for key in over.split(",")))
+    out = Path(NAME if output is None else output)
+    kind = _kind(out, output is not None)
+    jobs = jobs_of(words).jobs
+    found = panels.panels_of(jobs, keys, score)
+    _write(out, panel_charts.picture(found, score, kind), panels.left_out(jobs, found, score))
+    return DONE
+
+
+def _write(out: Path, picture: bytes, notes: list[str]) -> None:
     try:
-        files.write(out, charts.picture(_by_task(drawn), flags.x, kind))
+        files.write(out, picture)
     except OSError as error:
         reason = error.strerror or error
         raise ConfigError(
@@ -52,7 +78,6 @@ def plot(arguments: list[str]) -> int:
         ) from error
     for line in (*notes, f"picture: {shown(out)}"):
         print(printable(line))
-    return DONE
 
 
 def _kind(out: Path, is_named: bool) -> str:

@@ -88,10 +88,10 @@ def grouped(runs: Sequence[Run], also: Sequence[str] = ()) -> list[Group]:
         for run, values in zip(same, computed, strict=True):
             words = [f"{kind}={run.names[kind]}" for kind in varying]
             own = {key: values.get(key, UNSET) for key in told}
-            names = {key: _short(key, told) for key in told}
-            short = [f"{names[key]}={clipped(own[key], LONGEST_VALUE)}" for key in told]
+            names = {key: short(key, told) for key in told}
+            brief = [f"{names[key]}={clipped(own[key], LONGEST_VALUE)}" for key in told]
             full = [f"{names[key]}={printable(own[key])}" for key in told]
-            differs = clipped(printable(" ".join([*words, *short])), LONGEST)
+            differs = clipped(printable(" ".join([*words, *brief])), LONGEST)
             new = Group([], differs, " ".join([*words, *full]))
             found.setdefault((*options, *own.values()), new).runs.append(run)
     return _told_apart(list(found.values()))
@@ -115,7 +115,7 @@ def _computed(run: Run, also: Sequence[str]) -> dict[str, str]:
     return {key: as_typed(value) for key, value in whole.items() if key != "seed"}
 
 
-def _short(key: str, keys: list[str]) -> str:
+def short(key: str, keys: Sequence[str]) -> str:
     """-> the last word of an option's key, unless another one ends in the same."""
     if key.partition(".")[0] not in KINDS:
         return key

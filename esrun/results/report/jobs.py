@@ -107,7 +107,7 @@ def jobs_of(words: Iterable[str]) -> Jobs:
                 if identity not in found or _rank(job) < _rank(found[identity]):
                     found[identity] = job
     if not found:
-        raise ConfigError(f"nothing to report: no job is known in {', '.join(map(shown, places))}")
+        raise ConfigError(f"no job is known in {', '.join(map(shown, places))}")
     return Jobs(list(found.values()), commands, count - len(found), places[0])
 
 
@@ -126,7 +126,7 @@ def _asked(place: Path) -> tuple[list[sweep_record.Asked], list[list[str]]]:
         return sweep_record.asked(place), sweep_record.commands(place)
     if not os.path.exists(RunFolder(place).record):
         raise ConfigError(
-            f"{shown(place)} is neither the folder of a sweep nor of a run: write esrun report "
+            f"{shown(place)} is neither the folder of a sweep nor of a run: write "
             "multirun/DATE/TIME"
         )
     folder = place
