@@ -39,6 +39,8 @@ class Policy(NamedTuple):
     """() -> the carry of a fresh episode; () for a feed-forward policy."""
     apply: Callable[[PyTree, PyTree, jax.Array], tuple[jax.Array, PyTree]]
     """(params, carry, input [*input_shape]) -> (output [output_size], carry)."""
+    looks_up: bool = False
+    """Whether an input may also be an `esrun.policies.layers.OneHot`, which costs no product."""
     references: int = 0
     """How many reference inputs it is given, the same ones throughout a run."""
     refer: Callable[[PyTree, jax.Array], PyTree] | None = None

@@ -1,6 +1,7 @@
 """EGGROLL against OpenAI-ES with its perturbations written out, in every kind of network."""
 
 import math
+import re
 from functools import partial
 
 import jax
@@ -10,6 +11,8 @@ import pytest
 from asktell import fresh, tell
 from defaults import make_policy, make_strategy
 from jax.flatten_util import ravel_pytree
+
+from esrun.policies.layers import OneHot
 
 VECTOR = {"input_shape": (3,), "output_size": 2, "activation": "tanh"}
 NETWORKS = {
@@ -91,18 +94,42 @@ def test_an_entry_of_the_perturbation_has_variance_one():
     )  # 3 (r + 2) / r = 6: no Gaussian, whose fourth moment is 3
 
 
-def test_wide_layers_share_one_product_with_the_base():
+WIDE = {
+    "mlp": make_policy("mlp", input_shape=(64,), output_size=1, hidden=[64]),
+} | {
+    cell: make_policy("rnn", input_shape=(64,), output_size=1, hidden=[64], cell=cell)
+    for cell in ("gru", "lstm", "vanilla")
+}
+
+
+@pytest.mark.parametrize("network", WIDE)
+@pytest.mark.parametrize("x", [jnp.ones(64), OneHot(jnp.int32(3), 64)], ids=["vector", "one-hot"])
+def test_wide_layers_share_one_product_with_the_base(network, x):
     """The members' forward pass holds no array of the size of all their weights."""
-    policy = make_policy("mlp", input_shape=(64,), output_size=1, hidden=[64])
+    policy = WIDE[network]
     mean, unravel = ravel_pytree(policy.init(jax.random.key(0)))
     strategy = make_eggroll(len(mean), unravel=unravel, population_size=32)
     state = fresh(strategy, mean)
 
     def outputs(members):
-        express = strategy.express(state)
+        express, carry = strategy.express(state), policy.initial_carry()
         solutions = strategy.ask(jax.random.key(1), state, members)
-        return jax.vmap(lambda z: policy.apply(express(z), (), jnp.ones(64))[0])(solutions)
+        return jax.vmap(lambda z: policy.apply(express(z), carry, x)[0])(solutions)
 
     text = jax.jit(outputs).lower(jnp.arange(32)).as_text()
-    assert "32x64xf64" in text.replace("tensor<", "")  # the activations
-    assert "32x64x64xf64" not in text  # no member's own weights
+    assert re.search(r"<32x\d+xf64", text)  # the activations
+    assert not re.search(r"<32x\d{2,}x\d{2,}xf64", text)  # no member's own weights
+
+
+@pytest.mark.parametrize("network", ["mlp", "gru", "lstm", "vanilla"])
+@pytest.mark.parametrize("rank", [1, 3])
+def test_a_one_hot_input_is_the_vector(network, rank):
+    policy = NETWORKS[network]
+    mean, unravel = ravel_pytree(policy.init(jax.random.key(0)))
+    strategy = make_eggroll(len(mean), unravel=unravel, rank=rank)
+    state = fresh(strategy, mean)
+    params = strategy.express(state)(strategy.ask(jax.random.key(1), state, jnp.arange(2))[1])
+    for number in range(3):
+        x, carry = OneHot(jnp.int32(number), 3), policy.initial_carry()
+        looked_up, expected = (policy.apply(params, carry, y) for y in (x, jnp.eye(3)[number]))
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), looked_up, expected)

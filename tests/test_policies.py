@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from defaults import make_policy
 
-from esrun.policies.layers import ACTIVATIONS
+from esrun.policies.layers import ACTIVATIONS, OneHot
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
@@ -274,6 +274,25 @@ def test_last_output_depends_on_the_first_input(cell, hidden):
 def test_rnn_parameter_count(cell, formula, hidden):
     cells = sum(formula(i, h) for i, h in zip([3, *hidden[:-1]], hidden, strict=True))
     assert count(rnn(cell=cell, hidden=hidden).init(KEY)) == cells + hidden[-1] * 2 + 2
+
+
+# ---- inputs that are one of many -----------------------------------------------------------------
+
+READERS = {cell: partial(rnn, cell=cell, hidden=[4, 6]) for cell in HAIKU} | {
+    "mlp": mlp,
+    "no hidden layer": partial(mlp, hidden=[]),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_one_hot_input_is_looked_up_as_it_would_be_multiplied(name):
+    policy = READERS[name]()
+    assert policy.looks_up
+    params = jax.tree.map(lambda x: jax.random.normal(KEY, x.shape), policy.init(KEY))
+    numbers = [2, 0, 1, 1]
+    looked_up = run(policy, params, [OneHot(jnp.int32(i), 3) for i in numbers])
+    expected = run(policy, params, np.eye(3)[numbers])
+    np.testing.assert_allclose(looked_up, expected, rtol=1e-5, atol=1e-6)
 
 
 # ---- vector --------------------------------------------------------------------------------------

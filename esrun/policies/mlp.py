@@ -1,8 +1,6 @@
 """A multilayer perceptron."""
 
-from einops import rearrange
-
-from esrun.policies.layers import dense, feed_forward, initializers
+from esrun.policies.layers import dense, feed_forward, flat, initializers
 from esrun.types import Number, Policy
 
 
@@ -22,8 +20,8 @@ def make_mlp(
     policy. `norm` says what stands before the activations (see `layers.normalized`)."""
 
     def forward(x):
-        x = rearrange(x, "... -> (...)")
         layer_init = initializers(init, init_scale)
-        return dense(x, hidden, output_size, activation, bias, layer_init, norm)
+        return dense(flat(x), hidden, output_size, activation, bias, layer_init, norm)
 
-    return feed_forward(forward, input_shape, norm, norm_reference)
+    network = feed_forward(forward, input_shape, norm, norm_reference)
+    return network._replace(looks_up=True)
