@@ -9,7 +9,7 @@ import re
 import shlex
 
 import pytest
-from defaults import ENVIRONMENTS
+from defaults import NEEDED
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from esrun.cli import main
@@ -20,7 +20,7 @@ from esrun.errors import ConfigError
 
 BAD = ["none", "", "Adam", "x!", True, -1, -1.5, 0, 10**30, 1e39, float("nan"), [], {"a": 1}, None]
 FITTING = {"cnn": "task=breakout", "vector": "task=sphere"} | {
-    option: f"task.env={env}" for option, env in ENVIRONMENTS.items()
+    option: f"task.{key}={value}" for option, (key, value) in NEEDED.items()
 }
 OPTIONS = [(kind, option) for kind in KINDS for option in options(kind)]
 WRITE = re.compile(r"write (?:for example )?(.*?)(?: \(.*)?$")

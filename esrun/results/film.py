@@ -76,6 +76,12 @@ def panel(
         picture, captions = classified_frames(seen, KINDS[config.task.dataset])
         title[1] += ", validation part"
         return Panel(title, captions, picture, STILL_MS, WIDTH)
+    if config.task.name == "bytes":
+        from esrun.results.readings import text_frames
+
+        title[1] += ", last part of the file"
+        picture, captions = text_frames(seen)
+        return Panel(title, captions, picture, STILL_MS)
     if config.task.name == "sine":
         from esrun.results.predictions import sine_frames
 

@@ -91,6 +91,19 @@ class Classification(Episodic):
         return self
 
 
+class Bytes(Episodic):
+    reads = "tasks.texts:read"
+    fixed = frozenset({"validation"})
+    examples = {"file": "TEXT"}  # noqa: RUF012
+
+    name: Literal["bytes"]
+    file: Annotated[str, Field(min_length=1)]
+    validation: Share
+    streams: Several
+    sequence_length: Count
+    batch_size: Count
+
+
 class Blackbox(Episodic):
     name: Literal["blackbox"]
     function: Literal[
