@@ -25,18 +25,19 @@ def text_frames(seen: Read) -> tuple[Callable[[int], np.ndarray], list[str]]:
 
     def picture(number: int) -> np.ndarray:
         image = Image.new("RGB", (COLUMNS * WIDTH, (TOP + BELOW + 1) * HEIGHT), "white")
-        text, bits = seen.bytes[number, 1 : PROMPT + 1], seen.bits[number, :PROMPT]
+        text, bits, sample = (np.asarray(x[number]) for x in (seen.bytes, seen.bits, seen.sample))
+        text, bits = text[1 : PROMPT + 1], bits[:PROMPT]
         last = max((row for _, row, _ in placed(text)), default=0)
         first = max(0, last + 1 - TOP)
         for i, row, column in placed(text):
             if row >= first:
-                share = np.clip(np.nan_to_num(bits[i] / DEAR, nan=1.0), 0, 1)
+                share = np.clip(np.nan_to_num(bits[i] / DEAR, nan=1.0), 0, 1)  # NaN: all wrong
                 colour = tuple(int(x) for x in np.round(255 + share * (RED - 255)))
                 _write(image, row - first, column, int(text[i]), "black", colour)
-        for i, row, column in placed(seen.sample[number]):
+        for i, row, column in placed(sample):
             if row < BELOW:
                 at = min(last + 1, TOP) + 1 + row
-                _write(image, at, column, int(seen.sample[number, i]), wong.BLUE, (255, 255, 255))
+                _write(image, at, column, int(sample[i]), wong.BLUE, (255, 255, 255))
         return np.asarray(image)
 
     captions = [
