@@ -47,6 +47,8 @@ KINDS = {
     "table": [*CARTPOLE, "strategy=openai_es", "strategy.noise=table"],
     "recurrent": ["task=memory_chain", "task.episodes=4", "policy=rnn", "policy.hidden=[6]",
                   "strategy=pgpe"],
+    "bytes": ["task=bytes", f"task.file={__file__}", "task.sequence_length=6", "policy=rnn",
+              "policy.hidden=[5]", "strategy=eggroll"],
     "float64": [*SINE, "strategy=cma_es", "runtime.precision=float64"],
     "restarts": [*SINE, "strategy=cma_es", "strategy.restarts=ipop"],
     "vector": ["task=rosenbrock", "task.dimension=40", "strategy=cma_es"],

@@ -1,5 +1,6 @@
 """The language model of bytes: entropies, windows and streams by hand, networks in NumPy."""
 
+import json
 from collections import Counter
 from functools import partial
 from itertools import pairwise
@@ -8,16 +9,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import tree
 from defaults import make_policy
 
+import esrun
+from esrun import numpy_policy
+from esrun.results.readings import COLUMNS, HEIGHT, WIDTH, placed, text_frames
 from esrun.tasks import normalizer, texts
-from esrun.tasks.bytes import PROMPT, SAMPLE, make_bytes
+from esrun.tasks.bytes import PROMPT, SAMPLE, Read, make_bytes
 from esrun.types import Policy
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
 READING = {"validation": 0.25, "streams": 3, "sequence_length": 5}
 TASK = {"file": "text", **READING, "batch_size": 4, "episodes": 2}
+
+
+SHORT = [
+    "task=bytes", "task.file=text", "task.streams=5", "task.sequence_length=4", "task.batch_size=3",
+    "policy=rnn", "policy.hidden=[3]", "strategy=eggroll", "strategy.population_size=6",
+]  # fmt: skip
 
 
 def written(folder, length=600, values=9):
@@ -203,3 +214,103 @@ def test_a_sample_begins_behind_the_last_byte_of_the_prompt():
 def test_the_interface_is_a_byte_in_and_logits_out(task):
     np.testing.assert_array_equal(task.interface.encode(jnp.uint8(7)), np.eye(256)[7])
     np.testing.assert_array_equal(task.interface.decode(np.arange(256.0)), np.arange(256))
+
+
+def test_letters_lie_in_lines_that_end_where_the_text_has_it_or_there_is_no_room():
+    text = np.frombuffer(b"ab\n\n" + b"c" * (COLUMNS + 1), np.uint8)
+    places = [place for _, *place in placed(text)]
+    assert places[:4] == [[0, 0], [0, 1], [0, 2], [1, 0]]
+    assert places[4:] == [[2, i] for i in range(COLUMNS)] + [[3, 0]]
+
+
+def test_a_byte_is_the_redder_the_more_it_cost():
+    count, bits = 60, np.linspace(0, 12, 60)[None]
+    text = np.full((1, count + 1), ord(" "), np.uint8)
+    picture, (caption,) = text_frames(Read(text, bits, text[:, :0], np.array([-3.25])))
+    pixels = picture(0).astype(int)
+    cells = np.array([pixels[row * HEIGHT, column * WIDTH] for _, row, column in placed(text[0])])
+    blue = cells[:count, 2]
+    assert blue[0] == 255
+    assert (np.diff(blue[bits[0] < 8]) < 0).all()
+    assert set(blue[bits[0] >= 8]) == {0}
+    assert "3.25 bits a byte" in caption
+
+
+# ---- whole runs ----------------------------------------------------------------------------------
+
+
+def test_a_run_goes_on_is_scored_again_shown_and_loaded(in_process, tmp_path):
+    path = written(tmp_path)
+    code, *said = in_process(*SHORT, "generations=3", "hydra.run.dir=run", "runtime.devices=1")
+    assert code == 0, said
+    code, *said = in_process("resume", "run", "generations=5", "runtime.devices=2")
+    assert code == 0, said
+    code, *said = in_process(*SHORT, "generations=5", "hydra.run.dir=other", "runtime.devices=2")
+    assert code == 0, said
+    files = ["policy.safetensors", "policy_best.safetensors"]
+    run, other = ([(tmp_path / name / x).read_bytes() for x in files] for name in ("run", "other"))
+    assert run == other
+
+    scored = json.loads((tmp_path / "run" / "summary.json").read_text())["eval"]
+    read = texts.read(file=str(path), validation=0.1, streams=5, sequence_length=4)
+    assert scored["episodes"] == 5
+    for name in ("unigram", "bigram"):
+        assert scored[name] == pytest.approx(np.mean(getattr(read, name)), rel=1e-6)
+    code, said, _ = in_process("eval", "run", "--json")
+    (row,) = json.loads(said)
+    assert {key: row[key] for key in scored} == scored
+    by_hand = {"gru": {}, "linear": {}}
+    policies = esrun.load(tmp_path / "run"), numpy_policy.load(tmp_path / "run")
+    for name, x in policies[1].params.items():
+        module, leaf = name.split("/")
+        by_hand[module][leaf] = x
+    expected = [gru_by_hand(by_hand, stream) for stream in read.streams]
+    assert scored["mean"] == pytest.approx(-np.mean(expected), rel=1e-4)
+    carries: list = [None, None]
+    for byte in read.streams[0][:6]:
+        logits = []
+        for i, policy in enumerate(policies):
+            output, carries[i] = policy(byte, carries[i])
+            logits.append(output)
+        np.testing.assert_allclose(*logits, rtol=1e-4, atol=1e-5)
+    assert logits[0].shape == (256,)
+
+    code, *said = in_process("render", "run", "--episodes", "2")
+    assert code == 0, said
+    assert (tmp_path / "run" / "render.gif").stat().st_size > 1000
+
+    path.write_bytes(path.read_bytes()[::-1])
+    before = tree(tmp_path)
+    code, _, complaint = in_process("resume", "run", "generations=7")
+    assert code == 2
+    assert "put the same files back" in complaint
+    assert len(complaint.splitlines()) == 1
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("task.file=nowhere", "must be a file of this machine, and nowhere is not there"),
+        ("task.file=folder", "folder is a folder, not a plain file"),
+        ("task.file=empty", "task.file must be longer"),
+        ("task.file=short", "task.file must be longer"),
+        ("task.file=null", "task.file must be a string"),
+        ("task.file=", "task.file must"),
+        ("task.streams=1", "task.streams must be"),
+        ("task.validation=1.0", "task.validation must be"),
+        ("task.sequence_length=540", "task.file must be longer"),
+        ("policy=cnn", "policy=cnn needs"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line_and_leaves_nothing(in_process, tmp_path, word, line):
+    written(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "empty").touch()
+    (tmp_path / "short").write_bytes(b"to be")
+    before = tree(tmp_path)
+    code, _, complaint = in_process(*SHORT[:-1], word, "hydra.run.dir=run")
+    assert code == 2
+    assert line in complaint
+    assert len(complaint.splitlines()) == 1
+    assert tree(tmp_path) == before
