@@ -44,7 +44,8 @@ ENVIRONMENTS = {
 
 
 NEEDED = {option: ("env", env) for option, env in ENVIRONMENTS.items()} | {
-    option: ("file", str(Path(__file__))) for option in ("bytes", "mnist", "fashion_mnist", "cifar10")
+    option: ("file", str(Path(__file__)))
+    for option in ("bytes", "mnist", "fashion_mnist", "cifar10")
 }
 """The key that an option leaves to the user, and a value."""
 

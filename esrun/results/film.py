@@ -77,11 +77,12 @@ def panel(
         title[1] += ", validation part"
         return Panel(title, captions, picture, STILL_MS, WIDTH)
     if config.task.name == "bytes":
-        from esrun.results.readings import text_frames
+        from esrun.results.readings import COLUMNS as LETTERS
+        from esrun.results.readings import WIDTH, text_frames
 
-        title[1] += ", last part of the file"
         picture, captions = text_frames(seen)
-        return Panel(title, captions, picture, STILL_MS)
+        title[1] += ", last part of the file"
+        return Panel(title, captions, picture, STILL_MS, LETTERS * WIDTH)
     if config.task.name == "sine":
         from esrun.results.predictions import sine_frames
 

@@ -8,9 +8,9 @@ from PIL import Image, ImageDraw, ImageFont
 from esrun.results.canvas import wong
 from esrun.tasks.bytes import PROMPT, Read
 
-COLUMNS, TOP, BELOW = 42, 20, 16
+COLUMNS, TOP, BELOW = 64, 20, 16
 """Bytes in a line, and most lines of the text and of the sample."""
-WIDTH, HEIGHT, FONT = 10, 16, 13
+WIDTH, HEIGHT, FONT = 9, 16, 13
 """Pixels of a byte, and of the letters."""
 DEAR = 8
 """Bits from which on a byte is quite red: what one costs to somebody who knows nothing."""
@@ -19,7 +19,7 @@ NEWLINE, OTHER = ord("\n"), "·"
 
 
 def text_frames(seen: Read) -> tuple[Callable[[int], np.ndarray], list[str]]:
-    """-> (number of the stream -> its picture, a caption for each): the last lines of what a sample
+    """-> (number -> the picture, its caption) of the first stream: the last lines of what a sample
     goes on from, white where a byte was foreseen and red where it cost `DEAR` bits, then the
     sample."""
 
@@ -40,12 +40,9 @@ def text_frames(seen: Read) -> tuple[Callable[[int], np.ndarray], list[str]]:
                 _write(image, at, column, int(sample[i]), wong.BLUE, (255, 255, 255))
         return np.asarray(image)
 
-    captions = [
-        f"stream {i}: {-total:.4g} bits a byte (white 0, red {DEAR} or more), "
-        "a sample goes on in blue"
-        for i, total in enumerate(seen.returns)
-    ]
-    return picture, captions
+    mean, first = -float(np.mean(seen.returns)), -float(seen.returns[0])
+    of = f"{mean:.4g} bits a byte, {first:.4g} in the first stream (white 0, red {DEAR} or more)"
+    return picture, [f"{of}, a sample goes on in blue"]
 
 
 def placed(text: np.ndarray) -> Iterator[tuple[int, int, int]]:

@@ -93,6 +93,7 @@ class Classification(Episodic):
 
 class Bytes(Episodic):
     reads = "tasks.texts:read"
+    still = True
     fixed = frozenset({"validation"})
     examples = {"file": "TEXT"}  # noqa: RUF012
 
