@@ -9,6 +9,7 @@ import jax
 
 from esrun.strategies.parts.gradient import make_gradient_search
 from esrun.strategies.parts.noise import make_noise, perturbed, weighted_noise
+from esrun.strategies.parts.shaping import make_shaping
 from esrun.types import Number, Strategy
 
 
@@ -27,6 +28,8 @@ def make_openai_es(
     noise: str | jax.Array,
     noise_table_size: int,
     shaping: str,
+    shaping_offset: Number | None,
+    rank_batches: int | None,
     optimizer: str,
     optimizer_options: dict,
 ) -> Strategy:
@@ -49,7 +52,7 @@ def make_openai_es(
         learning_rate_limit=learning_rate_limit,
         weight_decay=weight_decay,
         antithetic=antithetic,
-        shaping=shaping,
+        shaping=make_shaping(shaping, shaping_offset, rank_batches),
         optimizer=optimizer,
         optimizer_options=optimizer_options,
     )
