@@ -9,7 +9,7 @@ import pytest
 from conftest import quickly
 from jax.flatten_util import ravel_pytree
 
-import esrun.training.generation
+import esrun.training.blocks
 from esrun.training import archive, build
 from esrun.training.generation import asked, evaluated, keys_of
 from esrun.training.program import TRAIN, stream
@@ -142,7 +142,7 @@ def test_slices_tell_those_of_the_wanted_that_they_hold():
 @pytest.mark.parametrize("strategy", ["openai_es", "eggroll", "cma_es"])
 def test_members_that_were_kept_and_those_made_again_are_the_same(built, monkeypatch, strategy):
     def left(kept):
-        monkeypatch.setattr(esrun.training.generation, "KEPT", kept)
+        monkeypatch.setattr(esrun.training.blocks, "KEPT", kept)
         build._program.cache_clear()
         run = built("task=catch", f"strategy={strategy}", "strategy.population_size=16",
                     "runtime.population_chunk=2")  # fmt: skip

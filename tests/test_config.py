@@ -115,6 +115,34 @@ def test_a_wrong_value_gets_one_line_with_the_remedy(override):
             ["strategy=eggroll", "strategy.shaping=z_score", "strategy.shaping_offset=-1"],
             ["strategy.shaping_offset must be greater than or equal to 0"],
         ),
+        (
+            ["strategy=pgpe", "strategy.fitness_decay=divide_l2"],
+            [
+                "given together, or neither, got divide_l2 and None",
+                "write strategy.fitness_decay=divide_l2 strategy.fitness_decay_coefficient=1",
+            ],
+        ),
+        (
+            ["strategy=openai_es", "strategy.fitness_decay_coefficient=0.2"],
+            [
+                "given together, or neither, got None and 0.2",
+                "write strategy.fitness_decay=subtract_l2 strategy.fitness_decay_coefficient=0.2",
+            ],
+        ),
+        *(
+            (
+                [
+                    *("strategy=openai_es", f"strategy.fitness_decay={decay}"),
+                    f"strategy.fitness_decay_coefficient={c}",
+                ],
+                ["must be greater than 0", f"got {c}", "write strategy.fitness_decay_coefficient"],
+            )
+            for decay, c in [("divide_l1", 0), ("divide_l2", -1)]
+        ),
+        (
+            ["strategy=eggroll", "strategy.fitness_decay=divide_l2"],
+            ["strategy.fitness_decay is not a key of strategy=eggroll"],
+        ),
         (["task=sphere", "policy=mlp"], ["needs policy=vector", "write policy=vector"]),
         (
             ["task=himmelblau", "task.dimension=3"],

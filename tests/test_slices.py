@@ -61,7 +61,7 @@ def test_on_a_cpu_blocks_depend_on_the_configuration_alone(parts, monkeypatch, n
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
     monkeypatch.setattr(plan, "goes_by_memory", lambda devices: True)
-    monkeypatch.setattr("esrun.training.generation.KEPT", 0)
+    monkeypatch.setattr("esrun.training.blocks.KEPT", 0)
 
 
 @pytest.mark.parametrize(("members", "count"), [(64, 2), (256, 2), (300, 4), (600, 4), (3000, 32)])

@@ -7,6 +7,7 @@ Reinforcement Learning, 2017, https://arxiv.org/abs/1703.03864, algorithm 1 with
 
 import jax
 
+from esrun.strategies.parts.fitness_decay import make_fitness_decay
 from esrun.strategies.parts.gradient import make_gradient_search
 from esrun.strategies.parts.noise import make_noise, perturbed, weighted_noise
 from esrun.strategies.parts.shaping import make_shaping
@@ -30,6 +31,8 @@ def make_openai_es(
     shaping: str,
     shaping_offset: Number | None,
     rank_batches: int | None,
+    fitness_decay: str | None,
+    fitness_decay_coefficient: Number | None,
     optimizer: str,
     optimizer_options: dict,
 ) -> Strategy:
@@ -71,6 +74,7 @@ def make_openai_es(
         recombine=recombine,
         update=search.update,
         ended=search.ended,
+        decay_fitness=make_fitness_decay(fitness_decay, fitness_decay_coefficient),
         diagnose=search.diagnose,
         unit=2 if antithetic else 1,
     )

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from esrun.strategies.parts.clipup import clipup
+from esrun.strategies.parts.fitness_decay import make_fitness_decay
 from esrun.strategies.parts.natural import natural_gradients
 from esrun.strategies.parts.noise import make_noise, perturbed
 from esrun.strategies.parts.shaping import make_shaping, signal_to_noise
@@ -46,6 +47,8 @@ def make_pgpe(
     shaping: str,
     shaping_offset: Number | None,
     rank_batches: int | None,
+    fitness_decay: str | None,
+    fitness_decay_coefficient: Number | None,
 ) -> Strategy:
     """PGPE over n parameters: members 2i and 2i + 1 are mean + sigmas z and mean - sigmas z.
 
@@ -112,6 +115,7 @@ def make_pgpe(
         weigh=weigh,
         recombine=natural_gradients,
         update=update,
+        decay_fitness=make_fitness_decay(fitness_decay, fitness_decay_coefficient),
         diagnose=diagnose,
         unit=2,
     )

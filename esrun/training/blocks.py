@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from esrun.backend import devices
+from esrun.backend import devices, memory
 from esrun.backend.fences import Fence
 from esrun.types import PyTree
 
@@ -36,6 +36,15 @@ class Blocks(NamedTuple):
     def range(self, device: int) -> tuple[int, int]:
         """-> the first block of a device, and the first behind its last."""
         return min(device * self.each, self.count), min((device + 1) * self.each, self.count)
+
+
+KEPT = 2**25
+"""Most bytes of the solutions of several blocks that a CPU keeps from `ask` to `recombine`."""
+
+
+def worth_keeping(blocks: Blocks, solutions: PyTree) -> bool:
+    """Whether a device keeps the `solutions` of all its blocks, each as large as these."""
+    return devices.on_cpu() and blocks.each * memory.tree_bytes(solutions) <= KEPT
 
 
 def over_blocks(

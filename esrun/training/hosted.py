@@ -15,8 +15,8 @@ import numpy as np
 
 from esrun.backend import devices, machine, memory
 from esrun.tasks.simulators import Played, Pool, Simulators, together
-from esrun.training.blocks import Blocks, added
-from esrun.training.generation import KEPT, Parts, Seen
+from esrun.training.blocks import KEPT, Blocks, added
+from esrun.training.generation import Parts, Seen
 from esrun.training.pieces import Pieces
 from esrun.training.program import CHUNK, Program, beginning
 from esrun.training.slices import Plan, plan_blocks, plan_episodes
@@ -133,19 +133,20 @@ def generation(
             seeds = np.tile(episodes, blocks.size)
             done: Played = yield from pool.play(number, seeds, real, act, paid)
             figures = done.totals.reshape(shape), done.steps.reshape(shape), done.memory[1]
-            seen = pieces.seen(hyper, members, *figures)
+            seen = pieces.seen(hyper, members, solutions, *figures)
             return members, solutions if keeps(blocks, solutions) else None, seen
 
         return played
 
     done = together(map(evaluate, range(blocks.count)))
-    fitness = jnp.concatenate([seen.fitness for _, _, seen in done])[:p]
-    weights = pieces.weigh(hyper, state.strategy, fitness)
+    told = [(seen.fitness, seen.decayed) for *_, seen in done]
+    fitness, decayed = jax.tree.map(lambda *each: jnp.concatenate(each)[:p], *told)
+    steps, inputs = added([(seen.steps, seen.inputs) for *_, seen in done], pieces.plus)
+    everything = Seen(fitness, steps, inputs, decayed)
+    weights = pieces.weigh(hyper, state.strategy, everything.selected_by)
     sums = [
         pieces.recombine(hyper, drawn, state, members, weights, own) for members, own, _ in done
     ]
-    steps, inputs = added([(seen.steps, seen.inputs) for *_, seen in done], pieces.plus)
-    everything = Seen(fitness, steps, inputs)
     return pieces.tell(hyper, drawn, state, fitness, added(sums, pieces.plus), everything)
 
 

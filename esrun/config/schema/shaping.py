@@ -4,8 +4,8 @@ import math
 
 from pydantic import model_validator
 
-from esrun.config.schema.base import Count, NonNegative, Several, StrategyModel
-from esrun.config.schema.names import Shaping
+from esrun.config.schema.base import Count, Finite, NonNegative, Several, StrategyModel
+from esrun.config.schema.names import FitnessDecay, Shaping
 
 
 class Shaped(StrategyModel):
@@ -24,6 +24,30 @@ class Shaped(StrategyModel):
         unit = 2 if getattr(self, "antithetic", True) else 1
         if self.rank_batches and self.population_size % unit == 0:
             refuse_unequal(self.rank_batches, self.population_size, unit)
+        return self
+
+
+class Decaying(StrategyModel):
+    """What strategies share whose members' fitness may pay for their parameters."""
+
+    fitness_decay: FitnessDecay | None = None
+    fitness_decay_coefficient: Finite | None = None
+
+    @model_validator(mode="after")
+    def _decay(self):
+        decay, c = self.fitness_decay, self.fitness_decay_coefficient
+        key = "strategy.fitness_decay_coefficient"
+        if (decay is None) != (c is None):
+            raise ValueError(
+                f"strategy.fitness_decay and {key} must be given together, or neither, got {decay} "
+                f"and {c}: write strategy.fitness_decay={decay or 'subtract_l2'} "
+                f"{key}={1 if c is None else f'{c:g}'}"
+            )
+        if c is not None and decay != "subtract_l2" and c <= 0:
+            raise ValueError(
+                f"{key} must be greater than 0 with strategy.fitness_decay={decay}, which divides "
+                f"by it, got {c:g}: write {key}=1 or strategy.fitness_decay=subtract_l2"
+            )
         return self
 
 

@@ -9,7 +9,7 @@ from esrun.config.schema.base import Count, Factor, NonNegative, Positive, Sever
 from esrun.config.schema.cma import CMAES, LMMAES, MAES, Selection, SepCMAES
 from esrun.config.schema.names import EvosaxName, Optimizer
 from esrun.config.schema.optimizers import within_bounds
-from esrun.config.schema.shaping import Shaped
+from esrun.config.schema.shaping import Decaying, Shaped
 
 __all__ = ["CMAES", "LMMAES", "MAES", "SepCMAES"]  # options too, by way of their import
 
@@ -78,7 +78,7 @@ class GradientES(Perturbing, Shaped):
     ]
 
 
-class OpenAIES(GradientES):
+class OpenAIES(GradientES, Decaying):
     linear = True
 
     name: Literal["openai_es"]
@@ -89,7 +89,7 @@ class EGGROLL(GradientES):
     rank: Count
 
 
-class PGPE(Mirrored, Shaped):
+class PGPE(Mirrored, Shaped, Decaying):
     name: Literal["pgpe"]
     sigma: Positive
     learning_rate: Positive | None
