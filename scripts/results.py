@@ -29,7 +29,6 @@ ROWS = {
     "discounting_chain": ["task=discounting_chain", "strategy=openai_es"],
     "memory_chain": ["task=memory_chain", "strategy=openai_es"],
     "sine": ["task=sine", "strategy=openai_es"],
-    "sine_parallel": ["experiment=sine_parallel"],
 }
 
 
