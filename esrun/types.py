@@ -177,6 +177,10 @@ class Strategy(NamedTuple):
     """State -> (one member's solution -> params), where a solution is not the flat vector of the
     parameters. The params may hold `esrun.policies.layers.LowRank` in the place of a weight
     matrix."""
+    decay_fitness: Callable[[PyTree, jax.Array], jax.Array] | None = None
+    """(solutions [m, n], raw fitness [m]) -> the fitness [m] that takes its place in `weigh`,
+    `update`, `flat` and `diagnose`, such as one that has paid for large weights. What is reported,
+    kept and stopped by stays raw. None: the raw one does it all."""
     ended: Callable[[Any], dict[Reason, jax.Array]] = lambda state: {}
     """State -> the strategy's own termination tests, each [] bool."""
     diagnose: Callable[[Any, jax.Array], dict[str, jax.Array]] = lambda state, fitness: {}

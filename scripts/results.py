@@ -30,7 +30,6 @@ ROWS = {
     "memory_chain": ["task=memory_chain", "strategy=openai_es"],
     "memory": ["experiment=memory"],
     "sine": ["task=sine", "strategy=openai_es"],
-    "sine_parallel": ["experiment=sine_parallel"],
 }
 
 

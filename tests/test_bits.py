@@ -34,6 +34,8 @@ KINDS = {
     "simple_ga": [*SINE, "strategy=simple_ga"],
     "simple_gaussian": [*SINE, "strategy=simple_gaussian"],
     "evosax": [*SINE, "strategy=evosax", "strategy.name=Open_ES"],
+    "decay": [*SINE, "strategy=pgpe", "strategy.fitness_decay=divide_l2",
+              "strategy.fitness_decay_coefficient=1"],
     "normaliser": [*CARTPOLE, "strategy=openai_es", "policy.normalize_input=true"],
     "layer": [*CARTPOLE, "strategy=openai_es", "policy.norm=layer"],
     "virtual_batch": [*CARTPOLE, "strategy=openai_es", "policy.norm=virtual_batch",

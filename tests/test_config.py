@@ -83,6 +83,66 @@ def test_a_wrong_value_gets_one_line_with_the_remedy(override):
             ["strategy=ars", "strategy.parents=129"],
             ["at most half", "129 parents of 128", "strategy.parents=128"],
         ),
+        *(
+            ([f"strategy={name}", f"strategy.rank_batches={batches}"], parts)
+            for name in ("openai_es", "eggroll", "pgpe")
+            for batches, parts in {
+                3: ["whole pairs of members, got 3 batches of 256", "strategy.rank_batches=2"],
+                256: ["equal batches", "strategy.rank_batches=128"],
+                0: ["strategy.rank_batches must be greater than or equal to 1 or null"],
+            }.items()
+        ),
+        (
+            [
+                *("strategy=openai_es", "strategy.antithetic=false"),
+                *("strategy.population_size=15", "strategy.rank_batches=15"),
+            ],
+            ["at least 2 members, got 15 batches of 15", "strategy.rank_batches=5"],
+        ),
+        (
+            ["strategy=pgpe", "strategy.population_size=15", "strategy.rank_batches=3"],
+            ["population_size must be even"],
+        ),
+        (
+            ["strategy=openai_es", "strategy.shaping=raw", "strategy.rank_batches=2"],
+            ["of strategy.shaping=centered_ranks alone", "got 2 with strategy.shaping=raw"],
+        ),
+        (
+            ["strategy=pgpe", "strategy.shaping_offset=1"],
+            ["of strategy.shaping=z_score alone", "write strategy.shaping=z_score or"],
+        ),
+        (
+            ["strategy=eggroll", "strategy.shaping=z_score", "strategy.shaping_offset=-1"],
+            ["strategy.shaping_offset must be greater than or equal to 0"],
+        ),
+        (
+            ["strategy=pgpe", "strategy.fitness_decay=divide_l2"],
+            [
+                "given together, or neither, got divide_l2 and None",
+                "write strategy.fitness_decay=divide_l2 strategy.fitness_decay_coefficient=1",
+            ],
+        ),
+        (
+            ["strategy=openai_es", "strategy.fitness_decay_coefficient=0.2"],
+            [
+                "given together, or neither, got None and 0.2",
+                "write strategy.fitness_decay=subtract_l2 strategy.fitness_decay_coefficient=0.2",
+            ],
+        ),
+        *(
+            (
+                [
+                    *("strategy=openai_es", f"strategy.fitness_decay={decay}"),
+                    f"strategy.fitness_decay_coefficient={c}",
+                ],
+                ["must be greater than 0", f"got {c}", "write strategy.fitness_decay_coefficient"],
+            )
+            for decay, c in [("divide_l1", 0), ("divide_l2", -1)]
+        ),
+        (
+            ["strategy=eggroll", "strategy.fitness_decay=divide_l2"],
+            ["strategy.fitness_decay is not a key of strategy=eggroll"],
+        ),
         (["task=sphere", "policy=mlp"], ["needs policy=vector", "write policy=vector"]),
         (
             ["task=himmelblau", "task.dimension=3"],

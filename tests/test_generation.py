@@ -16,6 +16,8 @@ RUNS = {
     "openai_es": ["task=cartpole", "strategy=openai_es", "policy.hidden=[4]",
                   "policy.normalize_input=true"],
     "eggroll": ["task=cartpole", "strategy=eggroll", "policy.hidden=[4]"],
+    "decay": ["task=sine", "strategy=openai_es", "policy.hidden=[4]",
+              "strategy.fitness_decay=divide_l1", "strategy.fitness_decay_coefficient=1"],
     "cma_es": ["task=cartpole", "strategy=cma_es", "strategy.parents=5", "policy.hidden=[4]"],
     "sine": ["task=sine", "strategy=snes", "policy=rnn", "policy.hidden=[3]"],
 }  # fmt: skip
@@ -49,13 +51,16 @@ def by_hand(run, state, members):
         for here, own in zip(members, solutions, strict=True)
     ]
     fitness = jnp.concatenate([one.fitness for one in seen])[:p]
-    weights = weigh(hyper, state.strategy, fitness)
+    decayed = None
+    if seen[0].decayed is not None:
+        decayed = jnp.concatenate([one.decayed for one in seen])[:p]
+    everyone = Seen(fitness, *tree([(one.steps, one.inputs) for one in seen]), decayed)
+    weights = weigh(hyper, state.strategy, everyone.selected_by)
     sums = [
         recombine(hyper, drawn, state, here, weights, own)
         for here, own in zip(members, solutions, strict=True)
     ]
-    steps, inputs = tree([(one.steps, one.inputs) for one in seen])
-    return tell(hyper, drawn, state, fitness, tree(sums), Seen(fitness, steps, inputs))[0]
+    return tell(hyper, drawn, state, fitness, tree(sums), everyone)[0]
 
 
 def tree(sums):
@@ -82,7 +87,7 @@ BLOCKS = {"three blocks, the last not full": 6, "one block": 14}
 
 
 @pytest.mark.parametrize("blocks", quickly(BLOCKS, "three blocks, the last not full"))
-@pytest.mark.parametrize("name", quickly(RUNS, "openai_es"))
+@pytest.mark.parametrize("name", quickly(RUNS, "openai_es", "decay"))
 def test_by_hand_it_is_the_chunk_to_the_bit(built, name, blocks):
     size = BLOCKS[blocks]
     run = built(*RUNS[name], *SMALL, f"runtime.population_chunk={size}")

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -226,3 +227,49 @@ def test_a_device_is_idle_where_none_of_its_spans_lies(idle):
     assert idle.busy(events) == {"tf_XLAPjRtCpuClient/7": [(0, 70), (75, 100), (110, 115)]}
     share, longest = idle.steady(idle.busy(events)["tf_XLAPjRtCpuClient/7"])
     assert (share, longest) == (pytest.approx(5 / (100 - 0.3 * 115)), 5)
+
+
+def test_the_tutorials_sentences_are_held_against_runs(tmp_path, monkeypatch, capsys):
+    """A stage whose runs are told: the table and what of the sentences holds, seed by seed."""
+    story = script("tutorial_story.py")
+    # seed by seed (error, first total weight, last one, greatest parameter)
+    told = {
+        "simple": [(0.004, 1300, 1400, 0.6), (0.003, 1300, 1350, 0.2)],
+        "ranks": [(0.1, 1300, 1300, 0.5)] * 2,
+        "decay": [(0.02, 1300, 1310, 0.5), (0.03, 1300, 1500, 0.5)],
+        "advanced": [(0.01, 1300, 1600, 0.7), (0.04, 1300, 1390, 0.7)],
+        "parallel": [(0.015, 1300, 800, 0.4), (0.02, 1300, 1290, 0.4)],
+    }
+    for stage, runs in told.items():
+        for seed, (error, first, last, most) in enumerate(runs):
+            folder = tmp_path / stage / str(seed)
+            folder.mkdir(parents=True)
+            summary = {"eval": {"absolute_error": error}, "wall_seconds": 7.0 + seed}
+            (folder / "summary.json").write_text(json.dumps(summary))
+            rows = [(first, -0.3, 0.28), (99, 0, 0), (last, -0.1, most)]
+            lines = [
+                dict(zip(("mean_abs_sum", "mean_min", "mean_max"), x, strict=True)) for x in rows
+            ]
+            (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    typed = []
+
+    def run(words, **_):
+        typed.append(words)
+        best = [{"absolute_error": 0.002 + 0.001 * i} for i, x in enumerate(words) if "/" in x]
+        return SimpleNamespace(stdout=json.dumps(best[-2:]))
+
+    monkeypatch.setattr("subprocess.run", run)
+    monkeypatch.setattr("sys.argv", ["story", "--seeds", "2", "--folder", str(tmp_path)])
+    assert story.main() == 0
+    assert len(typed) == 2 * 5
+    said = capsys.readouterr().out
+    assert (
+        "| simple | 0.00350 | 0.00400 | 0.00650 | 0.00700 | 1300 | 1375 | -0.10 | 0.60 | 8 |"
+        in said
+    )
+    held = {line.split(" | ")[1]: line[-9:-2] for line in said.splitlines() if " of 2 |" in line}
+    assert list(held.values()) == [" 1 of 2"] * 6
+    monkeypatch.setattr("sys.argv", ["story", "clever"])
+    with pytest.raises(SystemExit):
+        story.main()
+    assert "no stage clever: there are simple; ranks" in capsys.readouterr().err

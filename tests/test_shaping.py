@@ -10,6 +10,8 @@ from esrun.strategies.parts.shaping import (
     by_order,
     by_rank,
     centered_ranks,
+    make_shaping,
+    ranks_in_batches,
     raw,
     tied_ranks,
     z_score,
@@ -45,6 +47,37 @@ def test_z_score_by_hand():
     np.testing.assert_allclose(
         z_score(jnp.array([1.0, 5.0, 3.0, 3.0])), np.array([-2, 2, 0, 0]) / np.sqrt(2), rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("offset", [0.5, 1.0, 30.0])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e6, 1e25])
+def test_an_offset_is_added_to_the_standard_deviation_in_units_of_fitness(offset, scale):
+    fitness = scale * np.random.default_rng(0).normal(size=9)
+    expected = (fitness - fitness.mean()) / (fitness.std() + offset)
+    shape = make_shaping("z_score", jnp.float32(offset), None)
+    np.testing.assert_allclose(shape(jnp.asarray(fitness, jnp.float32)), expected, rtol=2e-5)
+
+
+def test_an_offset_of_nothing_changes_no_bit():
+    fitness = jnp.asarray(np.random.default_rng(0).normal(size=50), jnp.float32)
+    np.testing.assert_array_equal(
+        jax.jit(make_shaping("z_score", jnp.float32(0.0), None))(fitness), jax.jit(z_score)(fitness)
+    )
+
+
+@pytest.mark.parametrize(("size", "batches"), [(12, 1), (12, 2), (12, 3), (15, 5), (2000, 2)])
+def test_ranks_in_batches_are_the_ranks_of_each_batch_alone(size, batches):
+    fitness = np.random.default_rng(size).integers(0, size // 2, size).astype(np.float32)  # ties
+    fitness[:: size // 3] = np.nan, *fitness[size // 3 :: size // 3]
+    expected = [centered_ranks(jnp.asarray(part)) for part in np.split(fitness, batches)]
+    weights = jax.jit(make_shaping("centered_ranks", None, batches))(jnp.asarray(fitness))
+    np.testing.assert_array_equal(weights, np.concatenate(expected))
+    assert (batches == 1) == np.array_equal(weights, centered_ranks(jnp.asarray(fitness)))
+
+
+def test_batches_that_are_flat_have_no_weight_whatever_lies_between_them():
+    weights = ranks_in_batches(jnp.array([1.0, 1.0, 5.0, 5.0, 2.0, 3.0]), 3)
+    np.testing.assert_array_equal(weights, [0, 0, 0, 0, -0.5, 0.5])
 
 
 def test_by_rank_hands_the_weights_out_from_the_best_down():

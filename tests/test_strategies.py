@@ -11,7 +11,9 @@ from esrun.config.compose import options
 
 CHANGES = {
     "openai_es": {"plain": {"antithetic": False},
-                  "table": {"noise": "table", "noise_table_size": 100_000}},
+                  "table": {"noise": "table", "noise_table_size": 100_000},
+                  "batches": {"rank_batches": 5}},
+    "pgpe": {"": {}, "batches": {"rank_batches": 2}},
     "ars": {"": {"parents": None}, "top": {"parents": 4}},
     "simple_ga": {"": {"elites": 5}, "crossover": {"elites": 5, "crossover": True}},
 }  # fmt: skip

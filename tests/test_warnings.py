@@ -135,6 +135,20 @@ def test_a_run_that_went_back_to_where_it_began_is_told_too():
     assert 200 < int(line.split("generation ")[1].split(":")[0]) < 200 + WINDOW
 
 
+@pytest.mark.parametrize("mean", [-2.5, 2.5])
+@pytest.mark.parametrize("decay", ["divide_l1", "divide_l2", "subtract_l2", None])
+def test_a_negative_fitness_that_is_divided_is_told(decay, mean):
+    health = Health("float32", decay)
+    lines = health.look(rows(30, fitness_mean=lambda g: mean + 1e-3 * g))
+    if mean > 0 or decay in ("subtract_l2", None):
+        assert lines == []
+        return
+    (line,) = lines
+    assert line.startswith("warning, generation 1: the mean fitness is -2.499")
+    assert f"strategy.fitness_decay={decay}" in line
+    assert "write strategy.fitness_decay=subtract_l2" in line
+
+
 def test_a_resumed_run_is_not_held_against_a_beginning_that_was_not_seen():
     assert said(rows(200, first=BEGINNING + 1, fitness_mean=lambda g: np.sin(g))) == []
     (line,) = said(rows(5, first=300, non_finite=3))

@@ -6,6 +6,7 @@ Nothing here ends a run or changes it; the stop rules are in `esrun.training.sto
 import math
 from collections import deque
 from collections.abc import Iterator
+from itertools import chain
 
 EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
 
@@ -31,9 +32,10 @@ NOISE = 1.1
 class Health:
     """Reads the generations of one run, oldest first."""
 
-    def __init__(self, precision: str):
-        """Nothing seen yet; `precision` is the run's."""
+    def __init__(self, precision: str, fitness_decay: str | None = None):
+        """Nothing seen yet; `precision` and `fitness_decay` are the run's."""
         self._precision = precision
+        self._divides = fitness_decay if str(fitness_decay).startswith("divide") else None
         self._said: set[str] = set()
         self._evaluations = 0
         self._search = 0
@@ -57,7 +59,7 @@ class Health:
             self._begin(rows[0]["generation"] - 1)
         for row in rows:
             self._add(row)
-            for name, line in self._complaints(row):
+            for name, line in chain(self._complaints(row), self._rewarded(row)):
                 if name not in self._said:
                     self._said.add(name)
                     lines.append(f"warning, generation {row['generation']}: {line}")
@@ -141,6 +143,17 @@ class Health:
                 "strategy.learning_rate= set how far it looks and goes"
             )
             yield "no_progress", line
+
+    def _rewarded(self, row: dict) -> Iterator[tuple[str, str]]:
+        """What a decay does that is not meant."""
+        if self._divides and row["fitness_mean"] < 0:
+            line = (
+                f"the mean fitness is {row['fitness_mean']:.4g}, and "
+                f"strategy.fitness_decay={self._divides} brings a negative one the nearer to 0 the "
+                "larger a member's weights are, so it rewards large weights: write "
+                "strategy.fitness_decay=subtract_l2, or choose a reward above 0"
+            )
+            yield "negative", line
 
     def _apart(self, fitness: float, sigma: float) -> str:
         """What may tell members apart."""

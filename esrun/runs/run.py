@@ -148,7 +148,8 @@ def _train(opened: OpenRun, loggers: Loggers, clock: "Clock") -> "Outcome":
     from esrun.training.restarts import search_until
 
     folder, built, show, order = opened.folder, opened.built, opened.show, opened.order
-    health = Health(built.config.runtime.precision)
+    decay = getattr(built.config.strategy, "fitness_decay", None)
+    health = Health(built.config.runtime.precision, decay)
     with Saver(
         folder.checkpoints, built.config.checkpoint, show.say, opened.check_folder, order.computes
     ) as saver:

@@ -21,6 +21,7 @@ from jax.flatten_util import ravel_pytree
 from esrun.policies.layers import LowRank
 from esrun.strategies.parts.gradient import make_gradient_search
 from esrun.strategies.parts.noise import make_noise
+from esrun.strategies.parts.shaping import make_shaping
 from esrun.types import Number, Strategy
 
 
@@ -41,6 +42,8 @@ def make_eggroll(
     noise: str | jax.Array,
     noise_table_size: int,
     shaping: str,
+    shaping_offset: Number | None,
+    rank_batches: int | None,
     optimizer: str,
     optimizer_options: dict,
 ) -> Strategy:
@@ -74,7 +77,7 @@ def make_eggroll(
         learning_rate_limit=learning_rate_limit,
         weight_decay=weight_decay,
         antithetic=antithetic,
-        shaping=shaping,
+        shaping=make_shaping(shaping, shaping_offset, rank_batches),
         optimizer=optimizer,
         optimizer_options=optimizer_options,
     )

@@ -7,8 +7,10 @@ Reinforcement Learning, 2017, https://arxiv.org/abs/1703.03864, algorithm 1 with
 
 import jax
 
+from esrun.strategies.parts.fitness_decay import make_fitness_decay
 from esrun.strategies.parts.gradient import make_gradient_search
 from esrun.strategies.parts.noise import make_noise, perturbed, weighted_noise
+from esrun.strategies.parts.shaping import make_shaping
 from esrun.types import Number, Strategy
 
 
@@ -27,6 +29,10 @@ def make_openai_es(
     noise: str | jax.Array,
     noise_table_size: int,
     shaping: str,
+    shaping_offset: Number | None,
+    rank_batches: int | None,
+    fitness_decay: str | None,
+    fitness_decay_coefficient: Number | None,
     optimizer: str,
     optimizer_options: dict,
 ) -> Strategy:
@@ -49,7 +55,7 @@ def make_openai_es(
         learning_rate_limit=learning_rate_limit,
         weight_decay=weight_decay,
         antithetic=antithetic,
-        shaping=shaping,
+        shaping=make_shaping(shaping, shaping_offset, rank_batches),
         optimizer=optimizer,
         optimizer_options=optimizer_options,
     )
@@ -68,6 +74,7 @@ def make_openai_es(
         recombine=recombine,
         update=search.update,
         ended=search.ended,
+        decay_fitness=make_fitness_decay(fitness_decay, fitness_decay_coefficient),
         diagnose=search.diagnose,
         unit=2 if antithetic else 1,
     )

@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 
 from esrun.strategies.parts.clipup import clipup
+from esrun.strategies.parts.fitness_decay import make_fitness_decay
 from esrun.strategies.parts.natural import natural_gradients
 from esrun.strategies.parts.noise import make_noise, perturbed
-from esrun.strategies.parts.shaping import SHAPING, signal_to_noise
+from esrun.strategies.parts.shaping import make_shaping, signal_to_noise
 from esrun.types import Number, Strategy
 
 
@@ -44,6 +45,10 @@ def make_pgpe(
     noise: str | jax.Array,
     noise_table_size: int,
     shaping: str,
+    shaping_offset: Number | None,
+    rank_batches: int | None,
+    fitness_decay: str | None,
+    fitness_decay_coefficient: Number | None,
 ) -> Strategy:
     """PGPE over n parameters: members 2i and 2i + 1 are mean + sigmas z and mean - sigmas z.
 
@@ -53,7 +58,7 @@ def make_pgpe(
     sigma, less than 1. `noise` is "threefry" or "table" (see `esrun.strategies.parts.noise`).
     """
     p = population_size
-    shape_fitness = SHAPING[shaping]
+    shape_fitness = make_shaping(shaping, shaping_offset, rank_batches)
     draw = make_noise(noise, noise_table_size, n, mirrored=True)
     tenth = sigma * math.sqrt(n) / 10
     alpha = learning_rate
@@ -110,6 +115,7 @@ def make_pgpe(
         weigh=weigh,
         recombine=natural_gradients,
         update=update,
+        decay_fitness=make_fitness_decay(fitness_decay, fitness_decay_coefficient),
         diagnose=diagnose,
         unit=2,
     )

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from esrun.backend import devices
+from esrun.backend.fences import Fence
 from esrun.policies.layers import LowRank
 from esrun.strategies.parts.shaping import finite_or_worst
 from esrun.types import Archive, Moments, PyTree, Strategy, TrainState
@@ -46,6 +47,33 @@ def those_among(members: jax.Array, solutions: PyTree, wanted: jax.Array) -> PyT
         return jnp.where(jnp.expand_dims(here, range(1, x.ndim)), found, 0)
 
     return jax.tree.map(rows, solutions)
+
+
+def after(
+    archive: Archive,
+    state: TrainState,
+    strategy: Strategy,
+    ask: Callable[[jax.Array], PyTree],
+    fitness: jax.Array,
+    solutions: PyTree,
+) -> tuple[Archive, jax.Array]:
+    """-> (the `archive` after the generation that was drawn from the `state`, its `fitness` [p]).
+    The `solutions` of the `best_members` are made by `ask` unless they are given.
+
+    The update takes the fitness that comes out of here: it then follows, and changes a strategy's
+    matrices where they lie, since no member is made from them any more.
+    """
+
+    def best(fitness):
+        members = best_members(len(archive.fitness), fitness)
+
+        def made():
+            return solutions_of(strategy, ask, members)
+
+        given = made if solutions is None else lambda: solutions
+        return updated(archive, state, strategy, fitness, members, given), fitness
+
+    return Fence(state.generation >= 0).around(best, fitness)
 
 
 def updated(

@@ -38,6 +38,15 @@ class Blocks(NamedTuple):
         return min(device * self.each, self.count), min((device + 1) * self.each, self.count)
 
 
+KEPT = 2**25
+"""Most bytes of the solutions of several blocks that a CPU keeps from `ask` to `recombine`."""
+
+
+def worth_keeping(blocks: Blocks, solutions: PyTree) -> bool:
+    """Whether a device keeps the `solutions` of all its blocks, each as large as these."""
+    return devices.on_cpu() and blocks.each * memory.tree_bytes(solutions) <= KEPT
+
+
 def over_blocks(
     blocks: Blocks,
     fence: Fence,
@@ -151,12 +160,3 @@ def added(sums: list[PyTree], plus: Callable[[PyTree, PyTree], PyTree]) -> PyTre
         pairs = [sums[i : i + 2] for i in range(0, len(sums), 2)]
         sums = [plus(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
     return sums[0]
-
-
-KEPT = 2**25
-"""Most bytes of the solutions of several blocks that a CPU keeps from `ask` to `recombine`."""
-
-
-def worth_keeping(blocks: Blocks, solutions: PyTree) -> bool:
-    """Whether a device keeps the `solutions` of all its blocks, each as large as these."""
-    return devices.on_cpu() and blocks.each * memory.tree_bytes(solutions) <= KEPT

@@ -23,7 +23,7 @@ from esrun.tasks.references import all_referred
 from esrun.training import archive, step_counts
 from esrun.training.blocks import Blocks, over_blocks, worth_keeping
 from esrun.training.generation_metrics import figures, totals
-from esrun.types import Archive, Moments, Policy, PyTree, Referred, Strategy, Sums, Task, TrainState
+from esrun.types import Moments, Policy, PyTree, Referred, Strategy, Sums, Task, TrainState
 
 
 class Parts(NamedTuple):
@@ -51,6 +51,12 @@ class Seen(NamedTuple):
     fitness: jax.Array  # [m], the mean return of a member's episodes
     steps: jax.Array  # [4] uint32, the steps of all of them (see `training.step_counts`)
     inputs: Sums | None  # what their policies saw; None without an input normaliser
+    decayed: jax.Array | None = None  # [m], see `Strategy.decay_fitness`
+
+    @property
+    def selected_by(self) -> jax.Array:
+        """[m], what members are selected by."""
+        return self.fitness if self.decayed is None else self.decayed
 
 
 def keys_of(parts: Parts, train_key: jax.Array, number: jax.Array) -> Keys:
@@ -81,7 +87,14 @@ def evaluated(
     real = members < parts.strategy.population_size
     inputs = jax.tree.map(lambda x: jnp.tensordot(real.astype(x.dtype), x, 1), seen.inputs)
     steps = step_counts.summed(jnp.where(real, seen.steps, 0))
-    return Seen(jnp.mean(seen.returns, axis=1), steps, inputs)
+    fitness = jnp.mean(seen.returns, axis=1)
+    return Seen(fitness, steps, inputs, decayed_fitness(parts, solutions, fitness))
+
+
+def decayed_fitness(parts: Parts, solutions: PyTree, fitness: jax.Array) -> jax.Array | None:
+    """-> what members [m] are selected by in the place of their `fitness` [m], if that is to be."""
+    decay = parts.strategy.decay_fitness
+    return None if decay is None else decay(solutions, fitness)
 
 
 def recombined(
@@ -113,17 +126,18 @@ def told(
 ) -> tuple[TrainState, dict]:
     """-> (the state after a generation that was `drawn` from the `state`, a row of metrics).
 
-    `fitness` [p] and `sums` are those of the whole population, and so are `seen.steps` and
-    `seen.inputs`. The solutions of the best members (`archive.best_members`) are made again unless
-    they are given.
+    `fitness` [p] and `sums` are those of the whole population, and so is what was `seen`. The
+    solutions of the best members (`archive.best_members`) are made again unless they are given.
     """
     best = state.archive
     if best is not None:
-        best, fitness = archived(parts, drawn, state, best, fitness, best_solutions)
+        ask = functools.partial(asked, parts, drawn, state)
+        best, fitness = archive.after(best, state, parts.strategy, ask, fitness, best_solutions)
+    seen = seen._replace(fitness=fitness)
     with in_full_precision():
-        after = parts.strategy.update(state.strategy, sums, fitness)
+        after = parts.strategy.update(state.strategy, sums, seen.selected_by)
     step, finite = length_of(after.mean - state.strategy.mean), jnp.isfinite(fitness)
-    row = figures(parts.strategy, state.strategy, step, fitness, finite)
+    row = figures(parts.strategy, state.strategy, step, fitness, finite, seen.decayed)
     steps = step_counts.carried(seen.steps)
     best_so_far = jnp.maximum(state.best_fitness, row["fitness_best"])
     row |= {"env_steps": steps, "best_so_far": best_so_far} | totals(after.mean)
@@ -146,33 +160,6 @@ def told(
         ),
         row,
     )
-
-
-def archived(
-    parts: Parts,
-    drawn: Keys,
-    state: TrainState,
-    before: Archive,
-    fitness: jax.Array,
-    solutions: PyTree,
-) -> tuple[Archive, jax.Array]:
-    """-> (the archive after the generation that was `drawn` from the `state`, the `fitness` [p]).
-
-    The update takes the fitness that comes out of here: it then follows, and changes a strategy's
-    matrices where they lie, since no member is made from them any more.
-    """
-
-    def best(fitness):
-        members = archive.best_members(len(before.fitness), fitness)
-
-        def made():
-            ask = functools.partial(asked, parts, drawn, state)
-            return archive.solutions_of(parts.strategy, ask, members)
-
-        given = made if solutions is None else lambda: solutions
-        return archive.updated(before, state, parts.strategy, fitness, members, given), fitness
-
-    return Fence(state.generation >= 0).around(best, fitness)
 
 
 def merged(moments: Moments | None, inputs: Sums | None) -> Moments | None:
@@ -200,12 +187,17 @@ def generation(
     def evaluate(members, _):
         solutions = ask(members)
         seen = evaluated(parts, drawn, state, members, solutions)
-        return (seen.fitness, solutions if keeps else None), (seen.steps, seen.inputs)
+        kept = solutions if keeps else None
+        return (seen.fitness, seen.decayed, kept), (seen.steps, seen.inputs)
 
-    (fitness, kept), (steps, inputs) = over_blocks(blocks, fence, evaluate)
-    fitness = devices.gather(fitness)
-    fitness = fence.around(lambda all: rearrange(all, "block m -> (block m)")[:p], fitness)
-    weights = fence.around(parts.strategy.weigh, state.strategy, fitness)
+    def of_all(here):
+        gathered = devices.gather(here)
+        return fence.around(lambda all: rearrange(all, "block m -> (block m)")[:p], gathered)
+
+    (*fitness, kept), (steps, inputs) = over_blocks(blocks, fence, evaluate)
+    fitness, decayed = jax.tree.map(of_all, fitness)
+    seen = Seen(fitness, steps, inputs, decayed)
+    weights = fence.around(parts.strategy.weigh, state.strategy, seen.selected_by)
 
     best = None
     if keeps and state.archive is not None:
@@ -219,7 +211,7 @@ def generation(
 
     _, (sums, best_solutions) = over_blocks(blocks, fence, recombine, given=kept)
     tell = functools.partial(told, parts, drawn)
-    arguments = (state, fitness, sums, Seen(fitness, steps, inputs), best_solutions)
+    arguments = (state, fitness, sums, seen, best_solutions)
     return settled(tell, *arguments)[0](*arguments)
 
 

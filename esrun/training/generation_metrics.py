@@ -10,24 +10,35 @@ from esrun.types import Strategy
 
 
 def figures(
-    strategy: Strategy, before: Any, step: jax.Array, fitness: jax.Array, finite: jax.Array
+    strategy: Strategy,
+    before: Any,
+    step: jax.Array,
+    fitness: jax.Array,
+    finite: jax.Array,
+    decayed: jax.Array | None = None,
 ) -> dict:
     """-> a row of metrics of a generation, drawn from the state `before`, whose mean then moved by
     `step` [].
 
-    Best, mean and standard deviation are over the members whose `fitness` [p] is `finite` [p].
+    Best, mean and standard deviation are over the members whose `fitness` [p] is `finite` [p]. Ties
+    and what the strategy diagnoses are of what members are selected by: the `decayed` one [p] where
+    there is one.
     """
     mean, std = mean_and_std(fitness, finite)
+    selected_by = fitness if decayed is None else decayed
+    more = strategy.diagnose(before, selected_by)
+    if decayed is not None:
+        more = {"decayed_fitness_mean": mean_and_std(decayed, jnp.isfinite(decayed))[0]} | more
     return {
         "fitness_best": jnp.max(finite_or_worst(fitness)),
         "fitness_mean": mean,
         "fitness_std": std,
         "sigma": before.sigma,
         "non_finite": len(fitness) - jnp.sum(finite, dtype=jnp.int32),
-        "tied": jnp.mean(tied(fitness), dtype=fitness.dtype),
+        "tied": jnp.mean(tied(selected_by), dtype=fitness.dtype),
         "step_per_sigma": step / before.sigma,
         "step_per_mean": step / length_of(before.mean),
-    } | strategy.diagnose(before, fitness)
+    } | more
 
 
 def totals(mean: jax.Array) -> dict:

@@ -133,19 +133,20 @@ def generation(
             seeds = np.tile(episodes, blocks.size)
             done: Played = yield from pool.play(number, seeds, real, act, paid)
             figures = done.totals.reshape(shape), done.steps.reshape(shape), done.memory[1]
-            seen = pieces.seen(hyper, members, *figures)
+            seen = pieces.seen(hyper, members, solutions, *figures)
             return members, solutions if keeps(blocks, solutions) else None, seen
 
         return played
 
     done = together(map(evaluate, range(blocks.count)))
-    fitness = jnp.concatenate([seen.fitness for _, _, seen in done])[:p]
-    weights = pieces.weigh(hyper, state.strategy, fitness)
+    told = [(seen.fitness, seen.decayed) for *_, seen in done]
+    fitness, decayed = jax.tree.map(lambda *each: jnp.concatenate(each)[:p], *told)
+    steps, inputs = added([(seen.steps, seen.inputs) for *_, seen in done], pieces.plus)
+    everything = Seen(fitness, steps, inputs, decayed)
+    weights = pieces.weigh(hyper, state.strategy, everything.selected_by)
     sums = [
         pieces.recombine(hyper, drawn, state, members, weights, own) for members, own, _ in done
     ]
-    steps, inputs = added([(seen.steps, seen.inputs) for *_, seen in done], pieces.plus)
-    everything = Seen(fitness, steps, inputs)
     return pieces.tell(hyper, drawn, state, fitness, added(sums, pieces.plus), everything)
 
 

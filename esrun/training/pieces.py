@@ -16,6 +16,7 @@ from esrun.training.generation import (
     Parts,
     Seen,
     asked,
+    decayed_fitness,
     keys_of,
     params_of,
     policy_of,
@@ -115,10 +116,11 @@ def _acted(
     return jax.vmap(jax.vmap(one, (None, 0, 0, 0)))(params, observations, alive, kept)
 
 
-def _seen(parts: Parts, members: jax.Array, totals, steps, inputs) -> Seen:
+def _seen(parts: Parts, members: jax.Array, solutions: PyTree, totals, steps, inputs) -> Seen:
     """-> what the episodes [m, e] of some members told."""
     real = members < parts.strategy.population_size
     of_members = jax.tree.map(lambda x: jnp.sum(x, axis=1), inputs)
     inputs = jax.tree.map(lambda x: jnp.tensordot(real.astype(x.dtype), x, 1), of_members)
     counted = step_counts.summed(jnp.where(real, jnp.sum(steps, axis=1), 0))
-    return Seen(jnp.mean(totals.astype(float), axis=1), counted, inputs)
+    fitness = jnp.mean(totals.astype(float), axis=1)
+    return Seen(fitness, counted, inputs, decayed_fitness(parts, solutions, fitness))

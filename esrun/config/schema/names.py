@@ -3,6 +3,7 @@
 from typing import Literal
 
 Shaping = Literal["centered_ranks", "z_score", "raw"]
+FitnessDecay = Literal["divide_l1", "divide_l2", "subtract_l2"]
 # optax's first-order optimisers whose update is a plain gradient step; a test holds the list
 # against optax
 Optimizer = Literal[

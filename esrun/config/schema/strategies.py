@@ -7,8 +7,9 @@ from pydantic import AfterValidator, Field, model_validator
 from esrun.config.schema import base
 from esrun.config.schema.base import Count, Factor, NonNegative, Positive, Several, StrategyModel
 from esrun.config.schema.cma import CMAES, LMMAES, MAES, Selection, SepCMAES
-from esrun.config.schema.names import EvosaxName, Optimizer, Shaping
+from esrun.config.schema.names import EvosaxName, Optimizer
 from esrun.config.schema.optimizers import within_bounds
+from esrun.config.schema.shaping import Decaying, Shaped
 
 __all__ = ["CMAES", "LMMAES", "MAES", "SepCMAES"]  # options too, by way of their import
 
@@ -61,7 +62,7 @@ class Perturbing(Noise):
         return self
 
 
-class GradientES(Perturbing):
+class GradientES(Perturbing, Shaped):
     """OpenAI-ES and its kin."""
 
     sigma: Positive
@@ -71,14 +72,13 @@ class GradientES(Perturbing):
     learning_rate_decay: Factor
     learning_rate_limit: NonNegative
     weight_decay: NonNegative
-    shaping: Shaping
     optimizer: Optimizer
     optimizer_options: Annotated[
         dict[str, bool | base.Whole | base.Finite | str | None], AfterValidator(within_bounds)
     ]
 
 
-class OpenAIES(GradientES):
+class OpenAIES(GradientES, Decaying):
     linear = True
 
     name: Literal["openai_es"]
@@ -89,7 +89,7 @@ class EGGROLL(GradientES):
     rank: Count
 
 
-class PGPE(Mirrored):
+class PGPE(Mirrored, Shaped, Decaying):
     name: Literal["pgpe"]
     sigma: Positive
     learning_rate: Positive | None
@@ -97,7 +97,6 @@ class PGPE(Mirrored):
     sigma_max_change: Annotated[float, Field(gt=0, lt=1)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     max_speed: Positive | None
-    shaping: Shaping
 
     @model_validator(mode="after")
     def _speed(self):

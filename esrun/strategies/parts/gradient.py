@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from esrun.strategies.parts.defaults import decayed
-from esrun.strategies.parts.shaping import SHAPING, signal_to_noise
+from esrun.strategies.parts.shaping import signal_to_noise
 from esrun.types import Number, Reason
 
 
@@ -55,15 +55,15 @@ def make_gradient_search(
     learning_rate_limit: Number,
     weight_decay: Number,
     antithetic: bool,
-    shaping: str,
+    shaping: Callable[[jax.Array], jax.Array],
     optimizer: str,
     optimizer_options: dict,
 ) -> GradientSearch:
     """Sigma and the learning rate are multiplied by their decay after every generation, down to
-    their limit: a limit above the first value leaves that as it is. `optimizer` names a factory of
+    their limit: a limit above the first value leaves that as it is. `shaping` makes weights [p] of
+    fitness [p]. `optimizer` names a factory of
     optax. Raises ValueError when optax refuses `optimizer_options`.
     """
-    shape_fitness = SHAPING[shaping]
 
     def scheduled_learning_rate(generation):
         return decayed(learning_rate, learning_rate_decay, learning_rate_limit, generation)
@@ -81,7 +81,7 @@ def make_gradient_search(
 
     def weigh(state, fitness):
         del state
-        return shape_fitness(fitness)
+        return shaping(fitness)
 
     def update(state, weighted_z, fitness):
         del fitness

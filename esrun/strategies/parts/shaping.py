@@ -5,9 +5,14 @@ Every function takes fitness [p], higher is better. Non-finite fitness counts as
 `argsort(argsort(f))` would hand a plateau in [+z, -z] order an update.
 """
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from einops import rearrange
+
+from esrun.types import Number
 
 FEW = 512
 """Members up to which each is compared with each."""
@@ -38,13 +43,22 @@ def centered_ranks(fitness: jax.Array) -> jax.Array:
     return (len(fitness) - 1 - first - last).astype(fitness.dtype) / (2 * (len(fitness) - 1))
 
 
-def z_score(fitness: jax.Array) -> jax.Array:
-    """-> (fitness - mean) / std [p]; a non-finite member stands with the worst finite one; all zero
-    without spread."""
+def ranks_in_batches(fitness: jax.Array, batches: int) -> jax.Array:
+    """-> weights [p]: the centred ranks of each member among those of its batch, of which there are
+    `batches` of consecutive members, as large as each other."""
+    cut = rearrange(fitness, "(batch member) -> batch member", batch=batches)
+    return rearrange(jax.vmap(centered_ranks)(cut), "batch member -> (batch member)")
+
+
+def z_score(fitness: jax.Array, offset: Number | None = None) -> jax.Array:
+    """-> (fitness - mean) / std [p], or / (std + offset); a non-finite member stands with the worst
+    finite one; all zero without spread."""
     finite = raw(fitness)
-    finite = finite / unit_of(finite)
+    unit = unit_of(finite)
+    finite = finite / unit
     std = jnp.where(jnp.max(finite) == jnp.min(finite), 0.0, jnp.std(finite))
-    return jnp.where(std > 0, (finite - jnp.mean(finite)) / jnp.where(std > 0, std, 1.0), 0.0)
+    divisor = jnp.where(std > 0, std if offset is None else std + offset / unit, 1.0)
+    return jnp.where(std > 0, (finite - jnp.mean(finite)) / divisor, 0.0)
 
 
 def unit_of(values: jax.Array, where: jax.Array | bool = True) -> jax.Array:
@@ -116,3 +130,15 @@ def signal_to_noise(fitness: jax.Array) -> jax.Array:
 
 
 SHAPING = {"centered_ranks": centered_ranks, "z_score": z_score, "raw": raw}
+
+
+def make_shaping(
+    shaping: str, offset: Number | None, batches: int | None
+) -> Callable[[jax.Array], jax.Array]:
+    """-> (fitness [p]) -> weights [p], by a name of `SHAPING`; `offset` is of "z_score" alone and
+    `batches` of "centered_ranks"."""
+    if offset is not None:
+        return functools.partial(z_score, offset=offset)
+    if batches is not None and batches > 1:
+        return functools.partial(ranks_in_batches, batches=batches)
+    return SHAPING[shaping]
