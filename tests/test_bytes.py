@@ -291,7 +291,7 @@ def test_a_run_goes_on_is_scored_again_shown_and_loaded(in_process, tmp_path):
 @pytest.mark.parametrize(
     ("word", "line"),
     [
-        ("task.file=nowhere", "must be a file of this machine, and nowhere is not there"),
+        ("task.file=nowhere", "got nowhere: it is not there"),
         ("task.file=folder", "folder is a folder, not a plain file"),
         ("task.file=empty", "task.file must be longer"),
         ("task.file=short", "task.file must be longer"),

@@ -193,6 +193,20 @@ def test_there_are_no_other_held_out_examples(trained, in_process, flags):
     assert f"leave out {flags[0]}" in complaint
 
 
+def test_a_policy_is_loaded_where_its_data_are_not(in_process, tmp_path):
+    from test_datasets import write_npz
+
+    where = write_npz(tmp_path, "mnist")
+    words = ["task=mnist", f"task.file={where}", "task.validation=0.25", *SHORT[1:]]
+    code, *said = in_process(*words, "hydra.run.dir=run")
+    assert code == 0, said
+    where.unlink()
+    policy = load(tmp_path / "run")
+    assert 0 <= int(policy(np.zeros((28, 28), np.uint8))[0]) < 10
+    code, _, complaint = in_process("eval", "run")
+    assert (code, "it is not there" in complaint) == (2, True)
+
+
 def test_a_task_without_data_has_no_test_part(in_process):
     words = ["task=cartpole", "task.episode_length=9", *TRAINED[1:], "generations=1"]
     assert in_process(*words, "eval.episodes=2", "hydra.run.dir=run")[0] == 0
@@ -234,7 +248,7 @@ REFUSED = {
     "a file for the digits": (["task=digits", "task.file=x"], "task.file must be null"),
     "no file": (["task=mnist"], "task.file"),
     "null for a file": (["task=mnist", "task.file=null"], "write task.file=PATH"),
-    "no such file": (["task=mnist", "task.file=nowhere"], "which is not there"),
+    "no such file": (["task=mnist", "task.file=nowhere"], "it is not there"),
     "a test share": (["task=mnist", "task.file=.", "task.test=0.2"], "test part of its own"),
     "nothing left": (["task=digits", "task.test=0.8"], "leave some for training"),
     "several whole batches": (

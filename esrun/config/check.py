@@ -1,7 +1,9 @@
 """Checking a configuration: every option by its own model, then what no single one can know."""
 
+import os
 from collections.abc import Iterable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -74,6 +76,7 @@ def option(kind: str, given: Any, where: str) -> Model:
 
 def _check_together(config: Config) -> None:
     _check_view(config.task, config.policy)
+    _check_file(config.task)
     requested = config.runtime.devices
     if requested == "auto" or devices.may_have_accelerator() or requested <= devices.cores():
         return
@@ -81,6 +84,19 @@ def _check_together(config: Config) -> None:
         f"runtime.devices must be at most {devices.cores()}, the cores of this machine (no "
         f"accelerator is installed), got {requested}: write runtime.devices=auto"
     )
+
+
+def _check_file(task: TaskModel) -> None:
+    """Raise ConfigError where the file or folder that a task is to read cannot be. A policy that
+    was trained on it is loaded without."""
+    file = getattr(task, "file", None) if task.reads else None
+    if file is None:
+        return
+    path, must = Path(file).expanduser(), "task.file must be a file or folder of this machine"
+    if not path.exists():
+        raise ConfigError(f"{must}, got {file}: it is not there")
+    if not os.access(path, os.R_OK):
+        raise ConfigError(f"{must}, got {file}: it may not be read")
 
 
 def _check_view(task: TaskModel, policy: PolicyModel) -> None:

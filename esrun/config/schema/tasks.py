@@ -1,28 +1,12 @@
 """What tasks other than environments may say: a model a kind of task, chosen by its `name`."""
 
-import os
-from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from esrun.config.schema.base import WHOLE, Count, Episodic, NonNegative, Positive, Several, Shape
-from esrun.errors import ConfigError
 
 Share = Annotated[float, Field(gt=0, lt=1)]
-
-
-def check_file(file: str | None) -> None:
-    """Raise ConfigError where the file or folder that a task is to read cannot be."""
-    if file is None:
-        return
-    path = Path(file).expanduser()
-    if not path.exists():
-        raise ConfigError(
-            f"task.file must be a file or folder of this machine, got {file}, which is not there"
-        )
-    if not os.access(path, os.R_OK):
-        raise ConfigError(f"task.file must be readable, got {file}, which may not be read")
 
 
 class Sine(Episodic):
@@ -57,17 +41,14 @@ class Classification(Episodic):
         """-> pictures."""
         return "image"
 
-    def resolved(self) -> Self:
-        """-> the task. Raises ConfigError where its files are not there, or are not its."""
+    @model_validator(mode="after")
+    def _place(self):
         if self.dataset == "digits" and self.file is not None:
-            raise ConfigError(
+            raise ValueError(
                 f"task.file must be null for digits, got {self.file}: write task.file=null"
             )
         if self.dataset != "digits" and self.file is None:
-            raise ConfigError(
-                "task.file must say where the data are, got null: write task.file=PATH"
-            )
-        check_file(self.file)
+            raise ValueError("task.file must say where the data are: write task.file=PATH")
         return self
 
     @model_validator(mode="after")
