@@ -180,7 +180,8 @@ def test_the_remedy_is_the_default_of_the_option_in_use():
 
 @pytest.mark.parametrize("experiment", options("experiment"))
 def test_every_experiment_composes(experiment):
-    checked(composed([f"experiment={experiment}"])[0])
+    reads = experiment in ("bytes", "mnist", "mnist_cnn")
+    checked(composed([f"experiment={experiment}", *([f"task.file={__file__}"] * reads)])[0])
 
 
 def test_a_task_may_choose_its_policy_and_the_command_line_may_choose_another():

@@ -25,7 +25,7 @@ PAGES = [
         if path.name not in ("cluster.md", "extending.md", "tutorial.md")
     ),
 ]
-PLACE = re.compile(r"\b(RUN|SWEEP|TEXT|KEY=VALUE|VERB|GROUP=OPTION|KIND|DIR|DATE)\b|\.\.\.")
+PLACE = re.compile(r"\b(PATH|RUN|SWEEP|TEXT|KEY=VALUE|VERB|GROUP=OPTION|KIND|DIR|DATE)\b|\.\.\.")
 READING = ("eval", "plot", "render", "report")
 """Verbs that take flags alone."""
 SMALL = ["generations=2", "eval.episodes=2", "task.episodes=1"]
