@@ -43,9 +43,16 @@ ENVIRONMENTS = {
 """One of each package, for its option, which names none."""
 
 
+DATA = Path(__file__).parent / "data"
+READ = {
+    "bytes": Path(__file__),
+    "mnist": DATA / "pictures_28.npz",
+    "fashion_mnist": DATA / "pictures_28.npz",
+    "cifar10": DATA / "pictures_32.npz",
+}
+"""What tasks with data may read: a text, and a hundred empty pictures of every class."""
 NEEDED = {option: ("env", env) for option, env in ENVIRONMENTS.items()} | {
-    option: ("file", str(Path(__file__)))
-    for option in ("bytes", "mnist", "fashion_mnist", "cifar10")
+    option: ("file", str(path)) for option, path in READ.items()
 }
 """The key that an option leaves to the user, and a value."""
 

@@ -71,8 +71,12 @@ def leaves(kind, option):
 
 
 @pytest.fixture(autouse=True)
-def as_if_installed(monkeypatch):
-    """Every extra is there, as far as the checks look."""
+def as_if_installed(monkeypatch, tmp_path):
+    """Every extra is there, as far as the checks look, and so are the files that a line names as
+    an example."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("PATH", "TEXT"):
+        (tmp_path / name).touch()
     monkeypatch.setattr("esrun.config.check.find_spec", lambda package: True)
 
 

@@ -105,6 +105,7 @@ def _self_test() -> int:
             shutil.rmtree(folder, ignore_errors=True)
             if not os.path.exists(folder):
                 break
+            time.sleep(0.05)  # what is written there meanwhile comes to an end
         return f"ended by {signal}"
 
     try:
