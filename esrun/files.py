@@ -35,6 +35,11 @@ class RefusedError(OSError):
     """A file that is not opened; the message says why."""
 
 
+def named(word: str) -> Path:
+    """-> the place of a file that a command names, from where it was typed."""
+    return STARTED_IN / Path(word).expanduser()
+
+
 def read(path: Path, limit: int = SMALL) -> bytes:
     """-> the content of a plain file of at most `limit` bytes.
 

@@ -3,6 +3,7 @@
 import defaults  # noqa: F401 - its environment is among the tasks
 import pytest
 
+from esrun import files
 from esrun.config.check import checked
 from esrun.config.compose import composed, options
 from esrun.errors import ConfigError
@@ -36,7 +37,7 @@ def fits(policy, task):
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("policy", options("policy"))
 def test_every_policy_is_taken_or_refused_at_once(policy, task, built, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(files, "STARTED_IN", tmp_path)
     (tmp_path / "text").write_bytes(bytes(range(256)) * 8)
     words = [*TASKS[task], f"policy={policy}", *SMALL]
     if fits(policy, task):

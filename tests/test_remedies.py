@@ -12,6 +12,7 @@ import pytest
 from defaults import NEEDED
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from esrun import files
 from esrun.cli import main
 from esrun.config.check import KINDS, checked
 from esrun.config.compose import composed, options
@@ -74,7 +75,7 @@ def leaves(kind, option):
 def as_if_installed(monkeypatch, tmp_path):
     """Every extra is there, as far as the checks look, and so are the files that a line names as
     an example."""
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(files, "STARTED_IN", tmp_path)
     for name in ("PATH", "TEXT"):
         (tmp_path / name).touch()
     monkeypatch.setattr("esrun.config.check.find_spec", lambda package: True)

@@ -3,11 +3,11 @@
 import os
 from collections.abc import Iterable
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from esrun import files
 from esrun.backend import devices
 from esrun.config import registry
 from esrun.config.complaints import complaint
@@ -92,7 +92,7 @@ def _check_file(task: TaskModel) -> None:
     file = getattr(task, "file", None) if task.reads else None
     if file is None:
         return
-    path, must = Path(file).expanduser(), "task.file must be a file or folder of this machine"
+    path, must = files.named(file), "task.file must be a file or folder of this machine"
     if not path.exists():
         raise ConfigError(f"{must}, got {file}: it is not there")
     if not os.access(path, os.R_OK):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from esrun.results.canvas import DPI, LOOK, canvas, wong
+from esrun.results.canvas import DPI, canvas, pixels, wong
 from esrun.tasks.classification import Classified
 from esrun.tasks.datasets import Kind
 
@@ -48,13 +48,11 @@ def classified_frames(
     table = confusion(seen, len(kind.names))
 
     def picture(_: int) -> np.ndarray:
-        with canvas(WIDTH / DPI, HEIGHT / DPI, {**LOOK, "axes.grid": False}) as figure:
+        with canvas(WIDTH / DPI, HEIGHT / DPI, {"axes.grid": False}) as figure:
             left, right_half = figure.subfigures(1, 2, width_ratios=[1.15, 1])
             _draw_pictures(left, seen, first, answers, sure, kind)
             _draw_table(right_half, table, kind)
-            figure.set_dpi(DPI)
-            figure.canvas.draw()
-            return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+            return pixels(figure)
 
     count = len(answers)
     return picture, [f"accuracy {right / count:.4f}: {count - right} of {count} wrong"]

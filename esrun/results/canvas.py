@@ -79,13 +79,14 @@ def panel(width: int, height: int) -> Iterator[tuple[Any, Callable[[], np.ndarra
     with canvas(width / DPI, height / DPI) as figure:
         axes = figure.add_subplot()
         axes.grid(False)
+        yield axes, lambda: pixels(figure)
 
-        def pixels() -> np.ndarray:
-            figure.set_dpi(DPI)
-            figure.canvas.draw()
-            return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
 
-        yield axes, pixels
+def pixels(figure: Any) -> np.ndarray:
+    """-> what was drawn on a Figure, uint8 [height, width, 3]."""
+    figure.set_dpi(DPI)
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
 
 
 def _matplotlib() -> Any:

@@ -193,11 +193,11 @@ def write_record(
     if earlier and earlier.blocks and (blocks is None or earlier.blocks.by == "memory"):
         blocks = earlier.blocks  # the run's own, wherever it goes on
     digests = {"start": start, "data": data}
-    content = record.describe(order.written, order.choices, earlier, local_devices, blocks, digests)
-    files.write_json(folder.record, content)
-    for name, written in order.hydra.items():
+    about = record.describe(order.written, order.choices, earlier, local_devices, blocks, digests)
+    files.write_json(folder.record, about)
+    for name, content in order.hydra.items():
         files.make_folder(folder.hydra)
-        files.write(folder.hydra / name, written)
+        files.write(folder.hydra / name, content)
 
 
 def about(run: "Run", order: Order) -> dict:

@@ -59,9 +59,9 @@ def make_classification(
     def scaled(pictures):
         return pictures.reshape(-1, *shape).astype(float) / white
 
-    def measured(pictures, labels, policy, members, normalizer):
-        """-> (return, cross-entropy, right) of each picture, [m, k] each."""
-        said = outputs(scaled(pictures), policy, members, normalizer)
+    def measured(said, labels):
+        """Outputs [m, k, classes] -> (return, cross-entropy, right) of each picture, [m, k]
+        each."""
         loss = -jnp.take_along_axis(jax.nn.log_softmax(said), labels[None, :, None], -1)[..., 0]
         right = (jnp.argmax(said, -1) == labels).astype(said.dtype)
         return (-loss if fitness == "cross_entropy" else right), loss, right
@@ -71,20 +71,22 @@ def make_classification(
         train = data.train
         batches = jax.vmap(lambda key: minibatch(key, train, batch_size))(keys)
         pictures, labels = (rearrange(x, "e b ... -> (e b) ...") for x in batches)
-        figures = measured(pictures, labels, policy, members, normalizer)
+        inputs = scaled(pictures)
+        figures = measured(outputs(inputs, policy, members, normalizer), labels)
         m, e = len(figures[0]), len(keys)
         returns, loss, right = (jnp.mean(x.reshape(m, e, -1), -1) for x in figures)
         return Evaluation(
             returns=returns,
             steps=jnp.full(m, len(labels), jnp.int32),
-            inputs=seen_by_all(scaled(pictures), normalizer, m),
+            inputs=seen_by_all(inputs, normalizer, m),
             measures={"accuracy": right, "cross_entropy": loss},
         )
 
     def held_out(part: Examples) -> HeldOut:
         def evaluate(numbers, policy, members, normalizer):
             pictures, labels = (x.at[numbers].get(mode="clip") for x in part)
-            returns, loss, right = measured(pictures, labels, policy, members, normalizer)
+            said = outputs(scaled(pictures), policy, members, normalizer)
+            returns, loss, right = measured(said, labels)
             measures = {"accuracy": right, "cross_entropy": loss}
             steps = jnp.full(len(returns), len(labels), jnp.int32)
             return Evaluation(returns, steps, None, measures)
@@ -95,9 +97,9 @@ def make_classification(
         assert data is not None
         pictures, labels = (x[numbers[which]] for x in data.validation)
         members = jax.tree.map(lambda x: x[None], member)
-        returns, _, _ = measured(pictures, labels, policy, members, normalizer)
-        said = outputs(scaled(pictures), policy, members, normalizer)[0]
-        return Classified(pictures, labels, said, returns[0])
+        said = outputs(scaled(pictures), policy, members, normalizer)
+        returns, _, _ = measured(said, labels)
+        return Classified(pictures, labels, said[0], returns[0])
 
     def references(key, count):
         assert data is not None

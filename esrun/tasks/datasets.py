@@ -3,11 +3,11 @@
 Nothing is downloaded, and nothing that Python has pickled is opened: its bytes could be a program.
 """
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from esrun import files
 from esrun.errors import ConfigError, first_line
 from esrun.tasks.picture_files import READING, read_files
 
@@ -74,7 +74,7 @@ def read(
         share = validation / (1 - test)
     else:
         try:
-            given = read_files(Path(file).expanduser().resolve(), kind.shape)
+            given = read_files(files.named(file).resolve(), kind.shape)
             rest, tested = (_checked(*part, kind) for part in given)
         except READING as error:
             raise ConfigError(

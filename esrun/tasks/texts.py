@@ -1,6 +1,5 @@
 """Files as sequences of bytes: what members are trained on, and what scores the mean policy."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,14 +61,8 @@ def bigram(train: np.ndarray, streams: np.ndarray) -> np.ndarray:
 
 
 def _content(file: str) -> bytes:
-    path = files.STARTED_IN / Path(file).expanduser()
     try:
-        return files.read(path.resolve(), LARGEST)
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"task.file must be a file of this machine, and {file} is not there: write "
-            "task.file=TEXT"
-        ) from error
+        return files.read(files.named(file).resolve(), LARGEST)
     except (OSError, ValueError) as error:  # no name of a file at all is a ValueError
         raise ConfigError(
             f"task.file must be a file that can be read: {error}: write task.file=TEXT"
