@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from defaults import make_policy
 
+from esrun.policies.cnn import pooled
 from esrun.policies.layers import ACTIVATIONS, OneHot
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
@@ -186,6 +187,34 @@ def test_cnn_is_its_convolutions_then_its_dense_layers(shape, stride):
     output, carry = policy.apply(params, (), x)
     np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-4)
     assert carry == ()
+
+
+@pytest.mark.parametrize(("size", "kernel", "stride"), [(6, 3, 1), (7, 4, 2), (5, 2, 3)])
+def test_a_padded_convolution_sees_zeros_around_the_picture(size, kernel, stride):
+    policy = cnn(
+        input_shape=(size, size), channels=[3], hidden=[], kernel=kernel, stride=stride,
+        padding="same", activation="identity",
+    )  # fmt: skip
+    params = jax.tree.map(np.asarray, policy.init(KEY))
+    x = np.asarray(jax.random.normal(jax.random.key(1), (size, size)))
+    more = (-(-size // stride) - 1) * stride + kernel - size  # behind, where it is odd
+    wide = np.pad(x, (more // 2, more - more // 2))[:, :, None]
+    h = convolved(wide, params["conv2_d"]["w"], params["conv2_d"]["b"], stride)
+    assert len(h) == -(-size // stride)
+    expected = h.reshape(-1) @ params["linear"]["w"] + params["linear"]["b"]
+    np.testing.assert_allclose(policy.apply(params, (), x)[0], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_pooling_takes_the_largest_of_each_square_and_drops_what_is_left_over():
+    x = np.asarray(jax.random.normal(KEY, (5, 7, 2)))
+    largest = [[x[i : i + 2, j : j + 2].max((0, 1)) for j in (0, 2, 4)] for i in (0, 2)]
+    np.testing.assert_array_equal(pooled(jnp.asarray(x), 2), largest)
+
+
+@pytest.mark.parametrize("options", [{"kernel": 7}, {"channels": [2] * 5}, {"pool": 6}])
+def test_cnn_refuses_to_shrink_a_picture_to_nothing(options):
+    with pytest.raises(ValueError, match=r"leaves no pixel of 6 x 5: write policy.padding=same"):
+        cnn(**options).init(KEY)
 
 
 @pytest.mark.parametrize("bias", [True, False])

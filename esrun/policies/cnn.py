@@ -1,10 +1,18 @@
 """A convolutional network for image-like observations."""
 
 import haiku as hk
-from einops import rearrange
+import jax
+from einops import rearrange, reduce
 
 from esrun.policies.layers import ACTIVATIONS, dense, feed_forward, initializers, normalized
 from esrun.types import Number, Policy
+
+
+def pooled(x: jax.Array, side: int) -> jax.Array:
+    """X [height, width, features] -> the largest of each `side` x `side` pixels, what is left over
+    at the end dropped."""
+    height, width = (size // side * side for size in x.shape[:2])
+    return reduce(x[:height, :width], "(h i) (w j) c -> h w c", "max", i=side, j=side)
 
 
 def make_cnn(
@@ -14,6 +22,8 @@ def make_cnn(
     channels: list[int],
     kernel: int,
     stride: int,
+    padding: str | None,
+    pool: int | None,
     hidden: list[int],
     activation: str,
     init: str,
@@ -25,7 +35,11 @@ def make_cnn(
     """input [height, width, features] or [height, width] -> convolutions -> dense layers ->
     [output_size]. `norm` says what stands before the activations (see `layers.normalized`).
 
-    Raises ValueError for an input that is not image-like.
+    A convolution sees its inputs alone, or with `padding` "same" zeros around them, so that at a
+    stride of 1 as many pixels come out; behind its activation `pool` takes the largest of so many
+    by so many pixels.
+
+    Raises ValueError for an input that is not image-like, or too small.
     """
     if len(input_shape) not in (2, 3):
         raise ValueError(
@@ -37,10 +51,18 @@ def make_cnn(
         x = rearrange(x, "h w ... -> h w (...)")
         layer_init = initializers(init, init_scale)
         for features in channels:
+            around = "SAME" if padding == "same" else "VALID"
             convolution = hk.Conv2D(
-                features, kernel, stride, padding="VALID", with_bias=bias, **layer_init
+                features, kernel, stride, padding=around, with_bias=bias, **layer_init
             )
             x = ACTIVATIONS[activation](normalized(convolution(x), norm))
+            x = x if pool is None else pooled(x, pool)
+            if not x.size:
+                raise ValueError(
+                    f"policy.channels={channels} leaves no pixel of {input_shape[0]} x "
+                    f"{input_shape[1]}: write policy.padding=same, or a smaller policy.kernel, "
+                    "policy.stride or policy.pool"
+                )
         x = rearrange(x, "h w c -> (h w c)")
         return dense(x, hidden, output_size, activation, bias, layer_init, norm)
 

@@ -1,6 +1,7 @@
 """The architectures in NumPy, for `esrun.numpy_policy`: what each computes, and the shapes of its
 parameters. Nothing else is imported here."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -121,15 +122,28 @@ def _linear_policy_shapes(options: dict, shape: tuple, outputs: int) -> Shapes:
     return _mlp_shapes(_as_mlp(options), shape, outputs)
 
 
+def _padding(options: dict, side: int) -> tuple[int, int]:
+    """-> the zeros before and behind a side of so many pixels, as XLA's "SAME" has them."""
+    kernel, stride = options["kernel"], options["stride"]
+    if options.get("padding") is None:
+        return 0, 0
+    whole = max((math.ceil(side / stride) - 1) * stride + kernel - side, 0)
+    return whole // 2, whole - whole // 2
+
+
 def _cnn_of(options: dict, params: dict, x: Array) -> Array:
     x = x.reshape(*x.shape[:3], -1)
     kernel, stride, convolutions = options["kernel"], options["stride"], len(options["channels"])
     for number in range(convolutions):
         module = _module("conv2_d", number)
-        windows = sliding_window_view(x, (kernel, kernel), (1, 2))[:, ::stride, ::stride]
+        around = [_padding(options, side) for side in x.shape[1:3]]
+        windows = np.pad(x, [(0, 0), *around, (0, 0)])
+        windows = sliding_window_view(windows, (kernel, kernel), (1, 2))[:, ::stride, ::stride]
         x = np.einsum("khwcij,ijco->khwo", windows, params[f"{module}/w"], optimize=True)
         x = x + params[f"{module}/b"] if options["bias"] else x
         x = _activated(options, params, number, x)
+        if pool := options.get("pool"):
+            x = sliding_window_view(x, (pool, pool), (1, 2))[:, ::pool, ::pool].max((-2, -1))
     return _dense(options, params, x.reshape(len(x), -1), convolutions)
 
 
@@ -146,7 +160,11 @@ def _cnn_shapes(options: dict, shape: tuple, outputs: int) -> Shapes:
         if options["bias"]:
             yield f"{module}/b", (channels,)
         yield from _norm_shapes(options, number, channels)
-        height, width = ((side - kernel) // stride + 1 for side in (height, width))
+        height, width = (
+            ((side + sum(_padding(options, side)) - kernel) // stride + 1)
+            // (options.get("pool") or 1)
+            for side in (height, width)
+        )
         features = channels
     before = len(options["channels"])
     yield from _dense_shapes(options, height * width * features, outputs, before)

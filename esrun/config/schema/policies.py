@@ -71,6 +71,8 @@ class CNN(FeedForward):
     channels: Widths
     kernel: Count
     stride: Count
+    padding: Literal["same"] | None = None
+    pool: Several | None = None
 
     def normalized(self) -> dict[str, list[int]]:
         """-> those of the convolutions too."""
