@@ -4,10 +4,9 @@ JAX is not imported.
 Every complaint is a ConfigError: what must hold, what was given, what to write instead.
 """
 
-import copy
 import re
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -42,33 +41,43 @@ class Sweep(NamedTuple):
     """Whether a plug-in launches or chooses the jobs."""
 
 
-def composed(
-    overrides: list[str],
-    source: Source = PRIMARY,
-    *,
-    job: int | None = None,
-    typed: list[str] | None = None,
-) -> Composed:
-    """-> the configuration of one run, of a sweep's `job` if it is one.
+def composed(overrides: list[str], source: Source = PRIMARY) -> Composed:
+    """-> the configuration of one run.
 
-    `typed` are the words of the command line, if the overrides are others. Raises ConfigError for
-    whatever Hydra cannot compose, and for a configuration that names code (see `trust`).
+    Raises ConfigError for whatever Hydra cannot compose, and for a configuration that names code
+    (see `trust`).
     """
     with _one_line(overrides, source):
-        cfg = hydra.whole(overrides, source, RunMode.RUN, typed)
-        for word in overrides:
-            if several := re.fullmatch(r"(task|strategy|policy)=\[(.*)\]", word):
-                raise ConfigError(
-                    f"{several[1]} must be one option, and several are a sweep, got {word}: write "
-                    f"esrun -m {several[1]}={several[2]}"
-                )
-        if job is not None:
-            with open_dict(cfg.hydra):
-                cfg.hydra.job.num, cfg.hydra.job.id = job, str(job)
-        text = copy.deepcopy(cfg)
-        with open_dict(text):
-            del text["hydra"]
-        return Composed(hydra.resolved(cfg, text), cfg.hydra, text)
+        return _taken_apart(hydra.whole(overrides, source, RunMode.RUN), overrides)
+
+
+@contextmanager
+def composing(source: Source, typed: list[str]) -> Iterator[Callable[[list[str], int], Composed]]:
+    """What composes the jobs of a sweep: (words, number) -> as `composed`, in a tenth of its time
+    for a job that differs only in values from an earlier one."""
+
+    def one(overrides: list[str], job: int) -> Composed:
+        with _one_line(overrides, source):
+            return _taken_apart(whole(overrides), overrides, job)
+
+    with hydra.composing(source, typed) as whole:
+        yield one
+
+
+def _taken_apart(cfg: DictConfig, overrides: list[str], job: int | None = None) -> Composed:
+    for word in overrides:
+        if several := re.fullmatch(r"(task|strategy|policy)=\[(.*)\]", word):
+            raise ConfigError(
+                f"{several[1]} must be one option, and several are a sweep, got {word}: write "
+                f"esrun -m {several[1]}={several[2]}"
+            )
+    if job is not None:
+        with open_dict(cfg.hydra):
+            cfg.hydra.job.num, cfg.hydra.job.id = job, str(job)
+    text = hydra.copied(cfg)
+    with open_dict(text):
+        del text["hydra"]
+    return Composed(hydra.resolved(cfg, text), cfg.hydra, text)
 
 
 def sweep(overrides: list[str], source: Source = PRIMARY) -> Sweep:

@@ -4,6 +4,7 @@ Hydra composes for esrun, by way of `loader`; it runs nothing but the sweeps of 
 """
 
 import copy
+import pickle
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from hydra.plugins.completion_plugin import CompletionPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from esrun.config.families import FamilyLoader
 from esrun.config.loader import PRIMARY, CheckedLoader, GuardedRepository, Source, search_path
 
 BASIC = "hydra._internal.core_plugins.basic_"
@@ -31,26 +33,40 @@ BASIC = "hydra._internal.core_plugins.basic_"
 
 
 @contextmanager
-def loaded(source: Source, typed: list[str]) -> Iterator[Hydra]:
+def loaded(
+    source: Source, typed: list[str], loader: type[CheckedLoader] = CheckedLoader
+) -> Iterator[Hydra]:
     """Hydra, ready to compose from a source for a command line."""
     version.setbase("1.3")
-    before = HydraConfig.instance().cfg
-    hydra = Hydra("esrun", CheckedLoader(search_path(source), source, typed))
-    GlobalHydra.instance().initialize(hydra)
+    before, present = HydraConfig.instance().cfg, GlobalHydra.instance()
+    outer, present.hydra = present.hydra, None  # a complaint about a job composes it again
+    hydra = Hydra("esrun", loader(search_path(source), source, typed))
+    present.initialize(hydra)
     try:
         yield hydra
     finally:
-        GlobalHydra.instance().clear()
+        present.hydra = outer
         HydraConfig.instance().cfg = before
 
 
-def whole(
-    overrides: list[str], source: Source, mode: RunMode, typed: list[str] | None = None
-) -> DictConfig:
-    """-> everything composed, Hydra's section included. `typed` are the words of the command line,
-    if these are others."""
-    with loaded(source, overrides if typed is None else typed) as hydra:
+def whole(overrides: list[str], source: Source, mode: RunMode) -> DictConfig:
+    """-> everything composed, Hydra's section included."""
+    with loaded(source, overrides) as hydra:
         return hydra.compose_config(source.name, list(overrides), mode, from_shell=False)
+
+
+@contextmanager
+def composing(source: Source, typed: list[str]) -> Iterator[Callable[[list[str]], DictConfig]]:
+    """What composes the jobs of a sweep from the words of each, with the same result as `whole`."""
+    with loaded(source, typed, FamilyLoader) as hydra:
+        yield lambda words: hydra.compose_config(
+            source.name, list(words), RunMode.RUN, from_shell=False
+        )
+
+
+def copied(cfg: DictConfig) -> DictConfig:
+    """-> the same once more, in a fourth of the time of a deep copy."""
+    return pickle.loads(pickle.dumps(cfg))
 
 
 def resolved(cfg: DictConfig, text: DictConfig) -> Any:

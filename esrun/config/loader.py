@@ -9,7 +9,7 @@ import os
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra._internal.config_repository import (
     CachingConfigRepository,
     ConfigRepository,
@@ -19,6 +19,7 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.default_element import ResultDefault
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.types import Override
 from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -169,6 +170,12 @@ def _shipped(overrides: tuple[str, ...], mode: RunMode) -> DictConfig:
     jobs of a sweep. To be read, not changed."""
     loader = CheckedLoader(search_path(PRIMARY), PRIMARY, typed=None)
     return loader.load_configuration(PRIMARY.name, [*overrides], mode).hydra
+
+
+def override_dirname(words: list[Override], how: DictConfig) -> str:
+    """-> `hydra.job.override_dirname` of overrides, made as `hydra.job.config` says."""
+    names = how.override_dirname
+    return get_overrides_dirname(words, names.exclude_keys, names.item_sep, names.kv_sep)
 
 
 def search_path(source: Source) -> ConfigSearchPath:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from esrun.config import compose, hydra
 from esrun.config.check import checked
-from esrun.config.compose import Composed, composed
+from esrun.config.compose import Composed
 from esrun.config.loader import Source
 from esrun.config.schema.run import Config
 from esrun.errors import ConfigError
@@ -29,10 +29,9 @@ def sweeps_folder(asked: compose.Sweep, overrides: list[str], source: Source) ->
             "resume SWEEP with its folder"
         )
     if resume and not typed and asked.jobs and folder.is_by_the_clock(target):
-        wanted = {
-            asked_in(one, checked(one.config), target).identity
-            for one in (composed(job, source, job=i) for i, job in enumerate(asked.jobs))
-        }
+        with compose.composing(source, overrides) as one:
+            jobs = [one(job, i) for i, job in enumerate(asked.jobs)]
+        wanted = {asked_in(job, checked(job.config), target).identity for job in jobs}
         for place in sorted(target.parent.parent.glob("*/*/"), key=str, reverse=True):
             with suppress(ConfigError):  # another program's, or damaged
                 folder.check_sweep(place)

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from esrun import files
 from esrun.config import compose, hydra
 from esrun.config.check import checked
-from esrun.config.compose import Composed, composed
+from esrun.config.compose import Composed
 from esrun.config.loader import Source
 from esrun.config.quoting import quoted
 from esrun.config.schema.run import Config
@@ -48,10 +48,11 @@ def run_sweep(overrides: list[str], source: Source) -> int:
     words = [*overrides, there]
     try:
         found, configs = [], []
-        for i, job in enumerate(asked.jobs):
-            with _named(i, asked.jobs):
-                found.append(composed([*job, there], source, job=i, typed=words))
-                configs.append(checked(found[-1].config))
+        with compose.composing(source, words) as one:
+            for i, job in enumerate(asked.jobs):
+                with _named(i, asked.jobs):
+                    found.append(one([*job, there], i))
+                    configs.append(checked(found[-1].config))
         jobs = placed(found, configs, made.folder)
         for job in jobs:
             folder.earlier_run(job.folder)
