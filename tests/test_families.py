@@ -14,6 +14,7 @@ from esrun.config.compose import composed, composing
 from esrun.config.families import FamilyLoader
 from esrun.config.loader import PRIMARY, Source
 from esrun.errors import ConfigError
+from esrun.runs.job import yaml_of
 
 WORDS = [
     *("task=sphere", "task=pendulum", "task=digits", "experiment=digits", "experiment=bipop"),
@@ -103,3 +104,16 @@ def test_what_was_not_typed_is_refused_in_every_job(word):
         one(["task=sphere", "seed=1"], 0)
         with pytest.raises(ConfigError, match="must be typed on the command line"):
             one(["task=sphere", "seed=2", word], 1)
+
+
+TEXTS = [
+    *("on", "1e3", "null", "", "2020-01-01", "a: b # c", "ünï", "it's", "=", "<<", "0x1F", "1_000"),
+    *("a word " * 60, "two\nlines", " edge ", "-", "[1", "${seed}"),
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_what_is_recorded_reads_as_hydra_reads_its_own(text):
+    tree = {"text": text, "list": [text, 1, 1.5, None, True], "deep": {"1": {"x": text}}}
+    read, own = (OmegaConf.create(x) for x in (yaml_of(tree).decode(), OmegaConf.to_yaml(tree)))
+    assert read == own == OmegaConf.create(tree)

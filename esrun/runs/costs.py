@@ -14,7 +14,7 @@ from esrun.backend.memory import shown
 from esrun.config import registry
 from esrun.errors import ConfigError
 from esrun.training.build import Run, scored_on
-from esrun.training.slices import plan_blocks
+from esrun.training.slices import block_bytes, plan_blocks
 
 QUADRATIC = 30
 """Numbers a parameter beyond which a strategy's state is taken for a matrix."""
@@ -34,15 +34,12 @@ def costs(built: Run, names: dict[str, str]) -> dict[str, Any]:
     """-> the figures, bytes and counts; None for what cannot be known before the run."""
     config, parts = built.config, built.program.parts(built.hyper)
     p, n, generations = parts.strategy.population_size, parts.n, config.generations
-    state = jax.eval_shape(built.program.init, built.hyper, jnp.uint32(0))
     blocks = plan_blocks(parts, built.local_devices, config.runtime.population_chunk)
-    members = blocks.size
-
-    solutions = jax.eval_shape(
-        lambda state: parts.strategy.ask(jax.random.key(0), state, jnp.arange(members)),
-        state.strategy,
+    members, member_bytes = blocks.size, block_bytes(parts, blocks.size) // blocks.size
+    state = parts.once(
+        ("first state", built.program.init),
+        lambda: jax.eval_shape(built.program.init, built.hyper, jnp.uint32(0)),
     )
-    member_bytes = memory.tree_bytes(solutions) // members
     steps = parts.task.steps
     here = -(-p // len(built.local_devices))
     evaluations = 1 + -(-generations // config.eval.every)  # the first policy's too
@@ -94,7 +91,7 @@ def affordable(built: Run, names: dict[str, str]) -> list[str]:
 
 def _layers(parts) -> list[dict]:
     """-> the policy's modules with the shapes of their parameters."""
-    params = jax.eval_shape(lambda: parts.policy.init(jax.random.key(0)))
+    params = parts.once("params", lambda: jax.eval_shape(parts.policy.init, jax.random.key(0)))
     return [
         {
             "name": name,

@@ -104,7 +104,7 @@ def build(config: Config, begins: bool = True) -> Run:
         if data is not None:
             long["task", "data"], structure["task"]["data"] = data
         _place(long, hyper)
-        parts = _assembler(json.dumps(structure, sort_keys=True))
+        parts = _assembler(json.dumps(structure, sort_keys=True), runtime.precision)
         first = parts(hyper)
         refuse_more_steps_than_are_counted(first)
         refuse_unknown_references(first)
@@ -174,9 +174,12 @@ def _arrays(tree: Any) -> Any:
 
 
 @functools.cache
-def _assembler(structure: str) -> Callable[[Any], Parts]:
-    """-> what makes Parts of numbers, one for all runs of the same structure."""
-    chosen = json.loads(structure)
+def _assembler(structure: str, precision: str) -> Callable[[Any], Parts]:
+    """-> what makes Parts of numbers, one for all runs of the same structure.
+
+    `precision` only tells them apart: they are made in the one that JAX has.
+    """
+    known, chosen = {}, json.loads(structure)
     names = {kind: chosen[kind].pop("name") for kind in KINDS}
     factories = {kind: registry.factory(kind, name) for kind, name in names.items()}
     wanted = inspect.signature(factories["strategy"]).parameters
@@ -199,7 +202,7 @@ def _assembler(structure: str) -> Callable[[Any], Parts]:
         strategy = factories["strategy"](
             **{key: x for key, x in given.items() if key in wanted}, **options["strategy"]
         )
-        return Parts(task, policy, still_where_flat(strategy), unravel, n)
+        return Parts(task, policy, still_where_flat(strategy), unravel, n, known)
 
     return parts
 

@@ -6,7 +6,7 @@ all members together the weights, sums of any slices from `recombined`, and `tol
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import jax
@@ -35,6 +35,17 @@ class Parts(NamedTuple):
     unravel: Callable[[Any], PyTree]
     """(parameters [n]) -> the policy's tree."""
     n: int
+    known: dict | None = None
+    """What has been found `once`, for all Parts of the same structure."""
+
+    def once(self, what: Hashable, find: Callable[[], Any]) -> Any:
+        """-> what `find` returns, a figure of shapes alone, which runs of the same structure share
+        whatever their numbers: `what` it is says whether it has been found before."""
+        if self.known is None:
+            return find()
+        if what not in self.known:
+            self.known[what] = find()
+        return self.known[what]
 
 
 class Keys(NamedTuple):

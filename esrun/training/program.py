@@ -95,9 +95,15 @@ def make_program(
     initial, scoring = (devices.OnEvery(local_devices, f) for f in (init, evaluate))
     advancing = FittingProgram(advance, build, local_devices, population_chunk)
 
+    prepared = set()
+
     def prepare(hyper, seed, stop, state):
-        first = [initial.lowered(hyper, seed).compile] if state is None else []
-        if state is None:
+        shapes = tuple((x.shape, x.dtype) for x in jax.tree.leaves(hyper))
+        if state is None and shapes in prepared:
+            return  # by an earlier run: what was compiled is not traced again
+        first, begins = [], state is None
+        if begins:
+            first = [initial.lowered(hyper, seed).compile]
             state = devices.shapes(local_devices, jax.eval_shape(initial, hyper, seed))
         with (
             ThreadPoolExecutor() as pool
@@ -109,6 +115,8 @@ def make_program(
             ]
         for program in (longest, *others):
             program.result()
+        if begins:
+            prepared.add(shapes)
 
     return Program(
         init=initial,

@@ -213,13 +213,26 @@ def plan_episodes(episodes: int, local_devices: tuple) -> Blocks:
 
 def solution_bytes(parts: Parts) -> int:
     """-> the bytes of one member's solution."""
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    unit = jax.ShapeDtypeStruct((parts.strategy.unit,), jnp.int32)
-    solutions = jax.tree.leaves(jax.eval_shape(parts.strategy.ask, key, state_shapes(parts), unit))
-    return sum(x.size * x.dtype.itemsize for x in solutions) // parts.strategy.unit
+    return block_bytes(parts, parts.strategy.unit) // parts.strategy.unit
+
+
+def block_bytes(parts: Parts, members: int) -> int:
+    """-> the bytes of the solutions of so many members."""
+
+    def found():
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        numbers = jax.ShapeDtypeStruct((members,), jnp.int32)
+        solutions = jax.eval_shape(parts.strategy.ask, key, state_shapes(parts), numbers)
+        return memory.tree_bytes(solutions)
+
+    return parts.once(("block bytes", members), found)
 
 
 def state_shapes(parts: Parts) -> PyTree:
     """-> the shapes of the strategy's state."""
-    key, mean = jax.eval_shape(lambda: (jax.random.key(0), jnp.zeros(parts.n)))
-    return jax.eval_shape(parts.strategy.init, key, mean)
+
+    def found():
+        key, mean = jax.eval_shape(lambda: (jax.random.key(0), jnp.zeros(parts.n)))
+        return jax.eval_shape(parts.strategy.init, key, mean)
+
+    return parts.once("state shapes", found)
