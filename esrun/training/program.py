@@ -51,6 +51,8 @@ class Program(NamedTuple):
     is no state to go on from."""
     test: Callable[[Any, Any, TrainState], tuple[TrainState, jax.Array, dict]] | None = None
     """As `evaluate`, on the task's `test` part."""
+    prepare_advance: Callable[[Any, Any, TrainState, Stop], Any] | None = None
+    """(hyper, seed, state, stop): compile `advance` alone, for arrays or shapes."""
 
 
 def make_program(
@@ -121,6 +123,7 @@ def make_program(
         plan=advancing.planned,
         prepare=prepare,
         test=devices.OnEvery(local_devices, scored_by("test", build, local_devices)),
+        prepare_advance=lambda *arguments: advancing.compiling(*arguments)(),
     )
 
 
