@@ -192,6 +192,9 @@ class Strategy(NamedTuple):
     unit: int = 1
     """Members that belong together, such as a mirrored pair: `ask` is given whole units,
     aligned."""
+    members: Number | None = None
+    """How many members there are, the first ones, where the rest of `population_size` is padding;
+    None: all. A number, so that searches with more and with fewer share one program."""
 
 
 class Incumbent(NamedTuple):

@@ -100,5 +100,8 @@ def _made(kind, option, **changes):
     name = options["name"]
     make = registry.factory(kind, name)
     by_the_run = registry.find(kind, name).schema.run_keys | {"name"}
-    unasked = by_the_run - set(arguments_of(make))
+    asked = set(arguments_of(make))
+    unasked = by_the_run - asked
+    if "members" in asked:
+        options.setdefault("members", None)
     return make(**{key: x for key, x in options.items() if key not in unasked})

@@ -9,7 +9,7 @@ from esrun.config.compose import composed, options, path_of, sweep
 from esrun.config.loader import Source
 from esrun.errors import ConfigError
 from esrun.runs.folder import make
-from esrun.training.build import joined, split
+from esrun.training.structure import joined, split
 
 
 def complaint(*overrides):

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from esrun.strategies.parts.constants import NOTHING, Rates, constants, numbers_of, root
 from esrun.strategies.parts.defaults import checked_parents, whole_population
 from esrun.strategies.parts.noise import normal, perturbed
+from esrun.strategies.parts.padding import times
 from esrun.strategies.parts.products import multiply_rows
 from esrun.strategies.parts.shaping import by_order
 from esrun.strategies.parts.termination import (
@@ -83,6 +84,7 @@ def make_cma_es(
     active: bool,
     decompose_every: int | str,
     restarts: str | None,
+    members: Number | None,
 ) -> Strategy:
     """CMA-ES over n parameters.
 
@@ -92,11 +94,13 @@ def make_cma_es(
     generations: "auto" is max(1, floor(0.5 / (n (c_1 + c_mu)))), five times the tutorial's appendix
     B.2 and the same as in Hansen's purecma. Where `restarts` follow (see
     `esrun.training.restarts`), stagnation ends a search too; without restarts it would stop slow
-    but useful progress on noisy tasks.
+    but useful progress on noisy tasks. `members`: only the first so many of the population are
+    there, and all is as it is in a population of that size (see `Strategy.members`).
     """
     p = whole_population(population_size, n)
-    mu = checked_parents(parents, p, default=p / 2)
-    table = constants(n, p, mu, active, Rates(c_sigma, d_sigma, c_c, c_1, c_mu))
+    size = p if members is None else members
+    mu = checked_parents(parents, size, default=size / 2)
+    table = constants(n, p, mu, active, Rates(c_sigma, d_sigma, c_c, c_1, c_mu), members)
     w, mu_eff, c_sigma, d_sigma, c_c, c_1, c_mu, chi_n = table
     total = w.sum()
     every = interval(n, c_1, c_mu) if decompose_every == "auto" else int(decompose_every)
@@ -117,9 +121,11 @@ def make_cma_es(
             fresh_history(n, restarts is not None, mean.dtype),
         )
 
+    rows = p if members is None else p // times()  # a search of few does not multiply many
+
     def ask(key, state, members):
         z = normal(key, members, n, state.mean.dtype)  # 38
-        y = multiply_rows(multiply_rows(z, state.B, p) * state.D, state.B, p, axis=1)  # 39
+        y = multiply_rows(multiply_rows(z, state.B, rows) * state.D, state.B, rows, axis=1)  # 39
         return perturbed(state.mean, state.sigma, y)  # 40
 
     def weigh(state, fitness):
@@ -155,7 +161,7 @@ def make_cma_es(
         delta = (1 - h_sigma) * c_c * (2 - c_c)
         C = (1 + c_1 * delta - c_1 - c_mu * total) * C + c_1 * rank_one + c_mu * sums.rank_mu  # 47
 
-        history = record(history, generation, fitness, n)
+        history = record(history, generation, fitness, n, members)
         generation = generation + 1
         B, D, spectrum = jax.lax.cond(
             generation % every == 0,
@@ -166,7 +172,7 @@ def make_cma_es(
 
     def flat(state, fitness):
         """What has been told nothing yet has not converged: only restarts give up then."""
-        kept = state._replace(history=noted(state.history, fitness, n))
+        kept = state._replace(history=noted(state.history, fitness, n, members))
         if restarts is not None:
             return kept
         return jax.tree.map(lambda a, b: jnp.where(state.generation > 0, a, b), kept, state)
@@ -201,6 +207,7 @@ def make_cma_es(
         ended=ended,
         diagnose=diagnose,
         constants=numbers_of(mu, table) | {"decompose_every": every},
+        members=members,
     )
 
 

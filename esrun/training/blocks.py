@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange
 
 from esrun.backend import devices, memory
 from esrun.backend.fences import Fence
-from esrun.types import PyTree
+from esrun.strategies.parts.padding import unpadded
+from esrun.types import Number, PyTree, Strategy
 
 
 class Blocks(NamedTuple):
@@ -27,11 +29,26 @@ class Blocks(NamedTuple):
     """Of each; the last one may be padded."""
     devices: int
     """That share them. Bits do not depend on it."""
+    spread: bool = False
+    """Whether blocks lie apart that follow each other, for devices to share the first ones, which
+    are all that there are where the rest is padding."""
 
     @property
     def each(self) -> int:
         """Most blocks that a device computes."""
         return math.ceil(self.count / self.devices)
+
+    def numbers(self) -> np.ndarray:
+        """-> [count], which block lies at every place where they are spread: 0, 4, 2, 6, 1, 5, 3, 7
+        (bits in reverse)."""
+        numbers = np.zeros(1, np.int32)
+        while len(numbers) < self.count:
+            numbers = np.concatenate([2 * numbers, 2 * numbers + 1])
+        return numbers[numbers < self.count]
+
+    def number_at(self, place: jax.Array) -> jax.Array:
+        """-> which block lies there where they are spread; beyond the last place, any."""
+        return jnp.asarray(self.numbers())[jnp.minimum(place, self.count - 1)]
 
     def range(self, device: int) -> tuple[int, int]:
         """-> the first block of a device, and the first behind its last."""
@@ -52,19 +69,25 @@ def over_blocks(
     fence: Fence,
     work: Callable[[jax.Array, PyTree], tuple[PyTree, PyTree]],
     given: PyTree = None,
+    members: Number | None = None,
 ) -> tuple[PyTree, PyTree]:
     """Do the `work` on every block: (the numbers of its members [size], what is `given` for it) ->
     (what stays, sums).
 
     -> (what stays of this device's blocks [each, ...], the sums of all blocks, the same on every
     device). What is given is of this device's blocks, [each, ...], such as what stayed earlier.
+    Blocks beyond the first `members` are zeros, or on an accelerator of members that are not there.
     """
     first = devices.number() * blocks.each
 
     def block(i, own):  # `own` comes from outside the fence: how it was sliced is not fused with
         here = first + i
-        members = here * blocks.size + jnp.arange(blocks.size)
-        return fence.around(work, members, own, where=here < blocks.count)
+        number = blocks.number_at(here) if blocks.spread else here
+        numbers = number * blocks.size + jnp.arange(blocks.size)
+        there = here < blocks.count
+        if members is not None:
+            there &= numbers[0] < members
+        return fence.around(work, numbers, own, where=there)
 
     if blocks.each == 1:
         stays, sums = block(jnp.int32(0), jax.tree.map(lambda x: x[0], given))
@@ -82,6 +105,15 @@ def over_blocks(
 
     forest, stays = jax.lax.scan(body, forest, each)
     return stays, total(blocks, fence, forest, place)
+
+
+def in_order(blocks: Blocks, cut: jax.Array, strategy: Strategy) -> jax.Array:
+    """Fitness of all blocks [blocks, size], as they lie -> of all members [p], -inf where there are
+    none."""
+    if blocks.spread:
+        cut = cut[np.argsort(blocks.numbers())]
+    whole = rearrange(cut, "block m -> (block m)")[: strategy.population_size]
+    return unpadded(whole, strategy.members, -jnp.inf)
 
 
 def place(node: tuple[Any, Any]) -> Any:

@@ -23,6 +23,7 @@ from esrun.config.schema.run import Config
 from esrun.errors import ConfigError
 from esrun.strategies.parts.flat import still_where_flat
 from esrun.strategies.parts.noise import make_table
+from esrun.strategies.parts.padding import room_of
 from esrun.training.beginning import (
     is_extreme,
     refuse_an_end_before_the_beginning,
@@ -32,6 +33,7 @@ from esrun.training.beginning import (
 from esrun.training.generation import Parts
 from esrun.training.program import Program, make_program, make_unravel
 from esrun.training.slices import worth
+from esrun.training.structure import arrays, joined, split
 from esrun.types import Task
 
 NO_ROOM = (
@@ -51,33 +53,12 @@ class Run(NamedTuple):
     """The digest of the data that the task has read, None where it reads none."""
 
 
-def split(value: Any) -> tuple[Any, Any]:
-    """-> (structure, numbers): the same tree twice, its floats in the second and everything else in
-    the first."""
-    if isinstance(value, float):
-        return None, value
-    if isinstance(value, dict):
-        halves = {key: split(x) for key, x in value.items()}
-        return {k: s for k, (s, _) in halves.items()}, {
-            k: h for k, (_, h) in halves.items() if h is not None
-        }
-    if isinstance(value, list) and any(isinstance(x, float) for x in value):
-        return None, [float(x) for x in value]
-    return value, None
-
-
-def joined(structure: Any, numbers: Any) -> Any:
-    """The inverse of `split`; the numbers may have become arrays."""
-    if isinstance(structure, dict):
-        numbers = numbers or {}
-        return {key: joined(structure[key], numbers.get(key)) for key in structure}
-    return structure if numbers is None else numbers
-
-
-def build(config: Config, begins: bool = True) -> Run:
+def build(config: Config, begins: bool = True, room: int | None = None) -> Run:
     """-> the run. Sets JAX up for it. Raises ConfigError for what only the built parts can tell.
 
     `begins`: whether it may begin with its first state, which must not be at its end already.
+    `room`: how many members the program of a restarting run has room for, None: what the first
+    search asks for. Other searches share it, whose numbers are `hyper`.
     """
     devices.start(config.runtime.precision, config.runtime.deterministic)
     cache.use()
@@ -93,7 +74,7 @@ def build(config: Config, begins: bool = True) -> Run:
     try:
         p = chosen["strategy"].get("population_size")
         _check_room(p if isinstance(p, int) else 0, models)
-        hyper = {kind: _arrays(numbers.get(kind, {})) for kind in KINDS}
+        hyper = {kind: arrays(numbers.get(kind, {})) for kind in KINDS}
         dtype = str(jnp.zeros(()).dtype)
         long: dict[tuple[str, str], Any] = {
             (kind, argument): make_table(size, dtype)
@@ -112,17 +93,19 @@ def build(config: Config, begins: bool = True) -> Run:
         local = devices.choose(runtime.devices, most)
         local = local[:1] if first.task.simulators else local
         _place(devices.replicated(local, long), hyper)
+        restarting = config.strategy.restarting() is not None
+        shared = restarting and not first.task.simulators
         program = _program(
-            parts,
+            _with_room(structure, hyper, first, room) if shared else parts,
             local,
             runtime.workers if first.task.simulators else None,
             runtime.population_chunk,
             runtime.precision,
             scored_on(config, first.task),
             getattr(config.policy, "normalize_input", False),
-            config.strategy.restarting() is not None,
+            restarting,
             config.archive.top_k,
-        )
+        )._replace(parts=parts)
         if begins and is_extreme(config):
             refuse_an_end_before_the_beginning(config, program, hyper)
     except ValueError as error:
@@ -136,8 +119,8 @@ def build(config: Config, begins: bool = True) -> Run:
 
 def _place(arguments: dict[tuple[str, str], Any], hyper: dict[str, dict[str, Any]]) -> None:
     """Put arguments of factories among their numbers."""
-    for (kind, argument), arrays in arguments.items():
-        hyper[kind][argument] = arrays
+    for (kind, argument), value in arguments.items():
+        hyper[kind][argument] = value
 
 
 def scored_on(config: Config, task: Task) -> int:
@@ -167,10 +150,18 @@ def _check_room(population_size: int, models: dict[str, Any]) -> None:
         raise ValueError(NO_ROOM.replace("more memory", f"{memory.shown(need)} at least, more"))
 
 
-def _arrays(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {key: _arrays(value) for key, value in tree.items()}
-    return jnp.asarray(tree, float)
+def _with_room(
+    structure: dict[str, Any], hyper: dict[str, Any], first: Parts, room: int | None
+) -> Callable[[Any], Parts]:
+    """-> what makes Parts with `room` for more members than there are, whose number becomes one of
+    the `hyper`; without where the strategy knows of no such thing."""
+    p = first.strategy.population_size
+    strategy = structure["strategy"]
+    factory = registry.factory("strategy", strategy["name"])
+    if "members" in inspect.signature(factory).parameters:
+        strategy |= {"population_size": room or room_of(p, first=p), "members": None}
+        hyper["strategy"]["members"] = jnp.int32(p)
+    return _assembler(json.dumps(structure, sort_keys=True))
 
 
 @functools.cache
@@ -198,9 +189,9 @@ def _assembler(structure: str, precision: str) -> Callable[[Any], Parts]:
                 "policy.hidden or what the task shows smaller"
             )
         unravel = make_unravel(params)
-        given = {"n": n, "name": names["strategy"], "unravel": unravel}
+        given = {"n": n, "name": names["strategy"], "unravel": unravel, "members": None}
         strategy = factories["strategy"](
-            **{key: x for key, x in given.items() if key in wanted}, **options["strategy"]
+            **{key: x for key, x in given.items() if key in wanted} | options["strategy"]
         )
         return Parts(task, policy, still_where_flat(strategy), unravel, n, known)
 

@@ -11,17 +11,17 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from einops import rearrange
 
 from esrun.backend import devices, keys
 from esrun.backend.devices import in_full_precision
 from esrun.backend.fences import Fence
 from esrun.backend.rewriting import settled
+from esrun.strategies.parts.padding import how_many
 from esrun.strategies.parts.shaping import length_of
 from esrun.tasks import normalizer
 from esrun.tasks.references import all_referred
 from esrun.training import archive, step_counts
-from esrun.training.blocks import Blocks, over_blocks, worth_keeping
+from esrun.training.blocks import Blocks, in_order, over_blocks, worth_keeping
 from esrun.training.generation_metrics import figures, totals
 from esrun.types import Moments, Policy, PyTree, Referred, Strategy, Sums, Task, TrainState
 
@@ -78,9 +78,9 @@ def keys_of(parts: Parts, train_key: jax.Array, number: jax.Array) -> Keys:
 
 def asked(parts: Parts, drawn: Keys, state: TrainState, members: jax.Array) -> PyTree:
     """-> the solutions of the `members` [m], whole units; numbers beyond the last are padding."""
-    p = parts.strategy.population_size
+    last = how_many(parts.strategy) - 1
     with in_full_precision():
-        return parts.strategy.ask(drawn.ask, state.strategy, jnp.minimum(members, p - 1))
+        return parts.strategy.ask(drawn.ask, state.strategy, jnp.minimum(members, last))
 
 
 def evaluated(
@@ -95,7 +95,7 @@ def evaluated(
     policy, params = policy_of(parts, state), params_of(parts, solutions)
     params = all_referred(policy, params, state.references, state.normalizer)
     seen = parts.task.evaluate(drawn.episodes, policy, params, state.normalizer)
-    real = members < parts.strategy.population_size
+    real = members < how_many(parts.strategy)
     inputs = jax.tree.map(lambda x: jnp.tensordot(real.astype(x.dtype), x, 1), seen.inputs)
     steps = step_counts.summed(jnp.where(real, seen.steps, 0))
     fitness = jnp.mean(seen.returns, axis=1)
@@ -186,7 +186,6 @@ def generation(
     A block's solutions stay where they were made if that costs little, and are made again
     otherwise: what is fenced has the same bits in both cases.
     """
-    p = parts.strategy.population_size
     fence = Fence(state.generation >= 0)
     drawn = keys_of(parts, train_key, state.generation)
 
@@ -203,9 +202,10 @@ def generation(
 
     def of_all(here):
         gathered = devices.gather(here)
-        return fence.around(lambda all: rearrange(all, "block m -> (block m)")[:p], gathered)
+        return fence.around(lambda all: in_order(blocks, all, parts.strategy), gathered)
 
-    (*fitness, kept), (steps, inputs) = over_blocks(blocks, fence, evaluate)
+    there = parts.strategy.members
+    (*fitness, kept), (steps, inputs) = over_blocks(blocks, fence, evaluate, members=there)
     fitness, decayed = jax.tree.map(of_all, fitness)
     seen = Seen(fitness, steps, inputs, decayed)
     weights = fence.around(parts.strategy.weigh, state.strategy, seen.selected_by)
@@ -220,7 +220,7 @@ def generation(
         among = None if best is None else archive.those_among(members, solutions, best)
         return None, (sums, among)
 
-    _, (sums, best_solutions) = over_blocks(blocks, fence, recombine, given=kept)
+    _, (sums, best_solutions) = over_blocks(blocks, fence, recombine, given=kept, members=there)
     tell = functools.partial(told, parts, drawn)
     arguments = (state, fitness, sums, seen, best_solutions)
     return settled(tell, *arguments)[0](*arguments)

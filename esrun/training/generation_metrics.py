@@ -5,8 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from esrun.strategies.parts.padding import how_many, unpadded
 from esrun.strategies.parts.shaping import finite_or_worst, length_of, mean_and_std
-from esrun.types import Strategy
+from esrun.types import Number, Strategy
 
 
 def figures(
@@ -34,8 +35,8 @@ def figures(
         "fitness_mean": mean,
         "fitness_std": std,
         "sigma": before.sigma,
-        "non_finite": len(fitness) - jnp.sum(finite, dtype=jnp.int32),
-        "tied": jnp.mean(tied(selected_by), dtype=fitness.dtype),
+        "non_finite": how_many(strategy) - jnp.sum(finite, dtype=jnp.int32),
+        "tied": share_tied(selected_by, strategy.members),
         "step_per_sigma": step / before.sigma,
         "step_per_mean": step / length_of(before.mean),
     } | more
@@ -49,6 +50,17 @@ def totals(mean: jax.Array) -> dict:
         "mean_min": jnp.min(mean),
         "mean_max": jnp.max(mean),
     }
+
+
+def share_tied(fitness: jax.Array, members: Number | None) -> jax.Array:
+    """-> the share [] of the `members` (None: all) whose fitness [p] another one has too."""
+    if members is None:
+        return jnp.mean(tied(fitness), dtype=fitness.dtype)
+    ascending = jnp.sort(unpadded(finite_or_worst(fitness), members, -jnp.inf))
+    real = jnp.arange(len(fitness)) >= len(fitness) - members
+    same = real[:-1] & (ascending[1:] == ascending[:-1])
+    both = jnp.append(same, False) | jnp.append(False, same)
+    return jnp.mean(both, dtype=fitness.dtype, where=real)
 
 
 def tied(fitness: jax.Array) -> jax.Array:

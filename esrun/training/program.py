@@ -5,6 +5,7 @@ rules as arguments. Python sees the state between chunks and does all input and 
 the next chunk is already running.
 """
 
+import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -50,6 +51,8 @@ class Program(NamedTuple):
     is no state to go on from."""
     test: Callable[[Any, Any, TrainState], tuple[TrainState, jax.Array, dict]] | None = None
     """As `evaluate`, on the task's `test` part."""
+    prepare_advance: Callable[[Any, Any, TrainState, Stop], Any] | None = None
+    """(hyper, seed, state, stop): compile `advance` alone, for arrays or shapes."""
 
 
 def make_program(
@@ -68,6 +71,8 @@ def make_program(
     def advance(blocks, build, hyper, seed, state, stop):
         parts = build(hyper)
         train_key = stream(seed, TRAIN)
+        # traced once, though its metrics' shapes are asked for before the loop is
+        one = jax.jit(functools.partial(generation, parts, blocks, train_key), inline=True)
 
         def go_on(loop):
             done, state, _ = loop
@@ -76,14 +81,14 @@ def make_program(
 
         def body(loop):
             done, state, rows = loop
-            state, row = generation(parts, blocks, train_key, state)
+            state, row = one(state)
             return (
                 done + 1,
                 state,
                 {name: column.at[done].set(row[name]) for name, column in rows.items()},
             )
 
-        _, row = jax.eval_shape(lambda: generation(parts, blocks, train_key, state))
+        _, row = jax.eval_shape(one, state)
         rows = {
             name: jnp.zeros((CHUNK, *figure.shape), figure.dtype) for name, figure in row.items()
         }
@@ -126,6 +131,7 @@ def make_program(
         plan=advancing.planned,
         prepare=prepare,
         test=devices.OnEvery(local_devices, scored_by("test", build, local_devices)),
+        prepare_advance=lambda *arguments: advancing.compiling(*arguments)(),
     )
 
 

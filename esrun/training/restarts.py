@@ -23,7 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from esrun.backend import devices
+from esrun.strategies.parts.padding import is_last_of_its_room, room_of
 from esrun.training import loop
+from esrun.training.ahead import Ahead
 from esrun.training.beginning import refuse_an_end_before_the_beginning
 from esrun.training.build import Run, build
 from esrun.training.loop import Outcome, Progress, Start
@@ -107,8 +109,15 @@ def search_until(
     default = Search(p, strategy.sigma, None, large=True)
     past = start.progress.searches if start else []
     search = next_search(kind, default, past, run.config.seed)
+    ahead, now = Ahead(), searching(run, search, past)
     while True:
-        outcome = advance(searching(run, search, past), start)
+        if start is not None:
+            if now.program.plan() is None:
+                ahead.wait()
+            if search.large and is_last_of_its_room(search.population_size, p):
+                larger = search._replace(population_size=2 * search.population_size)
+                ahead.compile(searching(run, larger, past), start.state)
+        outcome = advance(now, start)
         state, reason, progress, score, _ = outcome
         if reason is GENERATIONS and progress.generation < run.config.generations:
             reason = EVALUATIONS
@@ -131,15 +140,17 @@ def search_until(
             f"restart {len(past)}: {reason.name} after {ended['evaluations']} evaluations; the "
             f"next search has {search.population_size} members and sigma {search.sigma:.3g}"
         )
-        fresh = refreshed(searching(run, search, past), state, len(past))
+        now = searching(run, search, past)
+        fresh = refreshed(now, state, len(past))
         start = Start(fresh, progress._replace(searches=past))
 
 
 def searching(run: Run, search: Search, past: list[dict]) -> Run:
-    """-> the run with the search's own numbers. Only `advance` depends on the population size."""
-    config = run.config
+    """-> the run with the search's own numbers. Only `advance` depends on how many members its
+    arrays have room for."""
+    config, first = run.config, run.program.parts(run.hyper).strategy.population_size
     changes: dict[str, Any] = {"sigma": search.sigma}
-    if search.population_size != run.program.parts(run.hyper).strategy.population_size:
+    if search.population_size != first:
         changes["population_size"] = search.population_size
     generations = config.generations
     if search.evaluations is not None:
@@ -150,11 +161,12 @@ def searching(run: Run, search: Search, past: list[dict]) -> Run:
     # the state lies where it is
     runtime = config.runtime.model_copy(update={"devices": len(run.local_devices)})
     others = {"strategy": strategy, "generations": generations, "runtime": runtime}
-    built = build(config.model_copy(update=others), begins=False)
-    if built.program is run.program:
+    room = room_of(search.population_size, first)
+    built = build(config.model_copy(update=others), begins=False, room=room)
+    if built.program.plan() is None and built.program.advance is run.program.advance:
         return built
     shared: dict[str, Any] = {"init": run.program.init, "evaluate": run.program.evaluate}
-    shared["prepare"] = lambda *arguments: None  # these two are compiled, `advance` alone is not
+    shared["prepare"] = lambda *arguments: None  # they are compiled, `advance` alone may not be
     return built._replace(program=built.program._replace(**shared))
 
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from esrun.backend import devices, memory
 from esrun.backend.devices import OnEvery
+from esrun.strategies.parts.padding import times
 from esrun.training.blocks import Blocks
 from esrun.training.generation import Parts
 from esrun.types import PyTree
@@ -166,10 +167,14 @@ def plan_blocks(parts: Parts, local_devices: tuple, population_chunk: int | str)
     On a CPU `auto` is a function of the strategy alone: at least two blocks, of about LARGEST
     members or CACHED bytes, and a power of two of them, which cores share evenly; a population of
     fewer than SMALL numbers is one. On an accelerator it is at least a block a device, of what its
-    memory holds.
+    memory holds. Where members are padding, blocks on a CPU are those of the smallest population
+    that shares the program.
     """
     p, unit, size = parts.strategy.population_size, parts.strategy.unit, population_chunk
-    least = 1
+    room, least = p, 1
+    padded = parts.strategy.members is not None
+    if padded and not goes_by_memory(local_devices):
+        p = room // times()
     if size == "auto":
         bytes_of_each = max(1, solution_bytes(parts))
         if goes_by_memory(local_devices):
@@ -183,7 +188,7 @@ def plan_blocks(parts: Parts, local_devices: tuple, population_chunk: int | str)
     if population_chunk == "auto" and not goes_by_memory(local_devices):
         count = min(units, 1 << round(math.log2(count)))
     each = math.ceil(units / count)
-    return Blocks(math.ceil(units / each), each * unit, len(local_devices))
+    return Blocks(math.ceil(room / (each * unit)), each * unit, len(local_devices), padded)
 
 
 def worth(parts: Parts, found: tuple, population_chunk: int | str) -> int:

@@ -48,19 +48,29 @@ class Constants(NamedTuple):
 
 
 def constants(
-    n: int, population_size: int, parents: Number, active: bool, rates: Rates = TUTORIALS
+    n: int,
+    population_size: int,
+    parents: Number,
+    active: bool,
+    rates: Rates = TUTORIALS,
+    members: Number | None = None,
 ) -> Constants:
     """The strategy parameters (eqs. 49-58), with the positive weights on the first `parents`
-    members. What depends on a rate that is given, such as the negative weights, goes by it."""
-    return tabled(_table_1, (n, population_size, active), parents, rates)
+    members. What depends on a rate that is given, such as the negative weights, goes by it. Where
+    only so many `members` are there, they are those of as many, and the other weights are 0."""
+    return tabled(_table_1, (n, population_size, active), parents, rates, members)
 
 
-def _table_1(xp: Any, structure: tuple, parents: Number, rates: Rates) -> Constants:
+def _table_1(
+    xp: Any, structure: tuple, parents: Number, rates: Rates, members: Number | None
+) -> Constants:
     n, population_size, active = structure
     rank = xp.arange(1, population_size + 1)
     w = xp.log(parents + 0.5) - xp.log(rank)  # 49, parents = p / 2 there
     positive = xp.where(rank <= parents, xp.maximum(w, 0), 0)
     negative = xp.where(rank <= parents, 0, xp.minimum(w, 0))
+    if members is not None:
+        negative = xp.where(rank <= members, negative, 0)
     mu_eff = xp.maximum(1, positive.sum() ** 2 / (positive**2).sum())
     mu_eff_minus = negative.sum() ** 2 / xp.maximum((negative**2).sum(), NOTHING)
 

@@ -16,12 +16,12 @@ def whole_population(population_size: int | str, n: int) -> int:
     return 4 + int(3 * math.log(n)) if population_size == "auto" else int(population_size)
 
 
-def checked_parents(parents: Number | None, p: int, default: float) -> Number:
+def checked_parents(parents: Number | None, p: Number, default: Number) -> Number:
     """-> how many of p members are parents. Raises ValueError when there are more of them than
     members, which a program that is traced cannot tell: a run's parts are made with its numbers
     before."""
     mu = default if parents is None else parents
-    if not isinstance(mu, jax.core.Tracer) and mu > p:
+    if not any(isinstance(x, jax.core.Tracer) for x in (mu, p)) and mu > p:
         raise ValueError(f"strategy.parents must be at most the population size {p}, got {mu:.0f}")
     return mu
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from esrun.backend.memory import tree_bytes
+from esrun.strategies.parts.padding import unpadded
 from esrun.strategies.parts.shaping import finite_or_worst
 from esrun.types import Strategy
 
@@ -31,7 +32,8 @@ def still_where_flat(strategy: Strategy) -> Strategy:
     def update(state, sums, fitness):
         own, counted = sums
         comparable = finite_or_worst(fitness)
-        told = (jnp.max(comparable) > jnp.min(comparable)) & (counted > 0)
+        best = jnp.max(comparable)
+        told = (best > jnp.min(unpadded(comparable, strategy.members, jnp.inf))) & (counted > 0)
         kept = strategy.flat(state, fitness)
         if tree_bytes(state) < LARGE:
             after = strategy.update(state, own, fitness)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from esrun.strategies.parts.padding import unpadded
 from esrun.strategies.parts.shaping import finite_or_worst
 from esrun.types import Number, Reason
 
@@ -68,19 +69,27 @@ def fresh_history(n: int, long: bool, dtype) -> History:
     return History(best, jnp.bool_(False), ring, ring, jnp.bool_(False))
 
 
-def record(history: History, generation: jax.Array, fitness: jax.Array, n: int) -> History:
+def record(
+    history: History,
+    generation: jax.Array,
+    fitness: jax.Array,
+    n: int,
+    members: Number | None = None,
+) -> History:
     """-> the history with the fitness [p] of one more generation, the number of those before it
-    given."""
-    history = noted(history, fitness, n)
+    given. Of the fitness that of the first `members` counts, None: all of it."""
+    history = noted(history, fitness, n, members)
     if history.long_best is None or history.long_median is None:
         return history
 
-    p = len(fitness)
-    ascending = jnp.sort(finite_or_worst(fitness))
-    best, median = ascending[-1], (ascending[(p - 1) // 2] + ascending[p // 2]) / 2
+    p = len(fitness) if members is None else members
+    ascending = jnp.sort(unpadded(finite_or_worst(fitness), members, -jnp.inf))
+    first = len(fitness) - p  # what is no member stands before them
+    best = ascending[-1]
+    median = (ascending[first + (p - 1) // 2] + ascending[first + p // 2]) / 2
     long_best = history.long_best.at[generation % LONGEST].set(best)
     long_median = history.long_median.at[generation % LONGEST].set(median)
-    least = 120 + math.ceil(30 * n / p)
+    least = 120 - (-30 * n // p)
     length = jnp.clip((generation + 1) // 5, least, LONGEST)
 
     def look(_):
@@ -94,13 +103,16 @@ def record(history: History, generation: jax.Array, fitness: jax.Array, n: int) 
     return history._replace(long_best=long_best, long_median=long_median, stagnating=stagnating)
 
 
-def noted(history: History, fitness: jax.Array, n: int) -> History:
+def noted(history: History, fitness: jax.Array, n: int, members: Number | None = None) -> History:
     """-> the history with the fitness [p] of a generation among the latest ones, which is all that
     one that tells nothing has to say."""
-    best, worst = jnp.max(finite_or_worst(fitness)), jnp.min(finite_or_worst(fitness))
+    best = jnp.max(unpadded(finite_or_worst(fitness), members, -jnp.inf))
+    worst = jnp.min(unpadded(finite_or_worst(fitness), members, jnp.inf))
     recent = jnp.roll(history.best, -1).at[-1].set(best)
-    window = recent[-(10 + math.ceil(30 * n / len(fitness))) :]
-    span = jnp.max(window) - jnp.min(window)
+    length = 10 - (-30 * n // (len(fitness) if members is None else members))
+    window, within = (recent[-length:], None) if members is None else (recent[::-1], length)
+    highest = jnp.max(unpadded(window, within, -jnp.inf))
+    span = highest - jnp.min(unpadded(window, within, jnp.inf))
     return history._replace(best=recent, flat=(span < TOLERANCE) & (best - worst < TOLERANCE))
 
 
