@@ -96,7 +96,7 @@ def build(config: Config, begins: bool = True, room: int | None = None) -> Run:
         restarting = config.strategy.restarting() is not None
         shared = restarting and not first.task.simulators
         program = _program(
-            _with_room(structure, hyper, first, room) if shared else parts,
+            _with_room(structure, hyper, first, room, runtime.precision) if shared else parts,
             local,
             runtime.workers if first.task.simulators else None,
             runtime.population_chunk,
@@ -151,7 +151,7 @@ def _check_room(population_size: int, models: dict[str, Any]) -> None:
 
 
 def _with_room(
-    structure: dict[str, Any], hyper: dict[str, Any], first: Parts, room: int | None
+    structure: dict[str, Any], hyper: dict[str, Any], first: Parts, room: int | None, precision: str
 ) -> Callable[[Any], Parts]:
     """-> what makes Parts with `room` for more members than there are, whose number becomes one of
     the `hyper`; without where the strategy knows of no such thing."""
@@ -161,7 +161,7 @@ def _with_room(
     if "members" in inspect.signature(factory).parameters:
         strategy |= {"population_size": room or room_of(p, first=p), "members": None}
         hyper["strategy"]["members"] = jnp.int32(p)
-    return _assembler(json.dumps(structure, sort_keys=True))
+    return _assembler(json.dumps(structure, sort_keys=True), precision)
 
 
 @functools.cache
