@@ -41,6 +41,8 @@ class Order(NamedTuple):
     allows."""
     force: bool = False
     """Whether it may be as far as the shapes do."""
+    retries: bool = False
+    """Whether one that has failed, and has no checkpoint, begins anew."""
     secret: frozenset[str] = frozenset()
     """Keys whose values are masked in what is written."""
     hydra: Mapping[str, bytes] = {}
@@ -137,6 +139,9 @@ def lacks_checkpoints(earlier: Record, order: Order, folder: RunFolder) -> bool:
     if earlier.generations == 0 or order.force or checkpoint.found(folder.checkpoints):
         return False
     where = shown(folder.path)
+    if order.retries and earlier.failed:
+        print(printable(f"{where} has no checkpoint from before it failed: it begins anew"))
+        return False
     complain(
         f"{where} has done {earlier.generations} generations and has no checkpoint of them: put "
         f"its checkpoints/ back, or begin anew with {going_on(folder.path, '--force')}"

@@ -17,7 +17,7 @@ from esrun.config.compose import Composed, composed
 from esrun.config.loader import Source
 from esrun.config.quoting import quoted
 from esrun.config.schema.run import Config
-from esrun.errors import SAVED, USAGE, ConfigError, complain, printable
+from esrun.errors import FAILED, SAVED, USAGE, ConfigError, complain, printable
 from esrun.runs import folder, sweep_record
 from esrun.runs.folder import HYDRAS_SWEEP, SWEEP, Made, shown
 from esrun.runs.interrupts import listening
@@ -25,8 +25,12 @@ from esrun.runs.job import run_composed, yaml_of
 from esrun.runs.opening import Order
 from esrun.runs.places import asked_in, placed, sweeps_folder
 from esrun.runs.run import carry_out
+from esrun.runs.sweep_endings import Job, failed_earlier, leave_failed, worst
 from esrun.runs.sweep_record import Asked
-from esrun.runs.sweep_table import Job, show, swept
+from esrun.runs.sweep_table import show, swept
+
+STOP = "stop"
+"""What `sweep.on_failure` says where the first job that fails is the last one."""
 
 
 class Ready(NamedTuple):
@@ -35,14 +39,24 @@ class Ready(NamedTuple):
     folder: Path
     overrides: list[str]
     run: Callable[[], int]
+    ends_sweep: bool
+    """Whether no other one begins when it fails."""
+    failed: str | None
+    """Why it has failed earlier, where it is to be left so."""
 
 
 def run_sweep(overrides: list[str], source: Source) -> int:
-    """Run the jobs of a sweep -> the worst exit code. All are checked before the first one starts.
+    """Run the jobs of a sweep -> the worst exit code. All are checked before the first one starts;
+    those that have failed earlier are left as they are.
 
     Raises ConfigError.
     """
     asked = compose.sweep(overrides, source)
+    if asked.plugin and OmegaConf.select(asked.whole, "sweep.on_failure") == STOP:
+        raise ConfigError(
+            "sweep.on_failure=stop is for jobs that esrun runs one after another, and a plug-in "
+            "runs these: write sweep.on_failure=go_on"
+        )
     made = sweeps_folder(asked, overrides, source)
     there = f"hydra.sweep.dir={quoted(str(made.folder))}"
     words = [*overrides, there]
@@ -53,8 +67,7 @@ def run_sweep(overrides: list[str], source: Source) -> int:
                 found.append(composed([*job, there], source, job=i, typed=words))
                 configs.append(checked(found[-1].config))
         jobs = placed(found, configs, made.folder)
-        for job in jobs:
-            folder.earlier_run(job.folder)
+        failed = [failed_earlier(job.folder, job.config) for job in jobs]
         _record(made, asked.whole, jobs)
     except ConfigError:
         made.unmake()
@@ -64,8 +77,12 @@ def run_sweep(overrides: list[str], source: Source) -> int:
     else:
         done = _run_in_turn(
             [
-                Ready(job.folder, job.overrides, partial(_run_job, one, job.folder, config))
-                for one, config, job in zip(found, configs, jobs, strict=True)
+                Ready(
+                    *(job.folder, job.overrides, partial(_run_job, one, job.folder, config)),
+                    ends_sweep=config.sweep.on_failure == STOP,
+                    failed=why,
+                )
+                for one, config, job, why in zip(found, configs, jobs, failed, strict=True)
             ],
             made.folder,
         )
@@ -73,12 +90,12 @@ def run_sweep(overrides: list[str], source: Source) -> int:
         _forget(made)
     elif done:
         show(done, made.folder)
-    return max((job.code for job in done), default=0)
+    return worst(done)
 
 
-def resume_sweep(sweep: Path, change: Callable[[dict], dict], force: bool) -> int:
-    """Go on with what is missing or failed of a sweep -> the worst exit code. `change` sets what
-    was typed in a job's configuration.
+def resume_sweep(sweep: Path, change: Callable[[dict], dict], force: bool, retry: bool) -> int:
+    """Go on with what is missing or interrupted of a sweep, and where it is to `retry` with what
+    has failed -> the worst exit code. `change` sets what was typed in a job's configuration.
 
     Raises ConfigError.
     """
@@ -88,21 +105,24 @@ def resume_sweep(sweep: Path, change: Callable[[dict], dict], force: bool) -> in
     if not jobs:
         raise ConfigError(f"{shown(sweep)} knows no job: type its command again instead")
     given = [change(job.config) for job in jobs]
-    for job in jobs:
-        folder.earlier_run(job.folder)
+    failed = [failed_earlier(job.folder, config) for job, config in zip(jobs, given, strict=True)]
 
-    def ready(job: Asked, config: dict) -> Ready:
+    def ready(job: Asked, config: dict, why: str | None) -> Ready:
         def run() -> int:
             made = folder.make(job.folder)
-            return carry_out(
-                Order(checked(config), config, made, job.choices, going_on=True, force=force)
-            )
+            order = Order(checked(config), config, made, job.choices, going_on=True, force=force)
+            return carry_out(order._replace(retries=retry))
 
-        return Ready(job.folder, job.overrides, run)
+        section = config.get("sweep")
+        return Ready(
+            *(job.folder, job.overrides, run),
+            ends_sweep=isinstance(section, dict) and section.get("on_failure") == STOP,
+            failed=None if retry else why,
+        )
 
-    done = _run_in_turn([ready(*pair) for pair in zip(jobs, given, strict=True)], sweep)
+    done = _run_in_turn([ready(*one) for one in zip(jobs, given, failed, strict=True)], sweep)
     show(done, sweep)
-    return max(job.code for job in done)
+    return worst(done)
 
 
 @contextmanager
@@ -116,11 +136,13 @@ def _named(i: int, jobs: list[list[str]]) -> Iterator[None]:
 
 
 def _run_in_turn(jobs: list[Ready], sweep: Path) -> list[Job]:
-    """Run one after another; a signal ends a sweep, and the same command goes on with it."""
+    """Run one after another; a signal ends a sweep, and the same command goes on with it. So does
+    a failure where that is asked for, but for one of an earlier command: the sweep would get no
+    further."""
     done: list[Job] = []
 
-    def left() -> list[Job]:
-        return [Job(job.folder, job.overrides, SAVED) for job in jobs[len(done) :]]
+    def left(code: int = SAVED) -> list[Job]:
+        return [Job(job.folder, job.overrides, code, begun=False) for job in jobs[len(done) :]]
 
     def leave(name: str) -> str:
         show([*done, *left()], sweep)
@@ -135,10 +157,12 @@ def _run_in_turn(jobs: list[Ready], sweep: Path) -> list[Job]:
                 print(f"job {i + 1}/{len(jobs)}: {printable(which[i])}", flush=True)
             cause = None
             try:
-                code = job.run()
+                code = job.run() if job.failed is None else leave_failed(job.folder, job.failed)
             except ConfigError as error:  # what is wrong with one does not end the others
                 code, cause = complain(error), str(error)
             done.append(Job(job.folder, job.overrides, code, cause))
+            if code == FAILED and job.ends_sweep and job.failed is None:
+                return [*done, *left(FAILED)]
     return [*done, *left()]
 
 
@@ -176,7 +200,9 @@ def job_of_plugin(cfg: DictConfig) -> int:
         parsed = checked(one.config)
         asked = asked_in(one, parsed, place)
         known = {job.identity: job.folder for job in sweep_record.read(Path(section.sweep.dir))}
-        return _run_job(one, known.get(asked.identity, place), parsed)
+        place = known.get(asked.identity, place)
+        why = failed_earlier(place, asked.config)
+        return _run_job(one, place, parsed) if why is None else leave_failed(place, why)
     except ConfigError as error:
         return complain(error)
 
