@@ -19,6 +19,7 @@ from esrun.runs.interrupts import Interrupts
 from esrun.runs.paths import RunFolder
 from esrun.runs.record import Record, refuse_changes, what_it_computes
 from esrun.runs.secrets import masked
+from esrun.runs.sweep_show import Place
 
 if TYPE_CHECKING:
     from esrun.runs.console import Show
@@ -47,6 +48,8 @@ class Order(NamedTuple):
     """Keys whose values are masked in what is written."""
     hydra: Mapping[str, bytes] = {}
     """The files of Hydra's own record."""
+    place: Place | None = None
+    """In a sweep of several jobs."""
 
     @property
     def written(self) -> dict:

@@ -17,7 +17,7 @@ from esrun.config.compose import Composed, composed
 from esrun.config.loader import Source
 from esrun.config.quoting import quoted
 from esrun.config.schema.run import Config
-from esrun.errors import FAILED, SAVED, USAGE, ConfigError, complain, printable
+from esrun.errors import FAILED, SAVED, USAGE, ConfigError, complain
 from esrun.runs import folder, sweep_record
 from esrun.runs.folder import HYDRAS_SWEEP, SWEEP, Made, shown
 from esrun.runs.interrupts import listening
@@ -27,6 +27,7 @@ from esrun.runs.places import asked_in, placed, sweeps_folder
 from esrun.runs.run import carry_out
 from esrun.runs.sweep_endings import Job, failed_earlier, leave_failed, worst
 from esrun.runs.sweep_record import Asked
+from esrun.runs.sweep_show import Place, SweepShow
 from esrun.runs.sweep_table import show, swept
 
 STOP = "stop"
@@ -38,7 +39,8 @@ class Ready(NamedTuple):
 
     folder: Path
     overrides: list[str]
-    run: Callable[[], int]
+    run: Callable[[Place | None], int]
+    """Given where it stands in the sweep, its exit code."""
     ends_sweep: bool
     """Whether no other one begins when it fails."""
     failed: str | None
@@ -108,10 +110,10 @@ def resume_sweep(sweep: Path, change: Callable[[dict], dict], force: bool, retry
     failed = [failed_earlier(job.folder, config) for job, config in zip(jobs, given, strict=True)]
 
     def ready(job: Asked, config: dict, why: str | None) -> Ready:
-        def run() -> int:
+        def run(place: Place | None) -> int:
             made = folder.make(job.folder)
             order = Order(checked(config), config, made, job.choices, going_on=True, force=force)
-            return carry_out(order._replace(retries=retry))
+            return carry_out(order._replace(retries=retry, place=place))
 
         section = config.get("sweep")
         return Ready(
@@ -148,26 +150,29 @@ def _run_in_turn(jobs: list[Ready], sweep: Path) -> list[Job]:
         show([*done, *left()], sweep)
         return f"ended by {name}; to go on: {folder.going_on(sweep)}"
 
-    which = swept([job.overrides for job in jobs])
+    show_of_jobs = SweepShow(swept([job.overrides for job in jobs]))
     with listening() as heard, heard.saving(leave):
         for i, job in enumerate(jobs):
             if heard.name is not None:
                 break
-            if len(jobs) > 1:
-                print(f"job {i + 1}/{len(jobs)}: {printable(which[i])}", flush=True)
+            show_of_jobs.begins(i)
             cause = None
             try:
-                code = job.run() if job.failed is None else leave_failed(job.folder, job.failed)
+                if job.failed is not None:
+                    code = leave_failed(job.folder, job.failed)
+                else:
+                    code = job.run(show_of_jobs.place(i))
             except ConfigError as error:  # what is wrong with one does not end the others
                 code, cause = complain(error), str(error)
+            show_of_jobs.ends(i)
             done.append(Job(job.folder, job.overrides, code, cause))
             if code == FAILED and job.ends_sweep and job.failed is None:
                 return [*done, *left(FAILED)]
     return [*done, *left()]
 
 
-def _run_job(one: Composed, place: Path, config: Config) -> int:
-    return run_composed(one, config, folder.make(place), going_on=True)
+def _run_job(one: Composed, where: Path, config: Config, place: Place | None = None) -> int:
+    return run_composed(one, config, folder.make(where), going_on=True, place=place)
 
 
 def _run_by_plugin(
