@@ -104,6 +104,18 @@ def test_the_bar_of_a_run_says_where_it_stands_in_its_sweep(bars, tmp_path):
     assert "job" not in (tmp_path / "esrun.log").read_text()
 
 
+def test_the_last_job_has_no_others_to_wait_for(tmp_path, monkeypatch, capsys):
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "140"}.items():
+        monkeypatch.setenv(name, value)
+    place = Place("job 10/10", lambda seconds: seconds)
+    with Show(tmp_path / "esrun.log", every=4, generations=40, place=place) as show:
+        show.progress(progress(range(1, 6)))
+        show.progress(progress(range(6, 11)))
+    said = capsys.readouterr().out
+    assert "60 s left" in said
+    assert "of all" not in said
+
+
 def test_a_narrow_terminal_has_the_place_and_the_time_of_the_run(bars):
     lines = bars(60)
     assert all(len(line.rstrip()) < 60 for line in lines)

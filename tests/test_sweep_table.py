@@ -194,7 +194,9 @@ def test_a_narrow_terminal_breaks_texts_and_no_numbers(shown, monkeypatch):
     )
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines[:-3]]
     assert all(len(line) <= 60 for line in lines), lines
-    assert sum("4/6" in line for line in lines) == 2
+    assert [line.split()[0] for line in lines if "4/6" in line] == ["sigma=1", "sigma=2"]
+    assert sum(line.endswith("2 failed") for line in lines) == 2
+    assert "2 failed (x y)" not in " ".join(lines)
     for number in ("-617.3", "-1235", "-0.0001234"):
         assert sum(number in line for line in lines) == 2
 

@@ -149,8 +149,9 @@ class Show:
         if self._place is None:
             return line
         parts, left = [(PLACE, self._place.name), *line.parts], self._left(now)
-        if left is not None:
-            parts.append((ALL_LEFT, f"{duration(self._place.left(left))} left of all"))
+        of_all = 0.0 if left is None else self._place.left(left)
+        if left is not None and of_all > left:  # another job waits
+            parts.append((ALL_LEFT, f"{duration(of_all)} left of all"))
         return Line(parts)
 
     def _pace(self, now: Progress) -> list[tuple[int, str]]:

@@ -4,11 +4,12 @@ Jobs that differ in their seeds alone are one row: one seed says little, and man
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
+from esrun.config.check import short
 from esrun.errors import printable
 from esrun.runs.folder import going_on, shown, to_type
 from esrun.runs.record import what_it_computes
@@ -35,8 +36,9 @@ CAUSES = 5
 """That are told."""
 BRIEF = 30
 """Letters of a cause in a row."""
-NARROW, WIDE = 60, 200
-"""Columns that a table has at least on a terminal, and in a file or a pipe, where nothing wraps."""
+LEAST, NARROW, WIDE = 60, 100, 200
+"""Columns: that a table has at least on a terminal; with fewer than which its keys are short, and
+causes stand below it alone; and that it has in a file or a pipe, where nothing wraps."""
 
 
 class Row(NamedTuple):
@@ -47,10 +49,13 @@ class Row(NamedTuple):
     jobs: list[Job]
     endings: list[Ending]
 
-    @property
-    def name(self) -> str:
-        """-> the words, secrets masked."""
-        return " ".join(map(masked_word, self.words))
+    def name(self, keys: Collection[str]) -> str:
+        """-> the words, secrets masked, with `keys` as short as they are told apart by."""
+        found = []
+        for word in map(masked_word, self.words):
+            key, equals, value = word.partition("=")
+            found.append(f"{short(key, keys)}{equals}{value}" if key in keys else word)
+        return " ".join(found)
 
     @property
     def scores(self) -> list[float]:
@@ -67,10 +72,10 @@ class Row(NamedTuple):
         """-> how many are."""
         return sum(x.status == FINISHED for x in self.endings)
 
-    @property
-    def others(self) -> str:
+    def others(self, with_cause: bool) -> str:
         """-> what became of those that are not done."""
-        counts = Counter(_said(x) for x in self.endings if x.status != FINISHED)
+        left = (x for x in self.endings if x.status != FINISHED)
+        counts = Counter(_said(x) if with_cause else x.status for x in left)
         return ", ".join(f"{count} {what}" for what, count in counts.items())
 
 
@@ -86,8 +91,9 @@ def show(jobs: list[Job], sweep: Path) -> None:
     if len(rows) > MOST:
         kept = sorted(rows, key=lambda row: row.middle, reverse=True)[:LEFT]
     console = Console(highlight=False)
-    console.width = max(console.width, NARROW) if console.is_terminal else WIDE
-    console.print(_of_jobs(kept) if alone else _of_settings(kept))
+    console.width = max(console.width, LEAST) if console.is_terminal else WIDE
+    is_narrow = console.width < NARROW
+    console.print(_of_jobs(kept, is_narrow) if alone else _of_settings(kept, is_narrow))
     if len(kept) < len(rows):
         print(f"these are the best {len(kept)} of {len(rows)} {'jobs' if alone else 'settings'}")
     for line in (*_causes(jobs, endings), f"sweep folder: {shown(sweep)}"):
@@ -125,25 +131,33 @@ def _rows(jobs: list[Job], endings: list[Ending], with_seed: bool = False) -> li
 # ---- tables --------------------------------------------------------------------------------------
 
 
-def _of_jobs(rows: list[Row]) -> "Table":
+def _shortened(rows: list[Row], is_narrow: bool) -> Collection[str]:
+    """-> the keys that are to be short."""
+    return {_key(word) for row in rows for word in row.words} if is_narrow else ()
+
+
+def _of_jobs(rows: list[Row], is_narrow: bool) -> "Table":
     """A row a job."""
+    keys = _shortened(rows, is_narrow)
     table = _table(("job", "swept", "status"), ("held-out",))
     for row in rows:
         (one,) = row.endings
-        _add(table, [row.jobs[0].folder.name, row.name, _said(one), _figure(one.score)])
+        said = one.status if is_narrow else _said(one)
+        _add(table, [row.jobs[0].folder.name, row.name(keys), said, _figure(one.score)])
     return table
 
 
-def _of_settings(rows: list[Row]) -> "Table":
+def _of_settings(rows: list[Row], is_narrow: bool) -> "Table":
     """A row a setting."""
-    named, lacking = len(rows) > 1, any(row.others for row in rows)
+    keys = _shortened(rows, is_narrow)
+    named, lacking = len(rows) > 1, any(row.done < len(row.jobs) for row in rows)
     table = _table(["setting"] * named, ("done", "median", "worst", "best"), ["besides"] * lacking)
     for row in rows:
         scores = row.scores
         figures = (median(scores), min(scores), max(scores)) if scores else (None,) * 3
         done = f"{row.done}/{len(row.jobs)}"
-        besides = [row.others] * lacking
-        _add(table, [*[row.name] * named, done, *map(_figure, figures), *besides])
+        besides = [row.others(with_cause=not is_narrow)] * lacking
+        _add(table, [*[row.name(keys)] * named, done, *map(_figure, figures), *besides])
     return table
 
 
