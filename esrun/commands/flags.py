@@ -64,6 +64,12 @@ def parsers() -> dict[str, Parser]:
         "--force", action="store_true", help="with other keys too, as far as the shapes allow"
     )
 
+    resume.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="of a sweep what has failed too, anew where nothing was saved",
+    )
+
     explain = own_modules(verb("explain"))
     explain.add_argument("overrides", **keys)
     explain.add_argument("--json", action="store_true", help="for scripts")

@@ -1,5 +1,5 @@
 """`esrun resume RUN|SWEEP [KEY=VALUE ...]`: going on from the newest valid checkpoint, with what is
-missing or failed of a sweep."""
+missing or interrupted of a sweep, and what has failed where that is asked for."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,7 @@ from esrun.runs.secrets import HIDDEN
 
 
 def resume(arguments: list[str]) -> int:
-    """`esrun resume RUN|SWEEP [KEY=VALUE ...] [--force]` -> the exit code."""
+    """`esrun resume RUN|SWEEP [KEY=VALUE ...] [--force] [--retry-failed]` -> the exit code."""
     flags = parsers()["resume"].read(arguments)
     folder = latest() if flags.folder == LATEST else Path(flags.folder)
     if "=" in flags.folder and not folder.is_dir():
@@ -37,7 +37,10 @@ def resume(arguments: list[str]) -> int:
         from esrun.runs.sweep import resume_sweep
 
         return resume_sweep(
-            folder, lambda config: with_overrides(config, flags.overrides), flags.force
+            folder,
+            lambda config: with_overrides(config, flags.overrides),
+            flags.force,
+            flags.retry_failed,
         )
     record = earlier_run(folder)
     if record is None:
@@ -45,7 +48,7 @@ def resume(arguments: list[str]) -> int:
     given = with_overrides(record.config, flags.overrides)
     made = Made(folder.resolve())
     order = Order(checked(given), given, made, record.choices, going_on=True, force=flags.force)
-    return carry_out(order)
+    return carry_out(order._replace(retries=flags.retry_failed))
 
 
 def with_overrides(config: dict, overrides: list[str]) -> dict:

@@ -1,7 +1,7 @@
 """Checking a configuration: every option by its own model, then what no single one can know."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from importlib.util import find_spec
 from typing import Any
 
@@ -43,6 +43,14 @@ def checked(cfg: dict) -> Config:
     config = config.model_copy(update=options)
     _check_together(config)
     return config
+
+
+def short(key: str, keys: Collection[str]) -> str:
+    """-> the last word of an option's key, unless another one ends in the same."""
+    if key.partition(".")[0] not in KINDS:
+        return key
+    last = key.rpartition(".")[2]
+    return last if sum(x.rpartition(".")[2] == last for x in keys) == 1 else key
 
 
 def option(kind: str, given: Any, where: str) -> Model:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from esrun.config.check import KINDS
+from esrun.config.check import KINDS, short
 from esrun.errors import as_typed, clipped, printable
 from esrun.runs.paths import RunFolder
 from esrun.runs.record import Record, what_it_computes
@@ -113,14 +113,6 @@ def _computed(run: Run, also: Sequence[str]) -> dict[str, str]:
     """-> what a run computes, as it is typed; its seed is left out."""
     whole = what_it_computes(run.config, also)
     return {key: as_typed(value) for key, value in whole.items() if key != "seed"}
-
-
-def short(key: str, keys: Sequence[str]) -> str:
-    """-> the last word of an option's key, unless another one ends in the same."""
-    if key.partition(".")[0] not in KINDS:
-        return key
-    last = key.rpartition(".")[2]
-    return last if sum(x.rpartition(".")[2] == last for x in keys) == 1 else key
 
 
 def seeds(runs: Sequence[Run]) -> str:

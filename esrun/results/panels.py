@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from esrun.config.check import short
 from esrun.errors import ConfigError, as_typed, clipped, nearest, printable
-from esrun.results.groups import LONGEST_VALUE, UNSET, short
+from esrun.results.groups import LONGEST_VALUE, UNSET
 from esrun.results.report.jobs import BUDGET, DONE, Job
 from esrun.runs.record import what_it_computes
 

@@ -18,11 +18,12 @@ from esrun import files
 from esrun.config.schema.run import Stop
 from esrun.errors import printable
 from esrun.runs.bar import Bar, Goal, Line, duration
+from esrun.runs.sweep_show import Place
 from esrun.stdio import patient
 from esrun.training.loop import Progress
 from esrun.training.score import Score
 
-ALWAYS, LEFT, HELD_OUT, MEAN, BEST, SIGMA, SPEED = range(7)
+ALWAYS, PLACE, LEFT, ALL_LEFT, HELD_OUT, MEAN, BEST, SIGMA, SPEED = range(9)
 """Parts of a line, the most important ones first."""
 
 
@@ -36,9 +37,10 @@ class Show:
         generations: int,
         stop: Stop | None = None,
         progress: str = "auto",
+        place: Place | None = None,
     ):
         """`every`: generations between plain lines; `progress`: "off" leaves them, and the bar, to
-        the log, which is appended to."""
+        the log, which is appended to; `place`: of a run in a sweep, which the bar tells."""
         self._file = patient(files.open_log(log))
         self._terminal = Console(file=patient(sys.stdout), highlight=False)
         self._shows = progress != "off"
@@ -52,7 +54,7 @@ class Show:
             legacy_windows=False,
         )
         self._live: Live | None = None
-        self._every, self._goal = every, Goal(generations, stop)
+        self._every, self._goal, self._place = every, Goal(generations, stop), place
         self._held_out: float | None = None
         self._before: Progress | None = None
 
@@ -100,7 +102,8 @@ class Show:
             if progress.rows or not progress.generation:
                 self._show(self._line(row, pace), row["generation"], evaluated)
             if last:
-                self.status(Bar(self._goal.share(progress), self._line(row, pace)))
+                line = self._placed(self._line(row, pace), progress)
+                self.status(Bar(self._goal.share(progress), line))
         self._before = progress
 
     def _show(self, line: Line, generation: int, evaluated: bool) -> None:
@@ -116,6 +119,8 @@ class Show:
 
     def status(self, line: Bar | str) -> None:
         """The line at the bottom of a terminal; nothing without one."""
+        if isinstance(line, str) and self._place:
+            line = f"{self._place.name}  {line}"
         if self._rewrites:
             if self._live is None:
                 self._live = Live(console=self._terminal, auto_refresh=False)
@@ -139,15 +144,31 @@ class Show:
         score = "-" if self._held_out is None else format(self._held_out, ".4g")
         return Line([*parts, (HELD_OUT, f"held-out {score}"), *pace])
 
+    def _placed(self, line: Line, now: Progress) -> Line:
+        """-> the line, with where the run stands in a sweep and what is left of that."""
+        if self._place is None:
+            return line
+        parts, left = [(PLACE, self._place.name), *line.parts], self._left(now)
+        of_all = 0.0 if left is None else self._place.left(left)
+        if left is not None and of_all > left:  # another job waits
+            parts.append((ALL_LEFT, f"{duration(of_all)} left of all"))
+        return Line(parts)
+
     def _pace(self, now: Progress) -> list[tuple[int, str]]:
         """The speed since the last chunk and what is left of the run, once there is something to
         tell it from."""
-        before = self._before
-        if before is None or now.seconds <= before.seconds or now.generation <= before.generation:
+        before, left = self._before, self._left(now)
+        if before is None or left is None:
             return []
         speed = (now.env_steps - before.env_steps) / (now.seconds - before.seconds)
-        left = duration(self._goal.left(before, now))
-        return [(SPEED, f"{speed:.3g} env steps/s"), (LEFT, f"{left} left")]
+        return [(SPEED, f"{speed:.3g} env steps/s"), (LEFT, f"{duration(left)} left")]
+
+    def _left(self, now: Progress) -> float | None:
+        """-> the seconds that are left, None before there is something to tell it from."""
+        before = self._before
+        if before is None or now.seconds <= before.seconds or now.generation <= before.generation:
+            return None
+        return self._goal.left(before, now)
 
 
 def held_out(score: Score) -> str:

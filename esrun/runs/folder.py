@@ -209,7 +209,12 @@ def shown(path: Path) -> str:
 def going_on(path: Path, *words: str) -> str:
     """-> what to type, in the directory that the command was typed in, to go on with a run or a
     sweep."""
+    own = [word for module in imports.allowed() for word in ("--import", module)]
+    return to_type("resume", path, *words, *own)
+
+
+def to_type(verb: str, path: Path, *words: str) -> str:
+    """-> a command about a folder, to be typed in the directory that this one was typed in."""
     where = shown(path)
     where = f"./{where}" if where.startswith("-") else where  # it would be taken for a flag
-    own = [word for module in imports.allowed() for word in ("--import", module)]
-    return shlex.join(["esrun", "resume", where, *words, *own])
+    return shlex.join(["esrun", verb, where, *words])

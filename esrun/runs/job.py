@@ -20,6 +20,7 @@ from esrun.runs.folder import Made
 from esrun.runs.opening import Order
 from esrun.runs.run import carry_out
 from esrun.runs.secrets import masked, masked_word
+from esrun.runs.sweep_show import Place
 
 
 def order(one: Composed, config: Config, made: Made, going_on: bool) -> Order:
@@ -36,8 +37,11 @@ def order(one: Composed, config: Config, made: Made, going_on: bool) -> Order:
     )
 
 
-def run_composed(one: Composed, config: Config, made: Made, going_on: bool) -> int:
-    """Run one composed and checked configuration in its folder -> the exit code.
+def run_composed(
+    one: Composed, config: Config, made: Made, going_on: bool, place: Place | None = None
+) -> int:
+    """Run one composed and checked configuration in its folder, at its place in a sweep -> the exit
+    code.
 
     Raises ConfigError.
     """
@@ -45,7 +49,7 @@ def run_composed(one: Composed, config: Config, made: Made, going_on: bool) -> i
     with read_write(one.hydra), open_dict(one.hydra):
         one.hydra.runtime.output_dir = str(asked.made.folder)
     with _surroundings(one.hydra, asked.made.folder):
-        return carry_out(asked._replace(hydra=_hydras_record(one)))
+        return carry_out(asked._replace(hydra=_hydras_record(one), place=place))
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from esrun.runs.interrupts import Interrupts
 from esrun.runs.paths import RunFolder
 from esrun.runs.record import Record, refuse_changes, what_it_computes
 from esrun.runs.secrets import masked
+from esrun.runs.sweep_show import Place
 
 if TYPE_CHECKING:
     from esrun.runs.console import Show
@@ -41,10 +42,14 @@ class Order(NamedTuple):
     allows."""
     force: bool = False
     """Whether it may be as far as the shapes do."""
+    retries: bool = False
+    """Whether one that has failed, and has no checkpoint, begins anew."""
     secret: frozenset[str] = frozenset()
     """Keys whose values are masked in what is written."""
     hydra: Mapping[str, bytes] = {}
     """The files of Hydra's own record."""
+    place: Place | None = None
+    """In a sweep of several jobs."""
 
     @property
     def written(self) -> dict:
@@ -137,6 +142,9 @@ def lacks_checkpoints(earlier: Record, order: Order, folder: RunFolder) -> bool:
     if earlier.generations == 0 or order.force or checkpoint.found(folder.checkpoints):
         return False
     where = shown(folder.path)
+    if order.retries and earlier.failed:
+        print(printable(f"{where} has no checkpoint from before it failed: it begins anew"))
+        return False
     complain(
         f"{where} has done {earlier.generations} generations and has no checkpoint of them: put "
         f"its checkpoints/ back, or begin anew with {going_on(folder.path, '--force')}"

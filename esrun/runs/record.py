@@ -22,10 +22,9 @@ from esrun.runs.secrets import masked_word
 FREE = (
     *("generations", "task.generations", "stop", "runtime.devices", "resume", "log", "logger"),
     *("runtime.workers", "task.episodes_at_once"),
-    *("checkpoint", "archive", "policy.keep_every", "progress"),
+    *("checkpoint", "archive", "policy.keep_every", "progress", "sweep"),
 )
-"""Keys that a resumed run may change: how long it lasts, what it says and what it keeps, never what
-it computes."""
+"""Keys that a resumed run may change: how long it lasts, what it says and keeps, not its bits."""
 
 PACKAGES = ("jax", "jaxlib", "dm-haiku", "optax", "gymnax", "numpy")
 """Packages whose versions are recorded."""
@@ -44,6 +43,7 @@ class Record(NamedTuple):
     config: dict
     choices: dict[str, str]
     done: bool
+    failed: bool
     stop_reason: str | None
     generations: int
     command: list[str]
@@ -125,6 +125,7 @@ class _Read(BaseModel):
         return Record(
             **kept,
             done=ending.status == "done",
+            failed=ending.status == "failed",
             stop_reason=ending.stop_reason and printable(ending.stop_reason),
             generations=ending.generations or 0,
             jaxlib=self.versions.jaxlib,

@@ -77,7 +77,8 @@ def _opened(
         digest = begins and begins.origin.digest
         write_record(folder, order, earlier, run.local_devices, cut_of(run), digest, run.data)
         every, config = order.config.log.every, order.config
-        show = Show(folder.log, every, config.generations, config.stop, config.progress)
+        limits = config.generations, config.stop
+        show = Show(folder.log, every, *limits, config.progress, order.place)
         for line in [*(doubts(earlier) if earlier else []), *(f"warning: {x}" for x in warnings)]:
             show.say(line)
     except OSError as error:

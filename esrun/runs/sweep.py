@@ -17,7 +17,7 @@ from esrun.config.compose import Composed
 from esrun.config.loader import Source
 from esrun.config.quoting import quoted
 from esrun.config.schema.run import Config
-from esrun.errors import SAVED, USAGE, ConfigError, complain, printable
+from esrun.errors import FAILED, SAVED, USAGE, ConfigError, complain
 from esrun.runs import folder, sweep_record
 from esrun.runs.folder import HYDRAS_SWEEP, SWEEP, Made, shown
 from esrun.runs.interrupts import listening
@@ -25,8 +25,13 @@ from esrun.runs.job import run_composed, yaml_of
 from esrun.runs.opening import Order
 from esrun.runs.places import asked_in, placed, sweeps_folder
 from esrun.runs.run import carry_out
+from esrun.runs.sweep_endings import Job, failed_earlier, leave_failed, worst
 from esrun.runs.sweep_record import Asked
-from esrun.runs.sweep_table import Job, show, swept
+from esrun.runs.sweep_show import Place, SweepShow
+from esrun.runs.sweep_table import show, swept
+
+STOP = "stop"
+"""What `sweep.on_failure` says where the first job that fails is the last one."""
 
 
 class Ready(NamedTuple):
@@ -34,15 +39,26 @@ class Ready(NamedTuple):
 
     folder: Path
     overrides: list[str]
-    run: Callable[[], int]
+    run: Callable[[Place | None], int]
+    """Given where it stands in the sweep, its exit code."""
+    ends_sweep: bool
+    """Whether no other one begins when it fails."""
+    failed: str | None
+    """Why it has failed earlier, where it is to be left so."""
 
 
 def run_sweep(overrides: list[str], source: Source) -> int:
-    """Run the jobs of a sweep -> the worst exit code. All are checked before the first one starts.
+    """Run the jobs of a sweep -> the worst exit code. All are checked before the first one starts;
+    those that have failed earlier are left as they are.
 
     Raises ConfigError.
     """
     asked = compose.sweep(overrides, source)
+    if asked.plugin and OmegaConf.select(asked.whole, "sweep.on_failure") == STOP:
+        raise ConfigError(
+            "sweep.on_failure=stop is for jobs that esrun runs one after another, and a plug-in "
+            "runs these: write sweep.on_failure=go_on"
+        )
     made = sweeps_folder(asked, overrides, source)
     there = f"hydra.sweep.dir={quoted(str(made.folder))}"
     words = [*overrides, there]
@@ -54,8 +70,7 @@ def run_sweep(overrides: list[str], source: Source) -> int:
                     found.append(one([*job, there], i))
                     configs.append(checked(found[-1].config))
         jobs = placed(found, configs, made.folder)
-        for job in jobs:
-            folder.earlier_run(job.folder)
+        failed = [failed_earlier(job.folder, job.config) for job in jobs]
         _record(made, asked.whole, jobs)
     except ConfigError:
         made.unmake()
@@ -65,8 +80,12 @@ def run_sweep(overrides: list[str], source: Source) -> int:
     else:
         done = _run_in_turn(
             [
-                Ready(job.folder, job.overrides, partial(_run_job, one, job.folder, config))
-                for one, config, job in zip(found, configs, jobs, strict=True)
+                Ready(
+                    *(job.folder, job.overrides, partial(_run_job, one, job.folder, config)),
+                    ends_sweep=config.sweep.on_failure == STOP,
+                    failed=why,
+                )
+                for one, config, job, why in zip(found, configs, jobs, failed, strict=True)
             ],
             made.folder,
         )
@@ -74,12 +93,12 @@ def run_sweep(overrides: list[str], source: Source) -> int:
         _forget(made)
     elif done:
         show(done, made.folder)
-    return max((job.code for job in done), default=0)
+    return worst(done)
 
 
-def resume_sweep(sweep: Path, change: Callable[[dict], dict], force: bool) -> int:
-    """Go on with what is missing or failed of a sweep -> the worst exit code. `change` sets what
-    was typed in a job's configuration.
+def resume_sweep(sweep: Path, change: Callable[[dict], dict], force: bool, retry: bool) -> int:
+    """Go on with what is missing or interrupted of a sweep, and where it is to `retry` with what
+    has failed -> the worst exit code. `change` sets what was typed in a job's configuration.
 
     Raises ConfigError.
     """
@@ -89,21 +108,24 @@ def resume_sweep(sweep: Path, change: Callable[[dict], dict], force: bool) -> in
     if not jobs:
         raise ConfigError(f"{shown(sweep)} knows no job: type its command again instead")
     given = [change(job.config) for job in jobs]
-    for job in jobs:
-        folder.earlier_run(job.folder)
+    failed = [failed_earlier(job.folder, config) for job, config in zip(jobs, given, strict=True)]
 
-    def ready(job: Asked, config: dict) -> Ready:
-        def run() -> int:
+    def ready(job: Asked, config: dict, why: str | None) -> Ready:
+        def run(place: Place | None) -> int:
             made = folder.make(job.folder)
-            return carry_out(
-                Order(checked(config), config, made, job.choices, going_on=True, force=force)
-            )
+            order = Order(checked(config), config, made, job.choices, going_on=True, force=force)
+            return carry_out(order._replace(retries=retry, place=place))
 
-        return Ready(job.folder, job.overrides, run)
+        section = config.get("sweep")
+        return Ready(
+            *(job.folder, job.overrides, run),
+            ends_sweep=isinstance(section, dict) and section.get("on_failure") == STOP,
+            failed=None if retry else why,
+        )
 
-    done = _run_in_turn([ready(*pair) for pair in zip(jobs, given, strict=True)], sweep)
+    done = _run_in_turn([ready(*one) for one in zip(jobs, given, failed, strict=True)], sweep)
     show(done, sweep)
-    return max(job.code for job in done)
+    return worst(done)
 
 
 @contextmanager
@@ -117,34 +139,41 @@ def _named(i: int, jobs: list[list[str]]) -> Iterator[None]:
 
 
 def _run_in_turn(jobs: list[Ready], sweep: Path) -> list[Job]:
-    """Run one after another; a signal ends a sweep, and the same command goes on with it."""
+    """Run one after another; a signal ends a sweep, and the same command goes on with it. So does
+    a failure where that is asked for, but for one of an earlier command: the sweep would get no
+    further."""
     done: list[Job] = []
 
-    def left() -> list[Job]:
-        return [Job(job.folder, job.overrides, SAVED) for job in jobs[len(done) :]]
+    def left(code: int = SAVED) -> list[Job]:
+        return [Job(job.folder, job.overrides, code, begun=False) for job in jobs[len(done) :]]
 
     def leave(name: str) -> str:
         show([*done, *left()], sweep)
         return f"ended by {name}; to go on: {folder.going_on(sweep)}"
 
-    which = swept([job.overrides for job in jobs])
+    show_of_jobs = SweepShow(swept([job.overrides for job in jobs]))
     with listening() as heard, heard.saving(leave):
         for i, job in enumerate(jobs):
             if heard.name is not None:
                 break
-            if len(jobs) > 1:
-                print(f"job {i + 1}/{len(jobs)}: {printable(which[i])}", flush=True)
+            show_of_jobs.begins(i)
             cause = None
             try:
-                code = job.run()
+                if job.failed is not None:
+                    code = leave_failed(job.folder, job.failed)
+                else:
+                    code = job.run(show_of_jobs.place(i))
             except ConfigError as error:  # what is wrong with one does not end the others
                 code, cause = complain(error), str(error)
+            show_of_jobs.ends(i)
             done.append(Job(job.folder, job.overrides, code, cause))
+            if code == FAILED and job.ends_sweep and job.failed is None:
+                return [*done, *left(FAILED)]
     return [*done, *left()]
 
 
-def _run_job(one: Composed, place: Path, config: Config) -> int:
-    return run_composed(one, config, folder.make(place), going_on=True)
+def _run_job(one: Composed, where: Path, config: Config, place: Place | None = None) -> int:
+    return run_composed(one, config, folder.make(where), going_on=True, place=place)
 
 
 def _run_by_plugin(
@@ -177,7 +206,9 @@ def job_of_plugin(cfg: DictConfig) -> int:
         parsed = checked(one.config)
         asked = asked_in(one, parsed, place)
         known = {job.identity: job.folder for job in sweep_record.read(Path(section.sweep.dir))}
-        return _run_job(one, known.get(asked.identity, place), parsed)
+        place = known.get(asked.identity, place)
+        why = failed_earlier(place, asked.config)
+        return _run_job(one, place, parsed) if why is None else leave_failed(place, why)
     except ConfigError as error:
         return complain(error)
 

@@ -46,6 +46,10 @@ class Runtime(Model):
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
 
 
+class Sweep(Model):
+    on_failure: Literal["go_on", "stop"]
+
+
 def _as_typed(value: Any) -> Any:
     """-> the word that a yaml file takes for a bool: `progress: off`."""
     return "off" if value is False else value
@@ -68,4 +72,5 @@ class Config(Model):
     log: Log
     progress: Annotated[Literal["auto", "off"], BeforeValidator(_as_typed)] = "auto"  # as archive
     runtime: Runtime
+    sweep: Sweep = Sweep(on_failure="go_on")  # as archive
     resume: str | None
