@@ -8,7 +8,9 @@ result goes back in as it came out and the second chunk finds the first one's pr
 import functools
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from esrun.backend.machine import cores
 from esrun.errors import ConfigError, complain, first_line, printable
@@ -91,11 +93,24 @@ def _started() -> bool:
     return xla_bridge.backends_are_initialized()
 
 
+_HERE: ContextVar[tuple | None] = ContextVar("devices of this thread", default=None)
+
+
+@contextmanager
+def within(devices: tuple) -> Iterator[None]:
+    """Have this thread see these devices alone."""
+    before = _HERE.set(devices)
+    try:
+        yield
+    finally:
+        _HERE.reset(before)
+
+
 def all_local() -> tuple:
-    """-> every device of this process."""
+    """-> every device of this process, or those that this thread is kept to."""
     import jax
 
-    return tuple(jax.local_devices())
+    return _HERE.get() or tuple(jax.local_devices())
 
 
 def choose(requested: int | str, most: int) -> tuple:

@@ -6,6 +6,7 @@ the next chunk is already running.
 """
 
 import functools
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -100,9 +101,13 @@ def make_program(
     initial, scoring = (devices.OnEvery(local_devices, f) for f in (init, evaluate))
     advancing = FittingProgram(advance, build, local_devices, population_chunk)
 
-    prepared = set()
+    prepared, lock = set(), threading.Lock()
 
     def prepare(hyper, seed, stop, state):
+        with lock:  # runs side by side share the program
+            prepare_alone(hyper, seed, stop, state)
+
+    def prepare_alone(hyper, seed, stop, state):
         shapes = tuple((x.shape, x.dtype) for x in jax.tree.leaves(hyper))
         if state is None and shapes in prepared:
             return  # by an earlier run: what was compiled is not traced again
