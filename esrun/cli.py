@@ -6,7 +6,7 @@ JAX is imported by the verbs that need it, not here.
 import os
 import sys
 
-from esrun.runs import interrupts  # it needs nothing, and nothing else is needed before it
+from esrun.runs import process_signals  # it needs nothing, and nothing else is needed before it
 
 TRAINING = ("train", "resume")
 """Verbs whose result is a run folder, whatever the console took of it."""
@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     if arguments is not None:
         return _run(arguments)
-    process = interrupts.take_over()
+    process = process_signals.take_over()
     from esrun import stdio
     from esrun.errors import DONE, FAILED, complain
 

@@ -119,8 +119,8 @@ def test_a_hang_up_that_nohup_ignores_is_not_heard():
 def test_a_forked_process_has_pythons_own_handlers():
     code = """
 import os, signal
-from esrun.runs import interrupts
-interrupts.take_over()
+from esrun.runs import process_signals
+process_signals.take_over()
 reader, writer = os.pipe()
 if child := os.fork():
     os.read(reader, 1)
@@ -137,9 +137,9 @@ else:
 
 HEARD = """
 import os, signal, time
-from esrun.runs import interrupts
-interrupts.SILENCE = 0.1
-process = interrupts.take_over()
+from esrun.runs import process_signals
+process_signals.SILENCE = 0.1
+process = process_signals.take_over()
 with process.saving():
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(2)

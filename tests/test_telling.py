@@ -174,10 +174,10 @@ def test_news_is_what_a_generation_has_not_told():
 def test_the_end_of_python_is_bounded_where_a_library_hangs_in_it():
     code = (
         "import atexit, sys, time\n"
-        "from esrun.runs import interrupts\n"
-        "process = interrupts.take_over()\n"
+        "from esrun.runs import process_signals\n"
+        "process = process_signals.take_over()\n"
         "atexit.register(time.sleep, 600)\n"
-        "interrupts.end_in_time()\n"
+        "process_signals.end_in_time()\n"
         "process.close(3)\n"
         "sys.exit(3)"
     )

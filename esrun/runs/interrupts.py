@@ -3,19 +3,16 @@
 SIGTERM comes from schedulers that take a machine back, SIGUSR1 and SIGUSR2 from Slurm before a time
 limit, SIGHUP from a terminal that is closed, SIGINT from Ctrl-C.
 
-A process that is esrun's own answers from the first line of the command until Python is gone; a
-caller of the library keeps their handlers, and lends them while a run is open.
+A process that is esrun's own answers from the first line of the command until Python is gone (see
+`process_signals`); a caller of the library keeps their handlers, and lends them while a run is
+open.
 """
 
-import atexit
 import contextlib
-import os
 import signal
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from select import select
+from contextvars import ContextVar
 
 SIGNALS = [
     getattr(signal, name)
@@ -26,12 +23,6 @@ AT_ONCE, AGAIN = 130, 75
 """Exit codes: of what a Ctrl-C ends, and of what can be run again to go on."""
 Leave = Callable[[str], str]
 """(a signal's name) -> the last line; leaves what is to be left when the process is ended."""
-
-PATIENCE = 1.5
-"""Seconds that leaving may take where nothing is there to be saved."""
-SILENCE = 2.0
-"""Seconds after which somebody at a terminal is told that the first signal was heard."""
-SHOW_CURSOR = b"\x1b[?25h"
 
 
 class Interrupts:
@@ -46,7 +37,7 @@ class Interrupts:
     def __enter__(self):
         """-> itself, listening. Outside the main thread signals cannot be caught, and none are."""
         if threading.current_thread() is threading.main_thread():
-            self._earlier = {number: signal.signal(number, self._hear) for number in _wanted()}
+            self._earlier = {number: signal.signal(number, self._hear) for number in wanted()}
         return self
 
     def __exit__(self, *error):
@@ -74,175 +65,37 @@ class Interrupts:
             earlier(number, frame)
 
 
-class OfProcess(Interrupts):
-    """Those of a process that is esrun's own, which may be ended.
+class Lent(Interrupts):
+    """Another's, for a thread beside the one that listens."""
 
-    Python runs handlers between its own instructions only, which a long compilation has none of,
-    and the end of Python neither. So a thread that needs none reads the bytes that signals leave,
-    and it is the thread that ends the process.
-    """
+    def __init__(self, owner: Interrupts):
+        """To be entered and left any number of times."""
+        self._owner = owner
 
-    def __init__(self):
-        """Answer signals from here on."""
-        super().__init__()
-        self._lock = threading.RLock()
-        self._saving, self._code, self._ctrl_c = False, None, 0
-        self.in_time = False
-        """Whether Python's own end may take PATIENCE seconds and no longer."""
-        self._leaving: list[Leave] = []
-        self._reader, writer = os.pipe()
-        os.set_blocking(writer, False)
-        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        for number in _wanted():
-            signal.signal(number, self._hear)
-        self._ending = threading.Event()
-        # both now: a process that is short of memory may begin no thread later
-        for work in (self._listen, self._end_late):
-            threading.Thread(target=work, name="signals", daemon=True).start()
-        atexit.register(_ignore_all)  # the first to be registered is the last to be called
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_forget)
+    @property
+    def name(self) -> str | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """-> the owner's."""
+        return self._owner.name
 
     def __enter__(self):
-        """-> itself, which is listening all the time."""
+        """-> itself."""
         return self
 
     def __exit__(self, *error):
-        """Go on listening."""
-
-    @contextlib.contextmanager
-    def saving(self, leave: Leave | None = None) -> Iterator[None]:
-        """As in Interrupts."""
-        with self._phase(True, leave):
-            yield
-
-    @contextlib.contextmanager
-    def at_once(self, leave: Leave) -> Iterator[None]:
-        """As in Interrupts."""
-        with self._phase(False, leave):
-            yield
-
-    @contextlib.contextmanager
-    def _phase(self, saving: bool, leave: Leave | None) -> Iterator[None]:
-        with self._lock:
-            before = self._saving, self._leaving
-            self._saving, self._leaving = saving, [*self._leaving, *([leave] if leave else [])]
-            if self.name and not saving:
-                self._end(signal.Signals[self.name])
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._saving, self._leaving = before
-
-    def close(self, code: int) -> None:
-        """The command is over: a signal ends what is left of the process with its exit code."""
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or none at all
-                stream.flush()
-        self._code = code
-        if self.in_time:
-            bound = threading.Timer(PATIENCE, os._exit, [code])
-            bound.daemon = True
-            bound.start()
-
-    def _listen(self) -> None:
-        told = not os.isatty(2)
-        while True:
-            if self.name and not told and not select([self._reader], [], [], SILENCE)[0]:
-                _write("")  # below a line of progress
-                _write(f"esrun: {self.name}: saving when what runs is over; Ctrl-C ends at once")
-                told = True
-            for number in os.read(self._reader, 64):
-                if number in SIGNALS:
-                    self._answer(signal.Signals(number))
-
-    def _answer(self, number: signal.Signals) -> None:
-        self._ctrl_c += number == signal.SIGINT
-        if self._code is not None:
-            os._exit(self._code)
-        if self._ctrl_c > 1:
-            end(AT_ONCE, "esrun: ended at once")
-        with self._lock:
-            self.name = self.name or number.name
-            if not self._saving:
-                self._end(number)
-
-    def _end_late(self) -> None:
-        self._ending.wait()
-        time.sleep(PATIENCE)
-        os._exit(AGAIN)
-
-    def _end(self, number: signal.Signals) -> None:
-        """End the process, in whatever thread; what is to be left is left in time."""
-        code = AT_ONCE if number == signal.SIGINT and not self._leaving else AGAIN
-        self._ending.set()
-        line = f"ended by {number.name}"
-        for leave in reversed(self._leaving):
-            with contextlib.suppress(Exception):  # a disk may refuse; there is nobody to be told
-                line = leave(number.name)
-        end(code, f"esrun: {line}")
+        """The owner goes on listening."""
 
 
-_process: OfProcess | None = None
-
-
-def take_over() -> OfProcess | None:
-    """Answer the signals of this process until it is gone -> None outside the main thread, where
-    that is not possible."""
-    global _process
-    if _process is None and threading.current_thread() is threading.main_thread():
-        _process = OfProcess()
-    return _process
+own: Interrupts | None = None
+"""Those of a process that is esrun's own (see `process_signals`)."""
+lent: ContextVar[Interrupts | None] = ContextVar("what this thread asks for signals", default=None)
 
 
 def listening() -> Interrupts:
     """-> what a run asks for signals; a context manager."""
-    return _process or Interrupts()
+    return own or lent.get() or Interrupts()
 
 
-def end_in_time() -> None:
-    """Have this process wait no longer for what a library does at Python's end than PATIENCE."""
-    if _process:
-        _process.in_time = True
-
-
-def end(code: int, line: str) -> None:
-    """End the process with a last line, whatever its other threads do."""
-    with contextlib.suppress(OSError):
-        if os.isatty(1):
-            os.write(1, SHOW_CURSOR + b"\n")  # a line of progress hides it
-    _write(line)
-    os._exit(code)
-
-
-def _write(line: str) -> None:
-    with contextlib.suppress(OSError):
-        shown = "".join(c if c.isprintable() else "?" for c in line)
-        os.write(2, f"{shown}\n".encode(errors="replace"))
-
-
-def _wanted() -> list[signal.Signals]:
+def wanted() -> list[signal.Signals]:
     """-> the signals to hear: a SIGHUP that `nohup` had ignored stays so."""
     hup = getattr(signal, "SIGHUP", None)
     return [x for x in SIGNALS if x != hup or signal.getsignal(x) != signal.SIG_IGN]
-
-
-def _ignore_all() -> None:
-    """Python's own end gives signals back to the system, whose answer is to kill; what it leaves
-    alone is those that are ignored."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-
-
-def _forget() -> None:
-    """A forked process is none of ours, and writes no bytes to our thread."""
-    global _process
-    _process = None
-    signal.set_wakeup_fd(-1)
-    for number in SIGNALS:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(
-                number,
-                signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL,
-            )

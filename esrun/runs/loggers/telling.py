@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from esrun.config import registry
 from esrun.errors import ConfigError, first_line
-from esrun.runs import interrupts
+from esrun.runs import process_signals
 from esrun.runs.loggers.tracker import earlier_lines
 
 BEGINNING = 10.0
@@ -71,7 +71,7 @@ class Loggers:
         for name in late:
             self._say(f"logger {name} has not ended after {seconds:g} s: the end of it may be lost")
         if late:
-            interrupts.end_in_time()
+            process_signals.end_in_time()
         self._all = []
 
     def _show(self) -> None:
