@@ -17,7 +17,8 @@ FLOORS = {
 BACKEND_WORDS = ("pmap", "default_backend", "platform")
 OF_SYSTEMS = {
     "backend.machine": ("sched_getaffinity", "sysconf", "getuid", "resource", "/proc", "/sys"),
-    "runs.interrupts": ("SIGHUP", "SIGUSR1", "SIGUSR2", "register_at_fork"),
+    "runs.interrupts": ("SIGHUP", "SIGUSR1", "SIGUSR2"),
+    "runs.process_signals": ("register_at_fork",),
 }
 """What some systems lack, and the one module that may ask for it."""
 

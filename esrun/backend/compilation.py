@@ -1,6 +1,7 @@
 """What JAX spends on tracing and compiling, by its own account."""
 
 import time
+from contextvars import ContextVar
 
 import jax
 
@@ -13,8 +14,12 @@ EVENTS = (
 )
 
 
+_open: ContextVar[tuple["Clock", ...]] = ContextVar("clocks of this thread", default=())
+
+
 class Clock:
-    """Counts compilations and their seconds while it is open; a context manager."""
+    """Counts compilations and their seconds while it is open, but those of threads that have
+    another one open; a context manager."""
 
     def __init__(self):
         """Nothing counted yet."""
@@ -28,13 +33,17 @@ class Clock:
     def __enter__(self):
         """-> itself, counting."""
         jax.monitoring.register_event_duration_secs_listener(self._hear)
+        self._before = _open.set((*_open.get(), self))
         return self
 
     def __exit__(self, *error):
         """Stop counting."""
+        _open.reset(self._before)
         jax.monitoring.unregister_event_duration_listener(self._hear)
 
     def _hear(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
+        if (clocks := _open.get()) and self not in clocks:
+            return
         if event in EVENTS:
             now = time.monotonic()
             self._spans.append((now - duration_secs, now))

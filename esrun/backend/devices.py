@@ -94,16 +94,18 @@ def _started() -> bool:
 
 
 _HERE: ContextVar[tuple | None] = ContextVar("devices of this thread", default=None)
+BESIDE: ContextVar[int] = ContextVar("runs that share the main memory, this one too", default=1)
 
 
 @contextmanager
-def within(devices: tuple) -> Iterator[None]:
-    """Have this thread see these devices alone."""
-    before = _HERE.set(devices)
+def within(devices: tuple, runs: int) -> Iterator[None]:
+    """Have this thread see these devices alone, as one of so many runs that go on side by side."""
+    before = _HERE.set(devices), BESIDE.set(runs)
     try:
         yield
     finally:
-        _HERE.reset(before)
+        _HERE.reset(before[0])
+        BESIDE.reset(before[1])
 
 
 def all_local() -> tuple:

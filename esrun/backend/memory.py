@@ -5,6 +5,7 @@ from typing import Any
 import jax
 
 from esrun.backend import machine
+from esrun.backend.devices import BESIDE
 
 
 def tree_bytes(tree: Any) -> int:
@@ -14,13 +15,13 @@ def tree_bytes(tree: Any) -> int:
 
 def of_each(devices: tuple) -> int | None:
     """-> the bytes that one of the devices may hold, None if nobody knows. Devices of a CPU share
-    the machine's.
+    the machine's, and so do runs that go on side by side.
 
     It does not depend on what else is running, so that a run that is resumed plans as it did.
     """
     if devices[0].platform == "cpu":
         whole = machine.memory()
-        return whole and whole // len(devices)
+        return whole and whole // (len(devices) * BESIDE.get())
     return (
         min(((device.memory_stats() or {}).get("bytes_limit", 0) for device in devices), default=0)
         or None
@@ -31,7 +32,7 @@ def free_of_each(devices: tuple) -> int | None:
     """-> the bytes that one of the devices could take just now, None if nobody knows."""
     if devices[0].platform == "cpu":
         free = machine.available()
-        return free and free // len(devices)
+        return free and free // (len(devices) * BESIDE.get())
     stats = [device.memory_stats() or {} for device in devices]
     return min(x.get("bytes_limit", 0) - x.get("bytes_in_use", 0) for x in stats) or None
 

@@ -43,7 +43,8 @@ class Show:
         the log, which is appended to; `place`: of a run in a sweep, which the bar tells."""
         self._file = patient(files.open_log(log))
         self._terminal = Console(file=patient(sys.stdout), highlight=False)
-        self._shows = progress != "off"
+        self._beside = place if place and place.say else None
+        self._shows = progress != "off" and self._beside is None
         can_rewrite = self._terminal.is_terminal and not self._terminal.is_dumb_terminal
         self._rewrites = self._shows and can_rewrite
         self._log = Console(
@@ -53,6 +54,7 @@ class Show:
             highlight=False,
             legacy_windows=False,
         )
+        self._consoles = [self._log] if self._beside else [self._terminal, self._log]
         self._live: Live | None = None
         self._every, self._goal, self._place = every, Goal(generations, stop), place
         self._held_out: float | None = None
@@ -70,8 +72,10 @@ class Show:
     def say(self, what) -> None:
         """Print a line or anything that rich can show, on the console and in the log."""
         what = clean(what) if isinstance(what, str) else what
-        for console in (self._terminal, self._log):
+        for console in self._consoles:
             console.print(what, markup=False, soft_wrap=isinstance(what, str))
+        if self._beside and self._beside.say and isinstance(what, str):
+            self._beside.say(what)
 
     def note(self, line: str) -> None:
         """Write a line to the log alone."""
@@ -83,7 +87,7 @@ class Show:
         self._stop_live()
         self.say(Panel(figures(rows), title=title, title_align="left", expand=False))
         for name, value in below.items():
-            for console in (self._terminal, self._log):
+            for console in self._consoles:
                 console.print(Text(clean(f"{name}: {value}")), soft_wrap=True)
 
     def resume(self, progress: Progress) -> None:
@@ -119,6 +123,8 @@ class Show:
 
     def status(self, line: Bar | str) -> None:
         """The line at the bottom of a terminal; nothing without one."""
+        if self._beside and self._beside.tell:
+            self._beside.tell(line)
         if isinstance(line, str) and self._place:
             line = f"{self._place.name}  {line}"
         if self._rewrites:

@@ -1,11 +1,11 @@
-"""A sweep: its jobs one after another, each in a folder of its own below the sweep's."""
+"""A sweep: its jobs, each in a folder of its own below the sweep's."""
 
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -17,34 +17,21 @@ from esrun.config.compose import Composed
 from esrun.config.loader import Source
 from esrun.config.quoting import quoted
 from esrun.config.schema.run import Config
-from esrun.errors import FAILED, SAVED, USAGE, ConfigError, complain
+from esrun.errors import USAGE, ConfigError, complain
 from esrun.runs import folder, sweep_record
 from esrun.runs.folder import HYDRAS_SWEEP, SWEEP, Made, shown
-from esrun.runs.interrupts import listening
 from esrun.runs.job import run_composed, yaml_of
 from esrun.runs.opening import Order
 from esrun.runs.places import asked_in, placed, sweeps_folder
 from esrun.runs.run import carry_out
 from esrun.runs.sweep_endings import Job, failed_earlier, leave_failed, worst
+from esrun.runs.sweep_jobs import Ready, Sweep
 from esrun.runs.sweep_record import Asked
-from esrun.runs.sweep_show import Place, SweepShow
+from esrun.runs.sweep_show import Place
 from esrun.runs.sweep_table import show, swept
 
 STOP = "stop"
 """What `sweep.on_failure` says where the first job that fails is the last one."""
-
-
-class Ready(NamedTuple):
-    """A job that may be run."""
-
-    folder: Path
-    overrides: list[str]
-    run: Callable[[Place | None], int]
-    """Given where it stands in the sweep, its exit code."""
-    ends_sweep: bool
-    """Whether no other one begins when it fails."""
-    failed: str | None
-    """Why it has failed earlier, where it is to be left so."""
 
 
 def run_sweep(overrides: list[str], source: Source) -> int:
@@ -78,17 +65,17 @@ def run_sweep(overrides: list[str], source: Source) -> int:
     if asked.plugin:
         done = _run_by_plugin(words, source, overrides, made, asked.whole, jobs)
     else:
-        done = _run_in_turn(
-            [
-                Ready(
-                    *(job.folder, job.overrides, partial(_run_job, one, job.folder, config)),
-                    ends_sweep=config.sweep.on_failure == STOP,
-                    failed=why,
-                )
-                for one, config, job, why in zip(found, configs, jobs, failed, strict=True)
-            ],
-            made.folder,
-        )
+        ready = [
+            Ready(
+                *(job.folder, job.overrides, partial(_run_job, one, job.folder, config)),
+                ends_sweep=config.sweep.on_failure == STOP,
+                failed=why,
+                config=config,
+                alone=bool(one.hydra.job.chdir or one.hydra.job.env_set),
+            )
+            for one, config, job, why in zip(found, configs, jobs, failed, strict=True)
+        ]
+        done = Sweep(ready, made.folder).run()
     if made.made and done and all(job.code == USAGE for job in done):
         _forget(made)
     elif done:
@@ -121,11 +108,20 @@ def resume_sweep(sweep: Path, change: Callable[[dict], dict], force: bool, retry
             *(job.folder, job.overrides, run),
             ends_sweep=isinstance(section, dict) and section.get("on_failure") == STOP,
             failed=None if retry else why,
+            config=_known(config),
         )
 
-    done = _run_in_turn([ready(*one) for one in zip(jobs, given, failed, strict=True)], sweep)
+    done = Sweep([ready(*x) for x in zip(jobs, given, failed, strict=True)], sweep).run()
     show(done, sweep)
     return worst(done)
+
+
+def _known(config: dict) -> Config | None:
+    """-> a job's configuration, None for a wrong one, of which its own turn tells."""
+    try:
+        return checked(config)
+    except ConfigError:
+        return None
 
 
 @contextmanager
@@ -136,40 +132,6 @@ def _named(i: int, jobs: list[list[str]]) -> Iterator[None]:
     except ConfigError as error:
         which = swept(jobs)[i]
         raise ConfigError(f"job {i + 1} ({which}): {error}" if which else str(error)) from error
-
-
-def _run_in_turn(jobs: list[Ready], sweep: Path) -> list[Job]:
-    """Run one after another; a signal ends a sweep, and the same command goes on with it. So does
-    a failure where that is asked for, but for one of an earlier command: the sweep would get no
-    further."""
-    done: list[Job] = []
-
-    def left(code: int = SAVED) -> list[Job]:
-        return [Job(job.folder, job.overrides, code, begun=False) for job in jobs[len(done) :]]
-
-    def leave(name: str) -> str:
-        show([*done, *left()], sweep)
-        return f"ended by {name}; to go on: {folder.going_on(sweep)}"
-
-    show_of_jobs = SweepShow(swept([job.overrides for job in jobs]))
-    with listening() as heard, heard.saving(leave):
-        for i, job in enumerate(jobs):
-            if heard.name is not None:
-                break
-            show_of_jobs.begins(i)
-            cause = None
-            try:
-                if job.failed is not None:
-                    code = leave_failed(job.folder, job.failed)
-                else:
-                    code = job.run(show_of_jobs.place(i))
-            except ConfigError as error:  # what is wrong with one does not end the others
-                code, cause = complain(error), str(error)
-            show_of_jobs.ends(i)
-            done.append(Job(job.folder, job.overrides, code, cause))
-            if code == FAILED and job.ends_sweep and job.failed is None:
-                return [*done, *left(FAILED)]
-    return [*done, *left()]
 
 
 def _run_job(one: Composed, where: Path, config: Config, place: Place | None = None) -> int:

@@ -43,6 +43,12 @@ class Ending(NamedTuple):
     retried: bool = False
     """Whether it has failed in a way that `--retry-failed` tries again."""
 
+    @property
+    def in_words(self) -> str:
+        """-> "done, held-out 3.2"."""
+        status = self.status if self.reason is None else f"{self.status} ({self.reason})"
+        return status if self.score is None else f"{status}, held-out {self.score:.4g}"
+
 
 def ending(job: Job) -> Ending:
     """-> what became of a job. Nothing is read of one that was refused: its folder may be

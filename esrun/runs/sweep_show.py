@@ -4,7 +4,7 @@ the run stands in the sweep and how long that will take."""
 import time
 from collections.abc import Callable
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from esrun.errors import printable
 
@@ -15,6 +15,10 @@ class Place(NamedTuple):
     name: str
     left: Callable[[float], float]
     """-> the seconds that are left of the sweep, by those that are left of the run."""
+    say: Callable[[str], None] | None = None
+    """Of a run with others beside it: where its lines go, the terminal not being its own."""
+    tell: Callable[[Any], None] | None = None
+    """Likewise for its bar."""
 
 
 class SweepShow:
@@ -36,10 +40,10 @@ class SweepShow:
         """A job begins; of several it is said which."""
         self._began[job] = self._clock()
         if len(self._names) > 1:
-            print(f"{self._name(job)}: {printable(self._names[job])}", flush=True)
+            self._print(f"{self._name(job)}: {self._names[job]}")
 
-    def ends(self, job: int) -> None:
-        """A job is over, whatever became of it."""
+    def ends(self, job: int, how: str = "") -> None:
+        """A job is over; `how` it ended its own lines have said."""
         seconds = self._clock() - self._began.pop(job)
         self._over += 1
         if job in self._training:
@@ -57,6 +61,9 @@ class SweepShow:
             return seconds + waiting * usual / len(self._began)
 
         return Place(self._name(job), left) if len(self._names) > 1 else None
+
+    def _print(self, line: str) -> None:
+        print(printable(line), flush=True)
 
     def _name(self, job: int) -> str:
         return f"job {job + 1}/{len(self._names)}"

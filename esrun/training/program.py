@@ -9,6 +9,7 @@ import functools
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, NamedTuple
 
 import jax
@@ -118,9 +119,9 @@ def make_program(
         with (
             ThreadPoolExecutor() as pool
         ):  # XLA compiles without Python's lock; the longest program comes first
-            longest = pool.submit(advancing.compiling(hyper, seed, state, stop))
+            longest = pool.submit(here(advancing.compiling(hyper, seed, state, stop)))
             others = [
-                pool.submit(compiling)
+                pool.submit(here(compiling))
                 for compiling in [scoring.lowered(hyper, seed, state).compile, *first]
             ]
         for program in (longest, *others):
@@ -138,6 +139,11 @@ def make_program(
         test=devices.OnEvery(local_devices, scored_by("test", build, local_devices)),
         prepare_advance=lambda *arguments: advancing.compiling(*arguments)(),
     )
+
+
+def here(call: Callable[[], Any]) -> Callable[[], Any]:
+    """-> the call as this thread would make it, for another one."""
+    return functools.partial(copy_context().run, call)
 
 
 def scored_by(

@@ -44,6 +44,7 @@ class Runtime(Model):
     population_chunk: Literal["auto"] | Count
     deterministic: bool
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
+    parallel_runs: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
 
 
 class Sweep(Model):
