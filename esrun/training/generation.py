@@ -190,7 +190,7 @@ def generation(
         return (seen.fitness, seen.decayed, kept), (seen.steps, seen.inputs)
 
     def of_all(here):
-        gathered = devices.gather(here)
+        gathered = here if blocks.alone else devices.gather(here)
         return fence.around(lambda all: in_order(blocks, all, parts.strategy), gathered)
 
     there = parts.strategy.members

@@ -23,7 +23,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from esrun.backend import devices
-from esrun.strategies.parts.padding import is_last_of_its_room, room_of
 from esrun.training import loop
 from esrun.training.ahead import Ahead
 from esrun.training.beginning import refuse_an_end_before_the_beginning
@@ -114,8 +113,9 @@ def search_until(
         if start is not None:
             if now.program.plan() is None:
                 ahead.wait()
-            if search.large and is_last_of_its_room(search.population_size, p):
-                larger = search._replace(population_size=2 * search.population_size)
+            doubled = sum(one["large"] for one in past[1:])
+            if not search.large and doubled < strategy.max_restarts:  # a larger one will follow
+                larger = next_search("ipop", default, past, run.config.seed)
                 ahead.compile(searching(run, larger, past), start.state)
         outcome = advance(now, start)
         state, reason, progress, score, _ = outcome
@@ -161,8 +161,7 @@ def searching(run: Run, search: Search, past: list[dict]) -> Run:
     # the state lies where it is
     runtime = config.runtime.model_copy(update={"devices": len(run.local_devices)})
     others = {"strategy": strategy, "generations": generations, "runtime": runtime}
-    room = room_of(search.population_size, first)
-    built = build(config.model_copy(update=others), begins=False, room=room)
+    built = build(config.model_copy(update=others), begins=False, least=first)
     if built.program.plan() is None and built.program.advance is run.program.advance:
         return built
     shared: dict[str, Any] = {"init": run.program.init, "evaluate": run.program.evaluate}
