@@ -5,12 +5,13 @@ IPOP doubles the population each time (Auger, Hansen: A Restart CMA Evolution St
 Increasing Population Size, CEC 2005). BIPOP alternates that with short searches of small
 populations and small steps, whichever of the two regimes has used fewer evaluations (Hansen:
 Benchmarking a BI-Population CMA-ES on the BBOB-2009 Function Testbed, GECCO 2009). Small
-populations are rounded to the default times a power of the square root of 2, so that a run compiles
-few programs.
+populations are rounded to the default times a power of the square root of 2, so that a strategy
+whose population is structure compiles few programs.
 
-A restart is a host's affair: the population size is structure, so another one is another compiled
-program. Everything else of the training state goes on: generations, evaluations, the best fitness.
-What the run reports is the best mean of all searches, on held-out episodes.
+A restart is a host's affair. Populations of different sizes share a program as long as there is
+room (see `esrun.training.rooms`); where there is none, or where the strategy cannot, another one is
+another compiled program. Everything else of the training state goes on: generations, evaluations,
+the best fitness. What the run reports is the best mean of all searches, on held-out episodes.
 """
 
 import math
