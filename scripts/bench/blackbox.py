@@ -21,7 +21,7 @@ from measure import PAUSE, Options, Table, Timing, ratio
 from worker import WorkerError
 
 TARGET = 1e-4
-BUDGET = 20_000
+BUDGET = 50_000
 """Evaluations a dimension."""
 FUNCTIONS = ("sphere", "rosenbrock", "ellipsoid", "rastrigin")
 DIMENSIONS = (10, 40)
