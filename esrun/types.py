@@ -195,6 +195,8 @@ class Strategy(NamedTuple):
     members: Number | None = None
     """How many members there are, the first ones, where the rest of `population_size` is padding;
     None: all. A number, so that searches with more and with fewer share one program."""
+    least: int | None = None
+    """The fewest that there may be then."""
 
 
 class Incumbent(NamedTuple):

@@ -102,6 +102,5 @@ def _made(kind, option, **changes):
     by_the_run = registry.find(kind, name).schema.run_keys | {"name"}
     asked = set(arguments_of(make))
     unasked = by_the_run - asked
-    if "members" in asked:
-        options.setdefault("members", None)
+    options = {**{key: None for key in ("members", "least") if key in asked}, **options}
     return make(**{key: x for key, x in options.items() if key not in unasked})

@@ -23,7 +23,7 @@ PLURAL = {"task": "tasks", "strategy": "strategies", "policy": "policies", "logg
 
 GIVEN: dict[str, set[str]] = {
     "task": set(),
-    "strategy": {"n", "name", "unravel", "members"},
+    "strategy": {"n", "name", "unravel", "members", "least"},
     "policy": {"input_shape", "output_size"},
     "logger": {"folder"},
 }

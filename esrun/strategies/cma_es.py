@@ -15,7 +15,6 @@ import jax.numpy as jnp
 from esrun.strategies.parts.constants import NOTHING, Rates, constants, numbers_of, root
 from esrun.strategies.parts.defaults import checked_parents, whole_population
 from esrun.strategies.parts.noise import normal, perturbed
-from esrun.strategies.parts.padding import times
 from esrun.strategies.parts.products import multiply_rows
 from esrun.strategies.parts.shaping import by_order
 from esrun.strategies.parts.termination import (
@@ -85,6 +84,7 @@ def make_cma_es(
     decompose_every: int | str,
     restarts: str | None,
     members: Number | None,
+    least: int | None,
 ) -> Strategy:
     """CMA-ES over n parameters.
 
@@ -95,10 +95,10 @@ def make_cma_es(
     B.2 and the same as in Hansen's purecma. Where `restarts` follow (see
     `esrun.training.restarts`), stagnation ends a search too; without restarts it would stop slow
     but useful progress on noisy tasks. `members`: only the first so many of the population are
-    there, and all is as it is in a population of that size (see `Strategy.members`).
+    there, at least `least`, and all is as it is in a population of that size.
     """
     p = whole_population(population_size, n)
-    size = p if members is None else members
+    size = p if members is None else jnp.asarray(members, float)
     mu = checked_parents(parents, size, default=size / 2)
     table = constants(n, p, mu, active, Rates(c_sigma, d_sigma, c_c, c_1, c_mu), members)
     w, mu_eff, c_sigma, d_sigma, c_c, c_1, c_mu, chi_n = table
@@ -121,7 +121,7 @@ def make_cma_es(
             fresh_history(n, restarts is not None, mean.dtype),
         )
 
-    rows = p if members is None else p // times()  # a search of few does not multiply many
+    rows = least or p  # a search of few does not multiply many
 
     def ask(key, state, members):
         z = normal(key, members, n, state.mean.dtype)  # 38
@@ -208,6 +208,7 @@ def make_cma_es(
         diagnose=diagnose,
         constants=numbers_of(mu, table) | {"decompose_every": every},
         members=members,
+        least=least,
     )
 
 

@@ -22,7 +22,8 @@ class Ahead:
     def compile(self, run: Run, state: TrainState) -> None:
         """Begin to compile what advances the run, for a state like this one."""
         prepare = run.program.prepare_advance
-        if prepare is None or jax.process_count() > 1 or run.program.plan() is not None:
+        busy = self._thread is not None and self._thread.is_alive()
+        if busy or prepare is None or jax.process_count() > 1 or run.program.plan() is not None:
             return
         shapes = devices.shapes(run.local_devices, state)
 

@@ -32,11 +32,14 @@ class Blocks(NamedTuple):
     spread: bool = False
     """Whether blocks lie apart that follow each other, for devices to share the first ones, which
     are all that there are where the rest is padding."""
+    alone: bool = False
+    """Whether every device computes all blocks, those that there are members of, which costs less
+    than sharing them."""
 
     @property
     def each(self) -> int:
         """Most blocks that a device computes."""
-        return math.ceil(self.count / self.devices)
+        return self.count if self.alone else math.ceil(self.count / self.devices)
 
     def numbers(self) -> np.ndarray:
         """-> [count], which block lies at every place where they are spread: 0, 4, 2, 6, 1, 5, 3, 7
@@ -78,6 +81,8 @@ def over_blocks(
     device). What is given is of this device's blocks, [each, ...], such as what stayed earlier.
     Blocks beyond the first `members` are zeros, or on an accelerator of members that are not there.
     """
+    if blocks.alone:
+        return one_by_one(blocks, fence, work, given, members)
     first = devices.number() * blocks.each
 
     def block(i, own):  # `own` comes from outside the fence: how it was sliced is not fused with
@@ -105,6 +110,32 @@ def over_blocks(
 
     forest, stays = jax.lax.scan(body, forest, each)
     return stays, total(blocks, fence, forest, place)
+
+
+def one_by_one(
+    blocks: Blocks, fence: Fence, work: Callable, given: PyTree, members: Number | None
+) -> tuple[PyTree, PyTree]:
+    """`over_blocks` on each device for itself, as far as there are members: sums are added in the
+    order of the blocks."""
+
+    def block(i):
+        own = jax.tree.map(lambda x: x[i], given)
+        return fence.around(work, i * blocks.size + jnp.arange(blocks.size), own)
+
+    def body(i, loop):
+        stays, sums = block(i)
+        return (
+            jax.tree.map(lambda all, x: all.at[i].set(x), loop[0], stays),
+            jax.tree.map(jnp.add, loop[1], sums),
+        )
+
+    stays, sums = jax.eval_shape(block, jnp.int32(0))
+    begin = (
+        jax.tree.map(lambda x: jnp.zeros((blocks.count, *x.shape), x.dtype), stays),
+        jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), sums),
+    )
+    there = blocks.count if members is None else -(-members // blocks.size)
+    return jax.lax.fori_loop(0, there, body, begin)
 
 
 def in_order(blocks: Blocks, cut: jax.Array, strategy: Strategy) -> jax.Array:

@@ -23,7 +23,6 @@ from esrun.config.schema.run import Config
 from esrun.errors import ConfigError
 from esrun.strategies.parts.flat import still_where_flat
 from esrun.strategies.parts.noise import make_table
-from esrun.strategies.parts.padding import room_of
 from esrun.training.beginning import (
     is_extreme,
     refuse_an_end_before_the_beginning,
@@ -32,6 +31,7 @@ from esrun.training.beginning import (
 )
 from esrun.training.generation import Parts
 from esrun.training.program import Program, make_program, make_unravel
+from esrun.training.rooms import room_of
 from esrun.training.slices import worth
 from esrun.training.structure import arrays, joined, split
 from esrun.types import Task
@@ -40,6 +40,9 @@ NO_ROOM = (
     "the run needs more memory than there is: make strategy.population_size, "
     "strategy.noise_table_size or policy.hidden smaller"
 )
+
+
+NO_PADDING = {"members": None, "least": None}
 
 
 class Run(NamedTuple):
@@ -53,23 +56,17 @@ class Run(NamedTuple):
     """The digest of the data that the task has read, None where it reads none."""
 
 
-def build(config: Config, begins: bool = True, room: int | None = None) -> Run:
+def build(config: Config, begins: bool = True, least: int | None = None) -> Run:
     """-> the run. Sets JAX up for it. Raises ConfigError for what only the built parts can tell.
 
     `begins`: whether it may begin with its first state, which must not be at its end already.
-    `room`: how many members the program of a restarting run has room for, None: what the first
-    search asks for. Other searches share it, whose numbers are `hyper`.
+    `least`: of the members of searches that may follow one another; None: this is the first.
+    Searches whose populations differ little share a program.
     """
     devices.start(config.runtime.precision, config.runtime.deterministic)
     cache.use()
     models = {kind: getattr(config, kind) for kind in KINDS}
-    chosen = {kind: model.model_dump(exclude=model.run_keys) for kind, model in models.items()}
-    fixed = {
-        kind: {key: chosen[kind].pop(key) for key in model.fixed} for kind, model in models.items()
-    }
-    structure, numbers = split(chosen)
-    for kind, options in fixed.items():
-        structure[kind] |= options
+    chosen, structure, numbers = _chosen(models)
     runtime = config.runtime
     try:
         p = chosen["strategy"].get("population_size")
@@ -81,7 +78,7 @@ def build(config: Config, begins: bool = True, room: int | None = None) -> Run:
             for kind, model in models.items()
             for argument, size in model.tables().items()
         }
-        data = _data(config.task, chosen["task"] | fixed["task"])
+        data = _data(config.task, chosen["task"])
         if data is not None:
             long["task", "data"], structure["task"]["data"] = data
         _place(long, hyper)
@@ -96,7 +93,7 @@ def build(config: Config, begins: bool = True, room: int | None = None) -> Run:
         restarting = config.strategy.restarting() is not None
         shared = restarting and not first.task.simulators
         program = _program(
-            _with_room(structure, hyper, first, room, runtime.precision) if shared else parts,
+            _with_room(structure, hyper, first, least, runtime.precision) if shared else parts,
             local,
             runtime.workers if first.task.simulators else None,
             runtime.population_chunk,
@@ -115,6 +112,18 @@ def build(config: Config, begins: bool = True, room: int | None = None) -> Run:
             raise
         raise ConfigError(NO_ROOM) from error
     return Run(config, program, hyper, local, data and data[1])
+
+
+def _chosen(models: dict[str, Any]) -> tuple[dict, dict, dict]:
+    """-> the options of each kind, their structure and their numbers."""
+    chosen = {kind: model.model_dump(exclude=model.run_keys) for kind, model in models.items()}
+    fixed = {kind: {key: chosen[kind][key] for key in x.fixed} for kind, x in models.items()}
+    free = {
+        kind: {key: x for key, x in options.items() if key not in fixed[kind]}
+        for kind, options in chosen.items()
+    }
+    structure, numbers = split(free)
+    return chosen, {kind: structure[kind] | fixed[kind] for kind in models}, numbers
 
 
 def _place(arguments: dict[tuple[str, str], Any], hyper: dict[str, dict[str, Any]]) -> None:
@@ -151,15 +160,19 @@ def _check_room(population_size: int, models: dict[str, Any]) -> None:
 
 
 def _with_room(
-    structure: dict[str, Any], hyper: dict[str, Any], first: Parts, room: int | None, precision: str
+    structure: dict[str, Any],
+    hyper: dict[str, Any],
+    parts: Parts,
+    least: int | None,
+    precision: str,
 ) -> Callable[[Any], Parts]:
-    """-> what makes Parts with `room` for more members than there are, whose number becomes one of
-    the `hyper`; without where the strategy knows of no such thing."""
-    p = first.strategy.population_size
-    strategy = structure["strategy"]
+    """-> what makes the `parts` with room for more members than there are, whose number becomes one
+    of the `hyper`; without where the strategy knows of no such thing."""
+    strategy, p = structure["strategy"], parts.strategy.population_size
     factory = registry.factory("strategy", strategy["name"])
     if "members" in inspect.signature(factory).parameters:
-        strategy |= {"population_size": room or room_of(p, first=p), "members": None}
+        room = room_of(parts, least or p)
+        strategy |= {"population_size": room.most, "members": None, "least": room.least}
         hyper["strategy"]["members"] = jnp.int32(p)
     return _assembler(json.dumps(structure, sort_keys=True), precision)
 
@@ -189,7 +202,7 @@ def _assembler(structure: str, precision: str) -> Callable[[Any], Parts]:
                 "policy.hidden or what the task shows smaller"
             )
         unravel = make_unravel(params)
-        given = {"n": n, "name": names["strategy"], "unravel": unravel, "members": None}
+        given = {"n": n, "name": names["strategy"], "unravel": unravel} | NO_PADDING
         strategy = factories["strategy"](
             **{key: x for key, x in given.items() if key in wanted} | options["strategy"]
         )

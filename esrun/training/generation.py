@@ -39,13 +39,11 @@ class Parts(NamedTuple):
     """What has been found `once`, for all Parts of the same structure."""
 
     def once(self, what: Hashable, find: Callable[[], Any]) -> Any:
-        """-> what `find` returns, a figure of shapes alone, which runs of the same structure share
-        whatever their numbers: `what` it is says whether it has been found before."""
-        if self.known is None:
-            return find()
-        if what not in self.known:
-            self.known[what] = find()
-        return self.known[what]
+        """-> what `find` returns, a figure of shapes alone: runs of the same structure share it."""
+        known = {} if self.known is None else self.known
+        if what not in known:
+            known[what] = find()
+        return known[what]
 
 
 class Keys(NamedTuple):
@@ -201,7 +199,7 @@ def generation(
         return (seen.fitness, seen.decayed, kept), (seen.steps, seen.inputs)
 
     def of_all(here):
-        gathered = devices.gather(here)
+        gathered = here if blocks.alone else devices.gather(here)
         return fence.around(lambda all: in_order(blocks, all, parts.strategy), gathered)
 
     there = parts.strategy.members

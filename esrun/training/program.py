@@ -129,6 +129,11 @@ def make_program(
         if begins:
             prepared.add(shapes)
 
+    def prepare_advance(hyper, seed, state, stop):
+        with lock:
+            if advancing.planned() is None:
+                advancing.compiling(hyper, seed, state, stop)()
+
     return Program(
         init=initial,
         advance=advancing,
@@ -137,7 +142,7 @@ def make_program(
         plan=advancing.planned,
         prepare=prepare,
         test=devices.OnEvery(local_devices, scored_by("test", build, local_devices)),
-        prepare_advance=lambda *arguments: advancing.compiling(*arguments)(),
+        prepare_advance=prepare_advance,
     )
 
 

@@ -5,12 +5,13 @@ IPOP doubles the population each time (Auger, Hansen: A Restart CMA Evolution St
 Increasing Population Size, CEC 2005). BIPOP alternates that with short searches of small
 populations and small steps, whichever of the two regimes has used fewer evaluations (Hansen:
 Benchmarking a BI-Population CMA-ES on the BBOB-2009 Function Testbed, GECCO 2009). Small
-populations are rounded to the default times a power of the square root of 2, so that a run compiles
-few programs.
+populations are rounded to the default times a power of the square root of 2, so that a strategy
+whose population is structure compiles few programs.
 
-A restart is a host's affair: the population size is structure, so another one is another compiled
-program. Everything else of the training state goes on: generations, evaluations, the best fitness.
-What the run reports is the best mean of all searches, on held-out episodes.
+A restart is a host's affair. Populations of different sizes share a program as long as there is
+room (see `esrun.training.rooms`); where there is none, or where the strategy cannot, another one is
+another compiled program. Everything else of the training state goes on: generations, evaluations,
+the best fitness. What the run reports is the best mean of all searches, on held-out episodes.
 """
 
 import math
@@ -23,7 +24,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from esrun.backend import devices
-from esrun.strategies.parts.padding import is_last_of_its_room, room_of
 from esrun.training import loop
 from esrun.training.ahead import Ahead
 from esrun.training.beginning import refuse_an_end_before_the_beginning
@@ -114,24 +114,18 @@ def search_until(
         if start is not None:
             if now.program.plan() is None:
                 ahead.wait()
-            if search.large and is_last_of_its_room(search.population_size, p):
-                larger = search._replace(population_size=2 * search.population_size)
+            doubled = sum(one["large"] for one in past[1:])
+            if not search.large and doubled < strategy.max_restarts:  # a larger one will follow
+                larger = next_search("ipop", default, past, run.config.seed)
                 ahead.compile(searching(run, larger, past), start.state)
         outcome = advance(now, start)
-        state, reason, progress, score, _ = outcome
+        state, reason, progress = outcome.state, outcome.reason, outcome.progress
         if reason is GENERATIONS and progress.generation < run.config.generations:
             reason = EVALUATIONS
         if reason.final:
             return with_the_best(run, outcome)
 
-        ended = search._asdict() | {
-            "evaluations": progress.evaluations - (past[-1]["until"] if past else 0),
-            "until": progress.evaluations,
-            "generation": progress.generation,
-            "stop_reason": reason.name,
-            "best_fitness": progress.best_fitness,
-            "held_out": score and score.mean,
-        }
+        ended = search._asdict() | _how_it_ended(outcome._replace(reason=reason), past)
         past = [*past, ended]
         search = next_search(kind, default, past, run.config.seed)
         if sum(one["large"] for one in past[1:]) + search.large > strategy.max_restarts:
@@ -143,6 +137,18 @@ def search_until(
         now = searching(run, search, past)
         fresh = refreshed(now, state, len(past))
         start = Start(fresh, progress._replace(searches=past))
+
+
+def _how_it_ended(outcome: Outcome, past: list[dict]) -> dict:
+    progress, score = outcome.progress, outcome.score
+    return {
+        "evaluations": progress.evaluations - (past[-1]["until"] if past else 0),
+        "until": progress.evaluations,
+        "generation": progress.generation,
+        "stop_reason": outcome.reason.name,
+        "best_fitness": progress.best_fitness,
+        "held_out": score and score.mean,
+    }
 
 
 def searching(run: Run, search: Search, past: list[dict]) -> Run:
@@ -161,8 +167,7 @@ def searching(run: Run, search: Search, past: list[dict]) -> Run:
     # the state lies where it is
     runtime = config.runtime.model_copy(update={"devices": len(run.local_devices)})
     others = {"strategy": strategy, "generations": generations, "runtime": runtime}
-    room = room_of(search.population_size, first)
-    built = build(config.model_copy(update=others), begins=False, room=room)
+    built = build(config.model_copy(update=others), begins=False, least=first)
     if built.program.plan() is None and built.program.advance is run.program.advance:
         return built
     shared: dict[str, Any] = {"init": run.program.init, "evaluate": run.program.evaluate}

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 
 from esrun.backend import devices, memory
 from esrun.backend.devices import OnEvery
-from esrun.strategies.parts.padding import times
 from esrun.training.blocks import Blocks
 from esrun.training.generation import Parts
 from esrun.types import PyTree
@@ -172,9 +171,11 @@ def plan_blocks(parts: Parts, local_devices: tuple, population_chunk: int | str)
     """
     p, unit, size = parts.strategy.population_size, parts.strategy.unit, population_chunk
     room, least = p, 1
-    padded = parts.strategy.members is not None
-    if padded and not goes_by_memory(local_devices):
-        p = room // times()
+    padded, fewest = parts.strategy.members is not None, parts.strategy.least
+    if fewest is not None and not goes_by_memory(local_devices):
+        p = fewest
+        if size == "auto" and work(parts, p) < WORTH_TWO:
+            return Blocks(math.ceil(room / p), p, len(local_devices), alone=True)
     if size == "auto":
         bytes_of_each = max(1, solution_bytes(parts))
         if goes_by_memory(local_devices):
@@ -196,18 +197,18 @@ def worth(parts: Parts, found: tuple, population_chunk: int | str) -> int:
     only wait for each other, and never more than there are blocks. Bits do not depend on it."""
     if goes_by_memory(found):
         return min(len(found), parts.strategy.population_size)
-    if work(parts) < WORTH_TWO:
+    if work(parts, parts.strategy.population_size) < WORTH_TWO:
         return 1
     return min(len(found), plan_blocks(parts, found, population_chunk).count)
 
 
-def work(parts: Parts) -> float:
-    """-> about how many numbers a generation computes: the noise of all members and a product with
-    every parameter in every step; a matrix of the strategy's counts once a member. Infinite where
-    only the run can tell how many steps there are."""
+def work(parts: Parts, members: int) -> float:
+    """-> about how many numbers a generation of so many members computes: the noise of all of them
+    and a product with every parameter in every step; a matrix of the strategy's counts once a
+    member. Infinite where only the run can tell how many steps there are."""
     steps = math.inf if parts.task.steps is None else parts.task.steps
     state = sum(x.size for x in jax.tree.leaves(state_shapes(parts)))
-    return parts.strategy.population_size * (steps * (parts.n + STEP) + state)
+    return members * (steps * (parts.n + STEP) + state)
 
 
 def plan_episodes(episodes: int, local_devices: tuple) -> Blocks:

@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from asktell import asktell
+from blackbox import blackbox
 from checkpoints import checkpoints, memory
 from command import command
 from growth import growth
@@ -38,6 +39,7 @@ CASES = {
         (command, "the whole command, cold and warm, against an evosax script"),
         (scaling, "one device against several"),
         (asktell, "a strategy's generation by n and p, against evosax, pycma and cmaes"),
+        (blackbox, "a function's minimum, the whole process, against pycma and cmaes"),
         (checkpoints, "what checkpoints cost a run"),
         (memory, "whether the memory of a long run grows"),
         (idle, "how long the devices stand still in a run, from a profile"),
@@ -107,6 +109,11 @@ def parse() -> tuple[Options, argparse.Namespace]:
         "--populations", type=numbers, help="of the case throughput (32,64,...,1024)"
     )
     parser.add_argument(
+        "--functions",
+        type=words,
+        help="of the case blackbox (sphere,rosenbrock,...)",
+    )
+    parser.add_argument(
         "--quick", action="store_true", help="tiny sizes: whether the script works, not how fast"
     )
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -115,12 +122,18 @@ def parse() -> tuple[Options, argparse.Namespace]:
     )
     given = parser.parse_args()
     rounds = given.rounds or (2 if given.quick else 5)
-    return Options(given.generations, rounds, given.limit, given.quick, given.populations), given
+    sizes = given.populations, given.functions
+    return Options(given.generations, rounds, given.limit, given.quick, *sizes), given
 
 
 def numbers(text: str) -> tuple[int, ...]:
     """'64,128' -> (64, 128)."""
     return tuple(int(part) for part in text.split(","))
+
+
+def words(text: str) -> tuple[str, ...]:
+    """'sphere,rastrigin' -> (sphere, rastrigin)."""
+    return tuple(text.split(","))
 
 
 def describe() -> dict:
