@@ -90,8 +90,7 @@ def search_until(
 
     The other arguments and the result are those of `esrun.training.loop.advance_until`.
     """
-    strategy = run.config.strategy
-    kind = strategy.restarting()
+    strategy, kind = run.config.strategy, run.config.strategy.restarting()
 
     def advance(now: Run, start: Start | None) -> Outcome:
         return loop.advance_until(
