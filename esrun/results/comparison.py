@@ -7,7 +7,7 @@ import numpy as np
 from esrun.config.schema.run import Config
 from esrun.errors import ConfigError
 from esrun.results import subjects
-from esrun.results.evaluation import Evaluator, Subject
+from esrun.results.evaluation import Evaluator, Subject, evaluator_of
 from esrun.results.where import good_ones
 from esrun.runs.folder import shown
 from esrun.runs.paths import RunFolder
@@ -52,7 +52,7 @@ def rows(
 
 
 def _found(folder: RunFolder, config: Config, wanted: Wanted) -> _Found:
-    evaluator = Evaluator(config)
+    evaluator = evaluator_of(folder, config)
     _check_part(folder, evaluator.parts.task, wanted)
     if wanted.members:
         those = subjects.of_members(folder, evaluator)

@@ -10,7 +10,7 @@ import numpy as np
 from esrun.config.schema.run import Config
 from esrun.errors import ConfigError
 from esrun.results import comparison, subjects, video_files
-from esrun.results.evaluation import Evaluator, Subject
+from esrun.results.evaluation import Evaluator, Subject, evaluator_of
 from esrun.results.film import COLUMNS, Panel, composed, panel, title_of
 from esrun.results.where import good_ones
 from esrun.runs.folder import shown
@@ -33,7 +33,11 @@ class Wanted(NamedTuple):
 
 def render(runs: list[tuple[RunFolder, Config]], wanted: Wanted, path: Path) -> None:
     """Write one film of all that is wanted. Raises ConfigError, OSError."""
-    panels = [one for folder, config in runs for one in _panels(folder, Evaluator(config), wanted)]
+    panels = [
+        one
+        for folder, config in runs
+        for one in _panels(folder, evaluator_of(folder, config), wanted)
+    ]
     row = len(wanted.generations or ())
     columns = row if 1 < row <= COLUMNS + 2 else COLUMNS
     video_files.write(path, composed(panels, columns), min(one.milliseconds for one in panels))
@@ -44,7 +48,7 @@ def render_each(
 ) -> Iterator[Path]:
     """Write a film of each of several generations -> their paths, as they come. Raises ConfigError
     for one that cannot be read, when the others are written, and OSError."""
-    evaluator, complaints = Evaluator(config), []
+    evaluator, complaints = evaluator_of(folder, config), []
     if _is_function(evaluator):
         made = zip(paths, _functions(folder, evaluator, wanted, tuple(paths)), strict=True)
     else:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from filelock import FileLock, Timeout
@@ -142,6 +143,17 @@ def lacks_checkpoints(earlier: Record, order: Order, folder: RunFolder) -> bool:
         f"its checkpoints/ back, or begin anew with {going_on(folder.path, '--force')}"
     )
     return True
+
+
+def refuse_other_data(folder: Path, began_with: str | None, now: str | None) -> None:
+    """Raise ConfigError where the data that a task has read are not those that the run in a folder
+    `began_with`, by their digests; None of one that has noted none."""
+    if began_with not in (None, now):
+        raise ConfigError(
+            f"the data must be those that {shown(folder)} began with (digest {began_with}), got "
+            f"others ({now}): put the same files back, write task.file=PATH where they lie, or "
+            "begin a new run"
+        )
 
 
 def names_in(config: Config, choices: Mapping) -> dict[str, str]:

@@ -94,10 +94,9 @@ def resume_sweep(sweep: Path, change: Callable[[dict], dict], force: bool) -> in
 
     def ready(job: Asked, config: dict) -> Ready:
         def run() -> int:
+            known, given = checked(config), sweep_record.where_begun(job.folder, job.config, config)
             made = folder.make(job.folder)
-            return carry_out(
-                Order(checked(config), config, made, job.choices, going_on=True, force=force)
-            )
+            return carry_out(Order(known, given, made, job.choices, going_on=True, force=force))
 
         return Ready(job.folder, job.overrides, run)
 
