@@ -244,6 +244,24 @@ def test_data_that_have_been_moved_are_named_again(in_process, tmp_path):
     assert (code, "holds no mnist" in complaint) == (2, True)
 
 
+def test_what_fails_on_the_test_part_loses_nothing(in_process, tmp_path, monkeypatch):
+    def fails(built, outcome):
+        raise RuntimeError("no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("esrun.runs.ending._tested", fails)
+        code, _, complaint = in_process(*SHORT, "hydra.run.dir=run")
+    summary = summary_of(tmp_path / "run")
+    assert (code, summary["status"]) == (1, "failed")
+    assert summary["eval"]["episodes"] == 360
+    assert summary["stop_reason"] == "the test part could not be scored: RuntimeError: no room"
+    assert "esrun resume run scores it again" in complaint
+    before = parameters(tmp_path / "run")
+    assert in_process("resume", "run")[0] == 0
+    assert summary_of(tmp_path / "run")["test"]["episodes"] == 360
+    assert parameters(tmp_path / "run") == before
+
+
 @pytest.mark.parametrize("flags", [["--seed", "3"], ["--episodes", "9"]])
 def test_there_are_no_other_held_out_examples(trained, in_process, flags):
     trained()

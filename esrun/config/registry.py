@@ -134,6 +134,6 @@ def read_by(task: dict[str, Any]) -> dict[str, Any]:
     return {x.name: task.get(x.name) for x in asked if x.kind is x.KEYWORD_ONLY}
 
 
-def reader(model: Model) -> Callable | None:
+def reader(model: Model | type[Model]) -> Callable | None:
     """-> the function that reads the files an option names, None where it names none."""
     return resolve_name(f"esrun.{model.reads}") if model.reads else None

@@ -29,7 +29,32 @@ TELLING = (OSError, MemoryError, DamagedError, ConfigError)
 """What a disk, a machine's memory, a run folder or a configuration raises: the message says all."""
 
 
-def tested(built: Run, outcome: Outcome) -> Outcome:
+def leave(
+    opened: OpenRun, outcome: Outcome, compiling: "Clock"
+) -> tuple[Outcome, dict[str, Any]]:
+    """Write the policy, score it on the task's test part and write the summary -> (the outcome with
+    that score, the summary).
+
+    Whatever goes wrong on the test part, after all that training, is told in the summary of a run
+    that has failed; going on with it scores again. Raises OSError.
+    """
+    opened.check_folder()
+    if not outcome.reason.failed:
+        _write_policies(opened, outcome)
+    wrong: dict[str, Any] = {}
+    try:
+        outcome = _tested(opened.built, outcome)
+    except Exception as error:
+        opened.show.say(traceback.format_exc())
+        reason = f"the test part could not be scored: {type(error).__name__}: {error}"
+        wrong = {"status": "failed", "stop_reason": reason}
+        complain(f"{reason}; the policy is written, {going_on(opened.folder.path)} scores it again")
+    summary = _summary(opened, outcome, compiling) | wrong
+    files.write_json(opened.folder.summary, summary)
+    return outcome, summary
+
+
+def _tested(built: Run, outcome: Outcome) -> Outcome:
     """-> the outcome with the score of its mean policy on the task's test part, where it has one
     and the run is done."""
     task = built.program.parts(built.hyper).task
@@ -39,16 +64,6 @@ def tested(built: Run, outcome: Outcome) -> Outcome:
     seed = np.uint32(built.config.seed)
     _, returns, measures = built.program.test(built.hyper, seed, outcome.state)
     return outcome._replace(test=scored(outcome.progress.generation, returns, measures))
-
-
-def leave(opened: OpenRun, outcome: Outcome, compiling: "Clock") -> dict[str, Any]:
-    """Write the policy and the summary -> the summary. Raises OSError."""
-    opened.check_folder()
-    if not outcome.reason.failed:
-        _write_policies(opened, outcome)
-    summary = _summary(opened, outcome, compiling)
-    files.write_json(opened.folder.summary, summary)
-    return summary
 
 
 def _write_policies(opened: OpenRun, outcome: Outcome) -> None:

@@ -90,7 +90,7 @@ def held(folder: RunFolder, made: Made) -> Iterator[Record | None]:
     """The folder's lock -> what is known of an earlier run in it.
 
     Raises ConfigError where it cannot be had. Such an error, from here or from inside, leaves of a
-    new folder nothing.
+    new folder nothing, and so does any other before there is a record.
     """
     lock, new = FileLock(folder.lock), False
     try:
@@ -107,10 +107,11 @@ def held(folder: RunFolder, made: Made) -> Iterator[Record | None]:
         raise ConfigError(str(error)) from error
     try:
         yield earlier_run(folder.path)
-    except ConfigError:
-        if new:
-            folder.lock.unlink(missing_ok=True)
-        made.unmake()
+    except Exception as error:
+        if isinstance(error, ConfigError) or not folder.record.exists():
+            if new:
+                folder.lock.unlink(missing_ok=True)
+            made.unmake()
         raise
     finally:
         lock.release()

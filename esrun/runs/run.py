@@ -111,8 +111,7 @@ def _train_and_leave(opened: OpenRun) -> int:
             ):
                 loggers.begin(opened.folder.path, opened.built.config.logger)
             opened, outcome = _trained_as_memory_allows(opened, loggers, compiling)
-            outcome = ending.tested(opened.built, outcome)
-            summary = ending.leave(opened, outcome, compiling)
+            outcome, summary = ending.leave(opened, outcome, compiling)
     except Exception as error:
         ending.leave_failed(opened, error)
         return FAILED

@@ -97,6 +97,8 @@ def _digits(kind: Kind) -> Examples:
 
 def _checked(pictures: np.ndarray, labels: np.ndarray, kind: Kind) -> Examples:
     labels = np.asarray(labels).reshape(-1)
+    if not len(pictures):
+        raise ValueError("a part of it has no pictures")
     if pictures.dtype != np.uint8 or pictures.shape[1:] != kind.shape:
         raise ValueError(
             f"pictures must be {list(kind.shape)} bytes, got {list(pictures.shape[1:])} of "
