@@ -299,7 +299,9 @@ def test_a_run_goes_on_is_scored_again_shown_and_loaded(in_process, tmp_path):
         ("task.file=", "task.file must"),
         ("task.streams=1", "task.streams must be"),
         ("task.validation=1.0", "task.validation must be"),
-        ("task.sequence_length=540", "task.file must be longer"),
+        ("task.sequence_length=540", "got text with 540: write task.sequence_length=539"),
+        ("task.streams=61", "got text with 60: write task.streams=60"),
+        ("task.validation=0.001", "write task.streams=2, a larger task.validation"),
         ("policy=cnn", "policy=cnn needs"),
     ],
 )

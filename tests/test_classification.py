@@ -326,12 +326,15 @@ REFUSED = {
     "no file": (["task=mnist"], "task.file"),
     "null for a file": (["task=mnist", "task.file=null"], "write task.file=PATH"),
     "no such file": (["task=mnist", "task.file=nowhere"], "it is not there"),
-    "a test share": (["task=mnist", "task.file=.", "task.test=0.2"], "test part of its own"),
+    "a test share": (["task=mnist", "task.file=.", "task.test=0.2"],
+                     "got 0.2: write task.test=null"),
     "nothing left": (["task=digits", "task.test=0.8"], "leave some for training"),
     "several whole batches": (
         ["task=digits", "task.batch_size=null", "task.episodes=2"], "task.episodes must be 1"),
     "no share": (["task=digits", "task.validation=1.5"], "task.validation"),
     "too few of a class": (["task=digits", "task.validation=0.001"], "cannot be split"),
+    "too few to test": (["task=digits", "task.test=0.001"], "the digits cannot be split"),
+    "no name": (["task=mnist", 'task.file=""'], "task.file must be a text"),
     "an empty folder": (["task=mnist", "task.file=."], "holds no mnist"),
 }  # fmt: skip
 

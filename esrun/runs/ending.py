@@ -29,9 +29,7 @@ TELLING = (OSError, MemoryError, DamagedError, ConfigError)
 """What a disk, a machine's memory, a run folder or a configuration raises: the message says all."""
 
 
-def leave(
-    opened: OpenRun, outcome: Outcome, compiling: "Clock"
-) -> tuple[Outcome, dict[str, Any]]:
+def leave(opened: OpenRun, outcome: Outcome, compiling: "Clock") -> tuple[Outcome, dict[str, Any]]:
     """Write the policy, score it on the task's test part and write the summary -> (the outcome with
     that score, the summary).
 
