@@ -72,32 +72,38 @@ def read(
     Raises ConfigError for files that do not hold it.
     """
     del others  # they do not say what is read
-    kind, share = KINDS[dataset], validation
-    what, remedy = "the digits", "task.validation=0.2 task.test=0.2"
-    if file is not None:
-        what = f"task.file={file}"
-        remedy = "task.validation=0.5, or a task.file of more pictures"
-        try:
-            given = read_files(files.named(file).resolve(), kind.shape)
-            rest, tested = (_checked(*part, kind) for part in given)
-        except Exception as error:  # a file may say anything
-            raise ConfigError(
-                f"{what} holds no {dataset}: {why(error)}: write task.file=PATH of {kind.comes_as}"
-            ) from error
+    own, share = _parts_of(file, dataset) if file else None, validation
     try:
-        if file is None:
+        if own is None:
             assert test is not None
-            rest, tested = split(_digits(kind), test, split_seed)
-            share = validation / (1 - test)
-        return Data(*split(rest, share, split_seed), tested)
+            own, share = split(_digits(), test, split_seed), validation / (1 - test)
+        return Data(*split(own[0], share, split_seed), own[1])
     except ValueError as error:
+        what, remedy = "the digits", "task.validation=0.2 task.test=0.2"
+        if file:
+            what = f"task.file={file}"
+            remedy = "task.validation=0.5, or a task.file of more pictures"
         raise ConfigError(f"{what} cannot be split into parts {error}: write {remedy}") from error
 
 
-def _digits(kind: Kind) -> Examples:
+def _parts_of(file: str, dataset: str) -> tuple[Examples, Examples]:
+    """-> (training part, test part) of files. Raises ConfigError."""
+    kind = KINDS[dataset]
+    try:
+        train, test = read_files(files.named(file).resolve(), kind.shape)
+        return _checked(*train, kind), _checked(*test, kind)
+    except Exception as error:  # a file may say anything
+        raise ConfigError(
+            f"task.file={file} holds no {dataset}: {why(error)}: write task.file=PATH of "
+            f"{kind.comes_as}"
+        ) from error
+
+
+def _digits() -> Examples:
     """-> scikit-learn's digits, which come with it."""
     from sklearn.datasets import load_digits
 
+    kind = KINDS["digits"]
     pictures, labels = load_digits(return_X_y=True)
     pictures = np.asarray(pictures, np.uint8).reshape(-1, *kind.shape)
     return _checked(pictures, np.asarray(labels), kind)
