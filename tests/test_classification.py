@@ -280,6 +280,12 @@ def test_a_policy_is_loaded_where_its_data_are_not(in_process, tmp_path):
     where.unlink()
     policy = load(tmp_path / "run")
     assert 0 <= int(policy(np.zeros((28, 28), np.uint8))[0]) < 10
+    assert jax.vmap(policy)(np.zeros((3, 28, 28), np.uint8))[0].shape == (3,)
+    for wrong in (np.zeros((3, 28, 28)), np.zeros((1, 28, 28)), np.zeros(784), "picture", None):
+        for one in (policy, numpy_policy.load(tmp_path / "run")):
+            with pytest.raises(ValueError, match=r"numbers of the shape \[28, 28, 1\]") as error:
+                one(wrong)
+            assert "\n" not in str(error.value)
     code, _, complaint = in_process("eval", "run")
     assert (code, "it is not there" in complaint) == (2, True)
 

@@ -159,7 +159,8 @@ def _held_out(score: Score | None, generation: int) -> str:
 def close(opened: OpenRun, outcome: Outcome, summary: dict[str, Any]) -> None:
     """The panel at the end."""
     progress, score = outcome.progress, outcome.score
-    rate = progress.env_steps / max(progress.seconds, 1e-9)
+    # the first chunk is not timed, since it comes behind what compiles: a run of one has no rate
+    rate = f", {progress.env_steps / progress.seconds:.3g} a second" if progress.seconds else ""
     sizes = (summary["peak_memory_bytes"], summary["predicted_memory_bytes"])
     held, planned = (memory.shown(size) if size else "?" for size in sizes)
     total, compiling = summary["wall_seconds"], summary["compile_seconds"]
@@ -169,7 +170,7 @@ def close(opened: OpenRun, outcome: Outcome, summary: dict[str, Any]) -> None:
         **({"test": console.held_out(outcome.test)} if outcome.test else {}),
         "best fitness": f"{progress.best_fitness:.4g} (one member, one generation's episodes)",
         "stopped by": f"{summary['stop_reason']}{why}, after {progress.generation} generations",
-        "work": f"{progress.env_steps:.3g} env steps, {rate:.3g} a second",
+        "work": f"{progress.env_steps:.3g} env steps{rate}",
         "time": f"{total:.1f} s, {compiling:.1f} s of it compiling",
         "memory": f"{held} at most, {planned} of arrays predicted",
     }
