@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from esrun.config import CONF_DIR, registry
-from esrun.config.schema.base import Model
+from esrun.config.schema.base import REAL, Model
 from esrun.errors import ConfigError, alike, as_typed, clipped, nearest
 
 BRANCHES = ("int", "float", "bool", "str", "constrained-int")
@@ -83,7 +83,7 @@ def _meant(key: str, section: dict, errors: list, factorys: Any) -> Iterator[tup
     for one in errors:
         ends = one.get("ctx", {})
         for end, step in (("ge", 0), ("gt", 1), ("le", 0), ("lt", -1)):
-            if end in ends:
+            if end in ends and abs(ends[end]) < REAL:  # no example is that large
                 yield False, ends[end] + step
     plain = isinstance(factorys, (bool, int, float, str, list))
     yield from ((False, x) for x in [*([factorys] if plain else []), None, 1, 0.5, True, [1]])
