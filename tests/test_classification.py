@@ -268,6 +268,7 @@ def test_there_are_no_other_held_out_examples(trained, in_process, flags):
     code, _, complaint = in_process("eval", "run", *flags)
     assert code == 2
     assert f"leave out {flags[0]}" in complaint
+    assert in_process("render", "run", *flags)[0::2] == (2, complaint)
 
 
 def test_a_policy_is_loaded_where_its_data_are_not(in_process, tmp_path):

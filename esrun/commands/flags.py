@@ -134,8 +134,8 @@ def _rendering(parser: Parser) -> None:
 
     which = parser.add_mutually_exclusive_group()
     parser.add_argument("runs", **READ)
-    many = "of each policy, one after the other"
-    _numbered(parser, "--episodes", 1, 100, "N", many, default=1)
+    many = "of each policy, one after the other; else one"
+    _numbered(parser, "--episodes", 1, 100, "N", many)
     _policies(parser, which)
     which.add_argument(
         "--generations", type=several, metavar="G,G,...", help="several, side by side"

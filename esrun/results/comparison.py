@@ -53,7 +53,7 @@ def rows(
 
 def _found(folder: RunFolder, config: Config, wanted: Wanted) -> _Found:
     evaluator = evaluator_of(folder, config)
-    _check_part(folder, evaluator.parts.task, wanted)
+    check_part(folder, evaluator.parts.task, wanted)
     if wanted.members:
         those = subjects.of_members(folder, evaluator)
     elif wanted.generation is not None:
@@ -67,7 +67,7 @@ def _found(folder: RunFolder, config: Config, wanted: Wanted) -> _Found:
     return _Found(folder, evaluator, seed, those)
 
 
-def _check_part(folder: RunFolder, task: Task, wanted: Wanted) -> None:
+def check_part(folder: RunFolder, task: Task, wanted: Wanted) -> None:
     """Raise ConfigError where what is asked for does not fit what the task is scored by."""
     if wanted.test and task.test is None:
         raise ConfigError(f"{shown(folder.path)} has no test part: leave out --test")

@@ -27,7 +27,7 @@ class Wanted(NamedTuple):
     generation: int | None = None
     generations: tuple[int, ...] | None = None
     best: bool = False
-    episodes: int = 1
+    episodes: int | None = None
     seed: int | None = None
 
 
@@ -87,9 +87,10 @@ def _watched(
     task = evaluator.parts.task
     if task.watch is None and task.simulators is None:
         raise ConfigError(f"{shown(folder.path)}: task {config.task.name} has nothing to be seen")
-    whose = comparison.Wanted(best=wanted.best, seed=wanted.seed)
+    whose = comparison.Wanted(best=wanted.best, seed=wanted.seed, episodes=wanted.episodes)
+    comparison.check_part(folder, task, whose)
     seed = comparison.seed_of(folder, config, whose)
-    watch = evaluator.watching(wanted.episodes)
+    watch = evaluator.watching(wanted.episodes or 1)
     for one in those:
         yield panel(folder, config, evaluator.parts.task, one, seed, watch(one, seed))
 
@@ -101,6 +102,12 @@ def _functions(
     from esrun.results.functions import function_frames
     from esrun.results.replay import replayed
 
+    for flag in ("seed", "episodes"):
+        if getattr(wanted, flag) is not None:
+            raise ConfigError(
+                f"{shown(folder.path)} is a search of a function, and its film has no episodes: "
+                f"leave out --{flag}"
+            )
     run, subject = evaluator.run, subjects.of_run(folder, evaluator, wanted.best)
     last = subjects.of_run(folder, evaluator, best=False).generation or run.config.generations
     until = last if subject.generation is None else subject.generation
