@@ -11,13 +11,24 @@ TYPE_CHECKING = False  # as in typing, whose import alone takes longer than all 
 if TYPE_CHECKING:
     from typing import Any
 
+    from esrun import numpy_policy
     from esrun.config.schema.run import Config
     from esrun.results.policy import load
     from esrun.training.build import Run, build
     from esrun.training.restarts import search_until as train
 
 __version__ = "0.1.0"
-__all__ = ["Config", "Run", "__version__", "allow_imports", "build", "configure", "load", "train"]
+__all__ = [
+    "Config",
+    "Run",
+    "__version__",
+    "allow_imports",
+    "build",
+    "configure",
+    "load",
+    "numpy_policy",
+    "train",
+]
 
 
 def configure(*words: str) -> "Config":
@@ -44,6 +55,7 @@ _LATER = {
     "Run": ("esrun.training.build", "Run"),
     "build": ("esrun.training.build", "build"),
     "load": ("esrun.results.policy", "load"),
+    "numpy_policy": ("esrun.numpy_policy", None),
     "train": ("esrun.training.restarts", "search_until"),
 }
 """What is imported when it is first asked for: it brings pydantic or JAX with it."""
@@ -55,4 +67,5 @@ def __getattr__(name: str) -> "Any":
     from importlib import import_module
 
     module, attribute = _LATER[name]
-    return getattr(import_module(module), attribute)
+    found = import_module(module)
+    return found if attribute is None else getattr(found, attribute)

@@ -26,6 +26,15 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def why(error: BaseException) -> str:
+    """-> what an error of a library's says, as the end of a sentence: without numbers of the
+    system's, and no longer than a line."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for it"
+    reason = getattr(error, "strerror", None) if isinstance(error, OSError) else None
+    return clipped((reason or first_line(error)).rstrip(":. "), 200)
+
+
 def printable(text: str) -> str:
     """-> the text without what could steer a terminal: words from files are shown too."""
     return "".join(c if c.isprintable() else "?" for c in text)

@@ -13,7 +13,14 @@ from safetensors.numpy import load as parse
 
 from esrun import files
 from esrun.header import LARGEST, read_header
-from esrun.results.codings import DECODINGS, ENCODINGS, decoded, encoded
+from esrun.results.codings import (
+    DECODINGS,
+    ENCODINGS,
+    decoded,
+    encoded,
+    refuse_shape,
+    refuse_unfit,
+)
 from esrun.results.networks import ACTIVATIONS, NETWORKS, NORMS, OF_MANY
 
 Array = np.ndarray
@@ -67,7 +74,7 @@ class NumpyPolicy:
     def __call__(self, observation: Any, carry: Any = None, mask: Any = None) -> tuple[Any, Any]:
         """One step: an observation, as the environment gives it, and the carry of the step before
         -> (action, carry). A carry of None begins an episode. Where `mask` is false, an action is
-        illegal and never taken."""
+        illegal and never taken. Raises ValueError for what is no observation."""
         x = self._encoded(observation)
         if self.normalizer:
             x = self._normalized(x)
@@ -75,7 +82,11 @@ class NumpyPolicy:
         return self._decoded(output, mask), carry
 
     def _encoded(self, observation: Any) -> Array:
-        return encoded(self._interface["observation"], observation).astype(self._dtype)
+        coding = self._interface["observation"]
+        refuse_unfit(coding, observation)
+        x = encoded(coding, observation).astype(self._dtype)
+        refuse_shape(x.shape, self._shape)
+        return x
 
     def _normalized(self, x: Array) -> Array:
         """`esrun.tasks.normalizer.normalize`."""

@@ -259,6 +259,9 @@ def test_a_run_goes_on_is_scored_again_shown_and_loaded(in_process, tmp_path):
     code, said, _ = in_process("eval", "run", "--json")
     (row,) = json.loads(said)
     assert {key: row[key] for key in scored} == scored
+    code, said, _ = in_process("eval", "run", "--best")
+    assert (code, "and these are of it too" in said) == (0, True)
+    assert "others (seed" not in said
     by_hand = {"gru": {}, "linear": {}}
     policies = esrun.load(tmp_path / "run"), numpy_policy.load(tmp_path / "run")
     for name, x in policies[1].params.items():
@@ -274,6 +277,11 @@ def test_a_run_goes_on_is_scored_again_shown_and_loaded(in_process, tmp_path):
             logits.append(output)
         np.testing.assert_allclose(*logits, rtol=1e-4, atol=1e-5)
     assert logits[0].shape == (256,)
+    for wrong in (b"R", "R", 300, -1, 1.5, None, np.array([1, 2])):
+        for policy in policies:
+            with pytest.raises(ValueError, match="a whole number from 0 to 255, got") as error:
+                policy(wrong)
+            assert "\n" not in str(error.value)
 
     code, *said = in_process("render", "run")
     assert code == 0, said
@@ -299,7 +307,9 @@ def test_a_run_goes_on_is_scored_again_shown_and_loaded(in_process, tmp_path):
         ("task.file=", "task.file must"),
         ("task.streams=1", "task.streams must be"),
         ("task.validation=1.0", "task.validation must be"),
-        ("task.sequence_length=540", "task.file must be longer"),
+        ("task.sequence_length=540", "got text with 540: write task.sequence_length=539"),
+        ("task.streams=61", "got text with 60: write task.streams=60"),
+        ("task.validation=0.001", "write task.streams=2, a larger task.validation"),
         ("policy=cnn", "policy=cnn needs"),
     ],
 )

@@ -1,6 +1,8 @@
 """Classification: returns by hand, minibatches that all members share, three parts, every verb."""
 
+import functools
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +15,7 @@ from esrun.results.answers import confusion, order
 from esrun.results.evaluation import Evaluator
 from esrun.results.subjects import of_run
 from esrun.results.where import config_of, run_folder
-from esrun.tasks import normalizer
+from esrun.tasks import datasets, normalizer
 from esrun.tasks.classification import Classified, make_classification, minibatch
 from esrun.tasks.datasets import Data, Examples, read
 from esrun.types import Policy
@@ -172,17 +174,92 @@ def test_training_never_sees_the_other_parts(trained, monkeypatch):
     assert summary_of(other)["eval"] != summary_of(folder)["eval"]
 
 
-def test_other_data_are_refused_when_a_run_goes_on(trained, in_process, monkeypatch):
+@pytest.mark.parametrize("verb", ["resume", "eval", "render"])
+def test_other_data_are_refused_wherever_a_run_reads_them_again(
+    trained, in_process, monkeypatch, verb
+):
     folder, _ = trained()
-    more = ("resume", "run", "generations=5")
+    more = (verb, "run", *(["generations=5"] if verb == "resume" else []))
     changed = DIGITS._replace(test=DIGITS.validation)
     with monkeypatch.context() as patched:
         patched.setattr("esrun.tasks.datasets.read", lambda **_: changed)
         code, _, complaint = in_process(*more)
     assert code == 2
-    assert "the data of run are not those that it began with" in complaint
+    assert "the data must be those that run began with" in complaint
+    assert complaint.count("\n") == 1
     assert in_process(*more)[0] == 0
-    assert summary_of(folder)["generations"] == 5
+    assert summary_of(folder)["generations"] == (5 if verb == "resume" else 3)
+
+
+def test_a_job_of_a_sweep_is_refused_on_other_data_than_its_siblings(
+    in_process, tmp_path, monkeypatch
+):
+    words = (*SHORT, "-m", "seed=0,1", "hydra.sweep.dir=sweep")
+    assert in_process(*words)[0] == 0
+    for again in (words, ("resume", "sweep")):
+        shutil.rmtree(tmp_path / "sweep" / "1")
+        changed = DIGITS._replace(test=DIGITS.validation)
+        with monkeypatch.context() as patched:
+            patched.setattr("esrun.tasks.datasets.read", read_of(changed))
+            code, _, complaint = in_process(*again)
+        assert code == 2
+        assert "the data must be those that sweep/0 began with" in complaint
+        assert complaint.count("\n") == 1
+        assert not (tmp_path / "sweep" / "1").exists()
+        assert in_process(*again)[0] == 0
+    code, *said = in_process(*words, "task.split_seed=1")  # another task reads what it likes
+    assert code == 0, said
+
+
+def read_of(data):
+    """-> a reader that asks for what the real one does."""
+
+    @functools.wraps(datasets.read)
+    def read(**_):
+        return data
+
+    return read
+
+
+def test_data_that_have_been_moved_are_named_again(in_process, tmp_path):
+    from test_datasets import write_npz
+
+    words = ["task=mnist", "task.file=data.npz", "task.validation=0.25", *SHORT[1:]]
+    write_npz(tmp_path, "mnist")
+    assert in_process(*words, "hydra.run.dir=run")[0] == 0
+    assert in_process(*words, "hydra.run.dir=stayed", "generations=5")[0] == 0
+    (tmp_path / "there").mkdir()
+    (tmp_path / "data.npz").rename(tmp_path / "there" / "other.npz")
+    code, _, complaint = in_process("resume", "run", "generations=5")
+    assert (code, "it is not there: write task.file=PATH" in complaint) == (2, True)
+    now = "task.file=there/other.npz"
+    for command in (["resume", "run", "generations=5"], ["eval", "run"], ["render", "run"]):
+        code, *said = in_process(*command, now)
+        assert code == 0, said
+    assert parameters(tmp_path / "run") == parameters(tmp_path / "stayed")
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["config"]["task"]["file"] == "data.npz"  # what the run is stays what it was
+    write_npz(tmp_path, "cifar10")
+    code, _, complaint = in_process("eval", "run", "task.file=data.npz")
+    assert (code, "holds no mnist" in complaint) == (2, True)
+
+
+def test_what_fails_on_the_test_part_loses_nothing(in_process, tmp_path, monkeypatch):
+    def fails(built, outcome):
+        raise RuntimeError("no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("esrun.runs.ending._tested", fails)
+        code, _, complaint = in_process(*SHORT, "hydra.run.dir=run")
+    summary = summary_of(tmp_path / "run")
+    assert (code, summary["status"]) == (1, "failed")
+    assert summary["eval"]["episodes"] == 360
+    assert summary["stop_reason"] == "the test part could not be scored: RuntimeError: no room"
+    assert "esrun resume run scores it again" in complaint
+    before = parameters(tmp_path / "run")
+    assert in_process("resume", "run")[0] == 0
+    assert summary_of(tmp_path / "run")["test"]["episodes"] == 360
+    assert parameters(tmp_path / "run") == before
 
 
 @pytest.mark.parametrize("flags", [["--seed", "3"], ["--episodes", "9"]])
@@ -191,6 +268,7 @@ def test_there_are_no_other_held_out_examples(trained, in_process, flags):
     code, _, complaint = in_process("eval", "run", *flags)
     assert code == 2
     assert f"leave out {flags[0]}" in complaint
+    assert in_process("render", "run", *flags)[0::2] == (2, complaint)
 
 
 def test_a_policy_is_loaded_where_its_data_are_not(in_process, tmp_path):
@@ -203,6 +281,12 @@ def test_a_policy_is_loaded_where_its_data_are_not(in_process, tmp_path):
     where.unlink()
     policy = load(tmp_path / "run")
     assert 0 <= int(policy(np.zeros((28, 28), np.uint8))[0]) < 10
+    assert jax.vmap(policy)(np.zeros((3, 28, 28), np.uint8))[0].shape == (3,)
+    for wrong in (np.zeros((3, 28, 28)), np.zeros((1, 28, 28)), np.zeros(784), "picture", None):
+        for one in (policy, numpy_policy.load(tmp_path / "run")):
+            with pytest.raises(ValueError, match=r"numbers of the shape \[28, 28, 1\]") as error:
+                one(wrong)
+            assert "\n" not in str(error.value)
     code, _, complaint = in_process("eval", "run")
     assert (code, "it is not there" in complaint) == (2, True)
 
@@ -249,12 +333,15 @@ REFUSED = {
     "no file": (["task=mnist"], "task.file"),
     "null for a file": (["task=mnist", "task.file=null"], "write task.file=PATH"),
     "no such file": (["task=mnist", "task.file=nowhere"], "it is not there"),
-    "a test share": (["task=mnist", "task.file=.", "task.test=0.2"], "test part of its own"),
+    "a test share": (["task=mnist", "task.file=.", "task.test=0.2"],
+                     "got 0.2: write task.test=null"),
     "nothing left": (["task=digits", "task.test=0.8"], "leave some for training"),
     "several whole batches": (
         ["task=digits", "task.batch_size=null", "task.episodes=2"], "task.episodes must be 1"),
     "no share": (["task=digits", "task.validation=1.5"], "task.validation"),
     "too few of a class": (["task=digits", "task.validation=0.001"], "cannot be split"),
+    "too few to test": (["task=digits", "task.test=0.001"], "the digits cannot be split"),
+    "no name": (["task=mnist", 'task.file=""'], "task.file must be a text"),
     "an empty folder": (["task=mnist", "task.file=."], "holds no mnist"),
 }  # fmt: skip
 

@@ -140,6 +140,14 @@ def test_a_wrong_value_gets_one_line_with_the_remedy(override):
             for decay, c in [("divide_l1", 0), ("divide_l2", -1)]
         ),
         (
+            [
+                "strategy=pgpe",
+                "strategy.fitness_decay=divide_l2",
+                "strategy.fitness_decay_coefficient=nan",
+            ],
+            ["write for example strategy.fitness_decay_coefficient=1"],
+        ),
+        (
             ["strategy=eggroll", "strategy.fitness_decay=divide_l2"],
             ["strategy.fitness_decay is not a key of strategy=eggroll"],
         ),

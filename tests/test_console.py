@@ -175,3 +175,11 @@ def test_what_matters_least_goes_first():
     narrow = Console(file=io.StringIO(), width=9, force_terminal=True)
     narrow.print(Bar(0.5, line))
     assert narrow.file.getvalue() == "aaaaaaaa\n"
+
+
+def test_a_run_of_one_chunk_tells_no_rate_since_its_first_one_is_not_timed(in_process):
+    words = ["task=sphere", "strategy=openai_es", "strategy.population_size=4", "generations=1"]
+    code, said, _ = in_process(*words, "hydra.run.dir=run")
+    assert code == 0
+    (line,) = [line for line in said.splitlines() if " env steps" in line]
+    assert "a second" not in line

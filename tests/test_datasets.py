@@ -4,12 +4,14 @@ import gzip
 import io
 import struct
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
 
 from esrun.errors import ConfigError
 from esrun.tasks.datasets import KINDS, read
+from esrun.tasks.picture_files import MEMBERS
 
 SPLIT = {"validation": 0.25, "test": None, "split_seed": 0}
 
@@ -158,6 +160,60 @@ def npz_of(**arrays):
     return write
 
 
+def changed_npz(change):
+    def write(folder, dataset):
+        path = npz_of(**GIVEN)(folder, dataset)
+        path.write_bytes(change(path.read_bytes()))
+        return path
+
+    return write
+
+
+def method(content, number):
+    """-> an .npz whose members say that they are compressed by another method."""
+    for mark, at in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        parts = content.split(mark)
+        rest = (x[: at - 4] + bytes([number]) + x[at - 3 :] for x in parts[1:])
+        content = mark.join([parts[0], *rest])
+    return content
+
+
+def encrypted(content):
+    parts = content.split(b"PK\x01\x02")
+    content = b"PK\x01\x02".join([parts[0], *(x[:4] + b"\x01" + x[5:] for x in parts[1:])])
+    parts = content.split(b"PK\x03\x04")
+    return b"PK\x03\x04".join([parts[0], *(x[:2] + b"\x01" + x[3:] for x in parts[1:])])
+
+
+def member(content):
+    """-> a writer of an .npz with other bytes in the place of x_train."""
+
+    def write(folder, dataset):
+        path = npz_of(**{name: x for name, x in GIVEN.items() if name != "x_train"})(
+            folder, dataset
+        )
+        with zipfile.ZipFile(path, "a") as packed:
+            packed.writestr("x_train.npy", content)
+        return path
+
+    return write
+
+
+def header(shape):
+    said = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(said)) + said
+
+
+def tar(folder, count, size=0):
+    path = folder / "data.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for i in range(count):
+            member = tarfile.TarInfo(str(i))
+            member.size = size
+            archive.addfile(member, io.BytesIO(bytes(size)))
+    return path
+
+
 X, Y = pictures("mnist", 30, 0)
 GIVEN = {"x_train": X, "y_train": Y, "x_test": X, "y_test": Y}
 WRONG = {
@@ -179,11 +235,26 @@ WRONG = {
     "pickled": (pickled, "Python has pickled"),
     "an npz without labels": (npz_of(x_train=X), "lacks the array y_train"),
     "an npz of objects": (npz_of(**GIVEN | {"y_train": np.array([{}] * 30)}), "holds no mnist"),
-    "an npz of floats": (npz_of(**GIVEN | {"x_train": X / 255}), "of float64"),
+    "an npz of floats": (npz_of(**GIVEN | {"x_train": X / 255}), "np.round(255 * x)"),
+    "an npz of large numbers": (npz_of(**GIVEN | {"x_train": X + 256.0}), "from 0 to 255"),
+    "no test pictures": (npz_of(**GIVEN | {"x_test": X[:0], "y_test": Y[:0]}), "no pictures"),
+    "a member that is no array": (member(b"no array"), "its x_train.npy is no array"),
+    "a shape that is not there": (member(header("(1" + 24 * "0" + ",)")),
+                                  "as many numbers as it says"),
+    "another shape": (member(header("(7, 28, 28)") + bytes(7 * 784 - 1)), "as many numbers"),
+    "an array of an unknown version": (member(b"\x93NUMPY\x09\x00"), "its x_train.npy is no array"),
+    "an array before the zip": (changed_npz(lambda x: header("(1,)") + b"\0" + x), "no zip"),
+    "an unknown method": (changed_npz(lambda x: method(x, 99)), "holds no mnist"),
+    "no LZMA": (changed_npz(lambda x: method(x, 14)), "holds no mnist"),
+    "encrypted": (changed_npz(encrypted), "encrypted"),
     "other pictures": (npz_of(**GIVEN | {"x_test": X[:, :9]}), "got [9, 28, 1] of uint8"),
     "a class of one": (npz_of(**GIVEN | {"y_train": np.array([0] * 29 + [1])}), "cannot be split"),
     "no zip": (lambda folder, x: _text(folder / "data.npz"), "holds no mnist"),
     "no tar": (lambda folder, x: _text(folder / "data.tar.gz"), "holds no mnist"),
+    "a tar of many files": (lambda folder, x: tar(folder, MEMBERS + 1), "files in it"),
+    "a tar of too many bytes": (lambda folder, x: tar(folder, 1, 3000), "more than 2000 bytes"),
+    "too many axes": (rewrite("train-images-idx3-ubyte", lambda x: b"\0\0\x08\xff" + x[4:] * 9),
+                      "no IDX file of bytes in 3 axes"),
 }  # fmt: skip
 
 
@@ -193,9 +264,30 @@ def _text(path):
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_holds_no_data_is_refused_in_one_line(case, tmp_path):
+def test_what_holds_no_data_is_refused_in_one_line(case, tmp_path, monkeypatch):
     write, why = WRONG[case]
+    if case == "a tar of too many bytes":
+        monkeypatch.setattr("esrun.tasks.picture_files.LARGEST", 2000)
     with pytest.raises(ConfigError) as error:
         read(dataset="mnist", file=str(write(tmp_path, "mnist")), **SPLIT)
     assert why in str(error.value)
-    assert "\n" not in str(error.value)
+    line = str(error.value)
+    assert "\n" not in line
+    assert len(line) < 500
+    assert ": write task." in line
+    assert "[Errno" not in line
+    assert "allow_pickle" not in line
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float32"])
+def test_whole_numbers_of_a_byte_are_taken_whatever_they_are_kept_as(dtype, tmp_path):
+    kept = GIVEN | {name: GIVEN[name].astype(dtype) for name in ("x_train", "x_test")}
+    plain, other = (
+        read(
+            dataset="mnist", file=str(npz_of(**x)(tmp_path, "mnist")), **SPLIT | {"validation": 0.5}
+        )
+        for x in (GIVEN, kept)
+    )
+    for one, two in zip(plain, other, strict=True):
+        np.testing.assert_array_equal(one.pictures, two.pictures)
+        assert two.pictures.dtype == np.uint8

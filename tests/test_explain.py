@@ -116,6 +116,25 @@ WARNINGS = {
         ["task=sphere", "eval.every=1"],
         ["25728 episodes", "20000", "eval.every"],
     ),
+    "examples to training's": (
+        [
+            "task=digits",
+            "strategy=openai_es",
+            "eval.every=1",
+            "task.batch_size=1",
+            "strategy.population_size=2",
+        ],
+        [": write a larger eval.every"],
+    ),
+    "Make policy.norm_reference smaller": (
+        [
+            "task=digits",
+            "strategy=openai_es",
+            "policy.norm=virtual_batch",
+            "policy.norm_reference=1000000000",
+        ],
+        [],
+    ),
     "devices busy": (
         [*SINE, "runtime.devices=2", "runtime.population_chunk=256"],
         ["1 block of members keeps 1 of 2", "runtime.population_chunk=128"],

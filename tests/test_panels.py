@@ -11,6 +11,7 @@ from conftest import script
 from esrun.errors import ConfigError
 from esrun.results import panel_charts, panels
 from esrun.results.canvas import canvas
+from esrun.results.groups import by_problem
 from esrun.results.report.jobs import jobs_of
 
 SEEDS = range(3)
@@ -172,7 +173,8 @@ def test_jobs_that_are_not_done_are_told_by_name(sweep, tmp_path, in_process):
         (["--over", "policy.hiden"],
          "got policy.hiden: no job has it (did you mean policy.hidden?); what varies is "
          "policy.hidden, strategy.population_size, strategy.c_m"),
-        (["--over", ""], "got : no job has it; what varies is policy.hidden"),
+        (["--over", ""], "--over needs a key of the runs: write --over KEY"),
+        (["--over", " , "], "--over needs a key of the runs: write --over KEY"),
         (["--over", "strategy"], "got strategy: it is a section; what varies is"),
         (["--over", "strategy.sigma"], "strategy.sigma: it is 0.3 in all jobs; what varies"),
         (["--over", "policy.hidden", "--x", "seconds"], "and --over draws none: leave --x"),
@@ -200,6 +202,30 @@ def test_scores_of_other_tasks_share_no_axis(sweep, tmp_path):
     words = [str(tmp_path / name) for name in ("one", "two")]
     with pytest.raises(ConfigError, match=r"of one task, .* got pendulum, cartpole"):
         drawn(words, ["strategy.c_m", "strategy.sigma"])
+
+
+@pytest.mark.parametrize(
+    ("task", "key", "values"),
+    [("digits", "task.fitness", ("cross_entropy", "accuracy")),
+     ("sine", "task.reward", ("negative_error", "inverse_square"))],
+)  # fmt: skip
+def test_scores_of_other_measures_share_no_axis(sweep, tmp_path, in_process, task, key, values):
+    sweep([[f"{key}={x}"] for x in values], (f"task={task}", "strategy=openai_es"))
+    with pytest.raises(ConfigError, match=f"of one measure, and {key} says which, got 2"):
+        drawn([str(tmp_path / "sweep")], [key])
+    jobs = [job.run for job in jobs_of([str(tmp_path / "sweep")]).jobs]
+    short = key.removeprefix("task.")
+    assert [*by_problem(jobs)] == [f"{task} {short}={x}" for x in values]  # curves, a report
+
+
+def test_seeds_are_no_quantity_and_whole_numbers_have_whole_ticks(sweep, tmp_path):
+    sweep([["strategy.c_m=1"]])
+    found = panels.panels_of(jobs_of([str(tmp_path / "sweep")]).jobs, ["seed"], "eval")
+    with canvas(*panel_charts.size(found)) as figure:
+        panel_charts.draw(figure, found, "eval")
+        (ax,) = figure.axes
+        assert {line.get_linestyle() for line in ax.lines} == {"None"}
+        assert all(tick == round(tick) for tick in ax.get_xticks())
 
 
 def test_equal_steps_are_one_sweep_over_the_population(sweep, tmp_path):

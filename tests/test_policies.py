@@ -217,6 +217,11 @@ def test_cnn_refuses_to_shrink_a_picture_to_nothing(options):
         cnn(**options).init(KEY)
 
 
+def test_cnn_names_what_is_left_to_be_changed():
+    with pytest.raises(ValueError, match=r"of 6 x 5: write a smaller policy.pool$"):
+        cnn(padding="same", pool=6).init(KEY)
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_cnn_parameter_count(bias):
     convolutions = (2 * 2 * 2 * 4 + 4 * bias) + (2 * 2 * 4 * 3 + 3 * bias)

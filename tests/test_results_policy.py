@@ -115,6 +115,14 @@ def test_a_loaded_policy_may_be_mapped_over_a_batch(built, tmp_path):
     np.testing.assert_allclose(actions, one_by_one, rtol=1e-6)
 
 
+def test_an_input_of_another_shape_is_refused_in_one_line(built, tmp_path):
+    run = built(*TASKS["pendulum"], *SMALL)
+    stored(run, tmp_path / "p.safetensors")
+    for load in (esrun.load, numpy_policy.load):
+        with pytest.raises(ValueError, match=r"input of the shape \[3\], got one of \[5, 3\]"):
+            load(tmp_path / "p.safetensors")(np.zeros((5, 3)))
+
+
 POLICIES = {
     **{f"rnn {cell}": ["task=cartpole", "policy=rnn", f"policy.cell={cell}", "policy.hidden=[5,3]",
                        "policy.activation=tanh"] for cell in ("gru", "lstm", "vanilla")},
@@ -278,7 +286,8 @@ def test_without_jax_numpy_and_safetensors_are_enough(wheel, built, tmp_path):
 @pytest.mark.commands
 def test_importing_esrun_imports_nothing_heavy():
     code = (
-        "import sys, esrun, esrun.numpy_policy\n"
+        "import sys, esrun\n"
+        "assert esrun.numpy_policy.load\n"
         "assert not {'jax', 'pydantic', 'hydra', 'haiku', 'gymnax'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

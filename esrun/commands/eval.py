@@ -6,6 +6,7 @@ from typing import Any
 from esrun import files
 from esrun.backend import devices
 from esrun.commands.flags import parsers
+from esrun.commands.overrides import moved
 from esrun.errors import DONE, FAILED, ConfigError, complain, printable
 from esrun.results.where import config_of, good_ones, run_folders
 
@@ -25,11 +26,11 @@ def evaluate(arguments: list[str]) -> int:
     """Print how the runs did -> the exit code, FAILED where a run could not be evaluated. Raises
     ConfigError where none could."""
     flags = vars(parsers()["eval"].read(arguments))
-    runs, as_json = flags.pop("runs"), flags.pop("json")
+    (runs, file), as_json = moved(flags.pop("runs")), flags.pop("json")
     if not runs:
         raise ConfigError("eval needs a run: write esrun eval outputs/DATE/TIME, or latest")
     folders = dict.fromkeys(run_folders(runs))
-    asked, complaints = good_ones(folders, lambda run: config_of(run, flags["episodes"]))
+    asked, complaints = good_ones(folders, lambda run: config_of(run, flags["episodes"], file))
     _, first = asked[0]
     devices.start(first.runtime.precision, first.runtime.deterministic)
     from esrun.results.comparison import Wanted, notes, rows

@@ -10,6 +10,7 @@ from esrun.config import imports
 from esrun.errors import ConfigError, alike, nearest
 
 RUNS: Any = {"nargs": "*", "metavar": "RUN", "help": "a run's folder, a sweep's, latest"}
+READ: Any = RUNS | {"help": f"{RUNS['help']}; task.file=PATH where the data of its task lie now"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -114,7 +115,7 @@ def _numbered(to: Any, flag: str, least: int, most: int, name: str, says: str, *
 
 def _evaluating(parser: Parser) -> None:
     which = parser.add_mutually_exclusive_group()
-    parser.add_argument("runs", **RUNS)
+    parser.add_argument("runs", **READ)
     much = "how many are played; else as many as the run did"
     _numbered(parser, "--episodes", 2, 10**7, "N", much)
     _policies(parser, which)
@@ -138,9 +139,9 @@ def _rendering(parser: Parser) -> None:
         return tuple(_number(word.strip(), 1, 2**31 - 1) for word in words.split(","))
 
     which = parser.add_mutually_exclusive_group()
-    parser.add_argument("runs", **RUNS)
-    many = "of each policy, one after the other"
-    _numbered(parser, "--episodes", 1, 100, "N", many, default=1)
+    parser.add_argument("runs", **READ)
+    many = "of each policy, one after the other; else one"
+    _numbered(parser, "--episodes", 1, 100, "N", many)
     _policies(parser, which)
     which.add_argument(
         "--generations", type=several, metavar="G,G,...", help="several, side by side"

@@ -9,7 +9,7 @@ from esrun.errors import DONE, ConfigError, printable
 from esrun.results import charts, panel_charts, panels
 from esrun.results.canvas import FORMATS
 from esrun.results.curves import Curves, curves_of
-from esrun.results.groups import Run, grouped, run_of
+from esrun.results.groups import Run, by_problem, grouped, run_of
 from esrun.results.report.jobs import jobs_of
 from esrun.results.where import run_folders
 from esrun.runs.folder import shown
@@ -59,7 +59,9 @@ def _curves(words: list[str], axis: str, output: str | None) -> int:
 
 
 def _panels(words: list[str], over: str, score: str, output: str | None) -> int:
-    keys = list(dict.fromkeys(key.strip() for key in over.split(",")))
+    keys = list(dict.fromkeys(filter(None, map(str.strip, over.split(",")))))
+    if not keys:
+        raise ConfigError("--over needs a key of the runs: write --over KEY, as strategy.sigma")
     out = Path(NAME if output is None else output)
     kind = _kind(out, output is not None)
     jobs = jobs_of(words).jobs
@@ -108,20 +110,18 @@ def _kind(out: Path, is_named: bool) -> str:
 
 
 def _by_task(drawn: list[tuple[Run, Curves]]) -> list[charts.Chart]:
-    """-> a chart for each task."""
-    tasks: dict[str, list[tuple[Run, Curves]]] = {}
-    for run, curves in drawn:
-        tasks.setdefault(run.names["task"], []).append((run, curves))
+    """-> a chart for each task, told apart as a report tells them."""
+    of = {run.folder: curves for run, curves in drawn}
+    tasks = by_problem([run for run, _ in drawn])
     if len(tasks) > MOST_TASKS:
         raise ConfigError(
             f"runs of at most {MOST_TASKS} tasks fit into a picture, got {len(tasks)}: "
             f"{', '.join(tasks)}: name fewer runs"
         )
     found = []
-    for task, own in tasks.items():
-        of = {run.folder: curves for run, curves in own}
-        groups = grouped([run for run, _ in own])
-        kinds = ({run.names[kind] for run, _ in own} for kind in ("strategy", "policy"))
+    for task, runs in tasks.items():
+        groups = grouped(runs)
+        kinds = ({run.names[kind] for run in runs} for kind in ("strategy", "policy"))
         about = ", ".join([task, *(names.pop() for names in kinds if len(names) == 1)])
         pairs = [(group, [of[run.folder] for run in group.runs]) for group in groups]
         found.append(charts.Chart(task, about, pairs))

@@ -8,6 +8,7 @@ from typing import Any
 from esrun import files
 from esrun.backend import devices
 from esrun.commands.flags import parsers
+from esrun.commands.overrides import moved
 from esrun.config.extras import installing, installing_extra, needed
 from esrun.config.schema.environments import CLASSIC
 from esrun.errors import DONE, ConfigError, printable
@@ -23,14 +24,14 @@ LARGEST = 2**31
 def render(arguments: list[str]) -> int:
     """Write the film -> the exit code. Raises ConfigError."""
     flags = vars(parsers()["render"].read(arguments))
-    runs, output = flags.pop("runs"), flags.pop("output")
+    (runs, file), output = moved(flags.pop("runs")), flags.pop("output")
     if not runs:
         raise ConfigError("render needs a run: write esrun render outputs/DATE/TIME, or latest")
     folders = run_folders(runs)
     every = flags.pop("all")
     if every and len(folders) > 1:
         raise ConfigError("--all takes one run: write a command for each")
-    configs = [config_of(folder, None) for folder in folders]
+    configs = [config_of(folder, None, file) for folder in folders]
     for config in configs:
         check_renderer(config)
     default = folders[0].path if len(folders) == 1 else Path()

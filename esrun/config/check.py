@@ -100,11 +100,15 @@ def _check_file(task: TaskModel) -> None:
     file = getattr(task, "file", None) if task.reads else None
     if file is None:
         return
-    path, must = files.named(file), "task.file must be a file or folder of this machine"
-    if not path.exists():
-        raise ConfigError(f"{must}, got {file}: it is not there")
-    if not os.access(path, os.R_OK):
-        raise ConfigError(f"{must}, got {file}: it may not be read")
+    path = files.named(file)
+    wrong = None if path.exists() else "is not there"
+    if wrong is None and not os.access(path, os.R_OK):
+        wrong = "may not be read"
+    if wrong:
+        raise ConfigError(
+            f"task.file must be a file or folder of this machine, got {file}: it {wrong}: write "
+            "task.file=PATH"
+        )
 
 
 def _check_view(task: TaskModel, policy: PolicyModel) -> None:

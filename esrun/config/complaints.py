@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from esrun.config import CONF_DIR, registry
-from esrun.config.schema.base import Model
+from esrun.config.schema.base import REAL, Model
 from esrun.errors import ConfigError, alike, as_typed, clipped, nearest
 
 BRANCHES = ("int", "float", "bool", "str", "constrained-int")
@@ -83,7 +83,7 @@ def _meant(key: str, section: dict, errors: list, factorys: Any) -> Iterator[tup
     for one in errors:
         ends = one.get("ctx", {})
         for end, step in (("ge", 0), ("gt", 1), ("le", 0), ("lt", -1)):
-            if end in ends:
+            if end in ends and abs(ends[end]) < REAL:  # no example is that large
                 yield False, ends[end] + step
     plain = isinstance(factorys, (bool, int, float, str, list))
     yield from ((False, x) for x in [*([factorys] if plain else []), None, 1, 0.5, True, [1]])
@@ -119,6 +119,7 @@ def _must(error: Any) -> str:
     """-> "Input should be a valid integer" as "an integer"."""
     message = re.sub(r"^Input should be ", "", error["msg"]).replace("a valid ", "a ")
     message = re.sub(r"\d{20,}", lambda digits: f"{float(digits[0]):g}", message)
+    message = message.replace("String should have at least 1 character", "a text")
     return message.replace("a integer", "an integer")
 
 
@@ -133,8 +134,9 @@ def _defaults(key: str, given: dict) -> list[Any]:
     options = [x for x in _read(f"{group}/*.yaml") if given.get("name") in (None, x.get("name"))]
     options.sort(key=lambda x: any(x.get(what) != given.get(what) for what in ("env", "function")))
     found += [_value(option, rest) for option in options if rest]
-    if option := registry.OPTIONS.get(group, {}).get(str(given.get("name"))):
-        found.append(option.schema.examples.get(rest))
+    own = registry.OPTIONS.get(group, {})  # where no name is known, whichever has an example
+    name = given.get("name")
+    found += [x.schema.examples.get(rest) for key, x in own.items() if name in (None, key)]
     return [x for x in found if x is not None]
 
 

@@ -127,6 +127,13 @@ def factory(kind: str, name: str) -> Callable:
     return resolve_name(find(kind, name).factory)
 
 
-def reader(model: Model) -> Callable | None:
+def read_by(task: dict[str, Any]) -> dict[str, Any]:
+    """-> the keys of a task's section that its reader asks for by name."""
+    read = reader(find("task", str(task.get("name"))).schema)
+    asked = inspect.signature(read).parameters.values() if read else ()
+    return {x.name: task.get(x.name) for x in asked if x.kind is x.KEYWORD_ONLY}
+
+
+def reader(model: Model | type[Model]) -> Callable | None:
     """-> the function that reads the files an option names, None where it names none."""
     return resolve_name(f"esrun.{model.reads}") if model.reads else None

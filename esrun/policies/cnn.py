@@ -58,10 +58,12 @@ def make_cnn(
             x = ACTIVATIONS[activation](normalized(convolution(x), norm))
             x = x if pool is None else pooled(x, pool)
             if not x.size:
+                remedies = ["policy.padding=same", "a smaller policy.kernel", "policy.stride=1"]
+                remedies = [] if padding == "same" else remedies  # which loses none but by pooling
+                remedies += ["a smaller policy.pool"] * (pool is not None)
                 raise ValueError(
                     f"policy.channels={channels} leaves no pixel of {input_shape[0]} x "
-                    f"{input_shape[1]}: write policy.padding=same, or a smaller policy.kernel, "
-                    "policy.stride or policy.pool"
+                    f"{input_shape[1]}: write {' or '.join(remedies)}"
                 )
         x = rearrange(x, "h w c -> (h w c)")
         return dense(x, hidden, output_size, activation, bias, layer_init, norm)

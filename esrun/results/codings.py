@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from esrun.errors import clipped
+
 Array = np.ndarray
 
 ENCODINGS = ("float", "one_hot", "codes", "parts", "picture")
@@ -24,6 +26,40 @@ def encoded(coding: dict[str, Any], observation: Any) -> Array:
     if coding["kind"] == "picture":
         return x.reshape(coding["shape"]) / coding["white"]
     return x.astype(float)
+
+
+def refuse_unfit(coding: dict[str, Any], observation: Any) -> None:
+    """Raise ValueError for an observation that is none, and that would be answered as if it were
+    another: a picture of another shape, several pictures, what is no number of a code."""
+    if coding["kind"] == "picture":
+        shape, given = tuple(coding["shape"]), np.shape(observation)
+        fitting = [shape, shape[:2]] if shape[2] == 1 else [shape]
+        if given not in fitting or np.asarray(observation).dtype.kind not in "biuf":
+            raise ValueError(
+                f"a picture must be numbers of the shape {list(shape)} (height, width, channels), "
+                f"got {_said(observation, given)}: give one picture at a time, as its file has it"
+            )
+    if coding["kind"] == "one_hot":
+        x, n = np.asarray(observation), coding["n"]
+        is_number = x.size == 1 and x.dtype.kind in "biuf"
+        if not (is_number and 0 <= x.item() < n and x.item() % 1 == 0):
+            raise ValueError(
+                f"an observation must be a whole number from 0 to {n - 1}, got "
+                f"{_said(observation, x.shape)}: give one at a time, of text the bytes' own numbers"
+            )
+
+
+def refuse_shape(given: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    """Raise ValueError for an input of another shape than the policy's, unless that sees none."""
+    if 0 not in wanted and tuple(given) != tuple(wanted):
+        raise ValueError(
+            f"an observation must become an input of the shape {list(wanted)}, got one of "
+            f"{list(given)}: give one at a time, as the environment does"
+        )
+
+
+def _said(observation: Any, shape: tuple[int, ...]) -> str:
+    return f"shape {list(shape)}" if shape else clipped(repr(observation), 40)
 
 
 def _one_hot(x: Array, n: int) -> Array:

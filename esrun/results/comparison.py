@@ -7,7 +7,7 @@ import numpy as np
 from esrun.config.schema.run import Config
 from esrun.errors import ConfigError
 from esrun.results import subjects
-from esrun.results.evaluation import Evaluator, Subject
+from esrun.results.evaluation import Evaluator, Subject, evaluator_of
 from esrun.results.where import good_ones
 from esrun.runs.folder import shown
 from esrun.runs.paths import RunFolder
@@ -52,8 +52,8 @@ def rows(
 
 
 def _found(folder: RunFolder, config: Config, wanted: Wanted) -> _Found:
-    evaluator = Evaluator(config)
-    _check_part(folder, evaluator.parts.task, wanted)
+    evaluator = evaluator_of(folder, config)
+    check_part(folder, evaluator.parts.task, wanted)
     if wanted.members:
         those = subjects.of_members(folder, evaluator)
     elif wanted.generation is not None:
@@ -62,10 +62,12 @@ def _found(folder: RunFolder, config: Config, wanted: Wanted) -> _Found:
         those = []
     else:
         those = [subjects.of_run(folder, evaluator, wanted.best)]
-    return _Found(folder, evaluator, seed_of(folder, config, wanted), those)
+    by_seed = evaluator.parts.task.validation is None
+    seed = seed_of(folder, config, wanted) if by_seed else config.seed
+    return _Found(folder, evaluator, seed, those)
 
 
-def _check_part(folder: RunFolder, task: Task, wanted: Wanted) -> None:
+def check_part(folder: RunFolder, task: Task, wanted: Wanted) -> None:
     """Raise ConfigError where what is asked for does not fit what the task is scored by."""
     if wanted.test and task.test is None:
         raise ConfigError(f"{shown(folder.path)} has no test part: leave out --test")
@@ -130,7 +132,11 @@ def notes(
     tested = [row for row in rows if row.get("part") == "test"]
     if tested and wanted.best:
         lines.append("best: chosen on the validation part of its run; these are of the test part")
-    if wanted.best and (others := [row for row in rows if row not in tested]):
+    if wanted.best and any(row.get("part") == "validation" for row in rows):
+        lines.append(
+            "best: chosen on the validation part of its run, and these are of it too: too good"
+        )
+    if wanted.best and (others := [row for row in rows if "part" not in row]):
         seeds = ", ".join(dict.fromkeys(str(row["seed"]) for row in others))
         lines.append(
             f"best: chosen on the held-out episodes of its run; these are others (seed {seeds})"
@@ -140,12 +146,13 @@ def notes(
             f"{row['run']}: its {row['draws']} draws alone: mean {row['draws_mean']:.4g}, standard "
             f"deviation between them {row['draws_std']:.3g}, worst {row['draws_worst']:.4g}"
         )
+    parts = {row["run"]: row.get("part") for row in rows}
     for folder, config in runs if wanted == Wanted(episodes=wanted.episodes) else ():
         if decided := _decided_by_episodes(folder, config):
-            lines.append(
-                f"{shown(folder.path)}: these episodes have also decided {decided}; --seed "
-                f"{config.seed + 1} plays others"
-            )
+            which, others = "these episodes have", f"--seed {config.seed + 1} plays others"
+            if parts.get(shown(folder.path)):
+                which, others = "the validation part has", "see --test for a task that has one"
+            lines.append(f"{shown(folder.path)}: {which} also decided {decided}; {others}")
     return lines
 
 

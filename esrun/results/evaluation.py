@@ -16,8 +16,10 @@ from esrun.config.schema.run import Config
 from esrun.errors import ConfigError
 from esrun.runs import checkpoint
 from esrun.runs.folder import shown
+from esrun.runs.opening import refuse_other_data
 from esrun.runs.paths import RunFolder
 from esrun.runs.policy import PLAIN
+from esrun.runs.record import read_record
 from esrun.tasks.references import referred
 from esrun.training.archive import parameters
 from esrun.training.build import build, maker, scored_on
@@ -165,6 +167,14 @@ class Evaluator:
         with jax.enable_x64(self._wide):
             numbers = (jnp.int32(number) for number in range(-(-count // p)))
             return np.concatenate([population(self.run.hyper, state, x) for x in numbers])[:count]
+
+
+def evaluator_of(folder: RunFolder, config: Config) -> Evaluator:
+    """-> what evaluates the policies of a run. Raises ConfigError where its task has read other
+    data than the run's."""
+    made, record = Evaluator(config), read_record(folder.path)
+    refuse_other_data(folder.path, record and record.data, made.run.data)
+    return made
 
 
 def _state_of(

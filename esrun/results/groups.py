@@ -5,12 +5,20 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from esrun.config.check import KINDS, short
+from esrun.config.trees import flat
 from esrun.errors import as_typed, clipped, printable
 from esrun.runs.paths import RunFolder
 from esrun.runs.record import Record, what_it_computes
 
 LONGEST_VALUE, LONGEST = 28, 90
 """Characters of a value, and of all that is said of a group."""
+HOW = (
+    *("episodes", "generations", "action", "batch_size", "episodes_at_once", "flat"),
+    *("reward_offset", "alive_bonus", "feedback"),
+)
+"""Keys of a task that say how it is trained, not what is to be solved."""
+LONGEST_TASK = 60
+"""Letters of what a task is called."""
 UNSET = "unset"
 """Said of a key that a run does not have."""
 FEW = 4
@@ -67,6 +75,28 @@ def run_named(folder: RunFolder, config: dict[str, Any], choices: dict[str, str]
 def _name(section: Any) -> str:
     name = section.get("name") if isinstance(section, dict) else None
     return name if isinstance(name, str) else "?"
+
+
+def by_problem(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """-> the runs by their problem: with another function, environment, measure or length a score
+    is no measure of the same thing. What a problem is called says what differs."""
+    found: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        found.setdefault((run.names["task"], as_typed(problem_of(run))), []).append(run)
+    leaves = {key: flat(problem_of(own[0])) for key, own in found.items()}
+    named: dict[str, list[Run]] = {}
+    for key, own in found.items():
+        others = [leaves[other] for other in leaves if other[0] == key[0]]
+        differing = (k for k in leaves[key] if any(x.get(k) != leaves[key][k] for x in others))
+        words = [key[0], *(f"{k}={as_typed(leaves[key][k])}" for k in differing)]
+        name = printable(" ".join(words))[:LONGEST_TASK]
+        named[name if name not in named else f"{name} ({len(named) + 1})"] = own
+    return named
+
+
+def problem_of(run: Run) -> dict[str, Any]:
+    """-> the keys of a task that say what is to be solved."""
+    return {k: x for k, x in run.section("task").items() if k not in HOW}
 
 
 def grouped(runs: Sequence[Run], also: Sequence[str] = ()) -> list[Group]:

@@ -11,6 +11,7 @@ from esrun.results.charts import HEIGHT, WIDTH, set_scale
 from esrun.results.groups import LONGEST_VALUE
 from esrun.results.panels import SCORES, Panel
 
+SEED = "seed"
 MOST, COLUMNS = 12, 4
 """Panels of a picture, and of a row."""
 FACTOR = 50
@@ -70,7 +71,7 @@ def _draw(ax: Any, panel: Panel) -> None:
     scores = [panel.points[i].scores for i in there]
     if there:
         low, middle, high = np.array([np.quantile(y, [0.25, 0.5, 0.75]) for y in scores]).T
-        line = "-" if panel.is_ordered else "none"
+        line = "-" if panel.is_ordered and panel.key != SEED else "none"  # it is no quantity
         look: dict[str, Any] = {"color": wong.BLUE, "linewidth": 1.4}
         ax.plot(x[there], middle, **look, linestyle=line, marker="_", markersize=14)
         ax.vlines(x[there], low, high, color=wong.BLUE, linewidth=4, alpha=0.35)
@@ -78,8 +79,10 @@ def _draw(ax: Any, panel: Panel) -> None:
         ax.plot(spots, np.concatenate(scores), "o", color="black", ms=3, alpha=0.5, mew=0)
     if numbers is None:
         _name_values(ax, panel)
-    elif np.all(numbers > 0) and numbers.max() > FACTOR * numbers.min():
+    elif panel.key != SEED and np.all(numbers > 0) and numbers.max() > FACTOR * numbers.min():
         ax.set_xscale("log")
+    elif np.all(numbers == np.round(numbers)):
+        ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_xlabel(said(clipped(panel.key, LONGEST_VALUE)))
     ax.set_title(said(_folded(panel.others)), fontsize="small")
 

@@ -17,6 +17,8 @@ SCORES = {
     "best_fitness": "best fitness of a member, higher is better",
 }
 """What of a run's summary is drawn, and what it is called."""
+MEASURES = ("fitness", "reward")
+"""Keys of a task that say what its score is."""
 FEW = 3
 """Jobs that are named one by one."""
 MOST_SAID = 300
@@ -64,6 +66,13 @@ def panels_of(jobs: Sequence[Job], keys: Sequence[str], score: str) -> list[Pane
     known = [Known(job, what_it_computes(job.run.config, BUDGET)) for job in jobs]
     varying = _varying(known)
     panels = [_panel(key, known, varying, score) for key in keys]
+    for key in MEASURES:
+        told = {_same(job.run.section("task").get(key)) for panel in panels for job in panel.jobs}
+        if len(told) > 1:
+            raise ConfigError(
+                f"panels must be of one measure, and task.{key} says which, got {len(told)} of it: "
+                f"name the jobs of one, or write --over of other keys, not of task.{key}"
+            )
     tasks = dict.fromkeys(panel.jobs[0].run.names["task"] for panel in panels)
     if len(tasks) > 1:
         raise ConfigError(

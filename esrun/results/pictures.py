@@ -10,7 +10,7 @@ import numpy as np
 from esrun.config.schema.run import Config
 from esrun.errors import ConfigError
 from esrun.results import comparison, subjects, video_files
-from esrun.results.evaluation import Evaluator, Subject
+from esrun.results.evaluation import Evaluator, Subject, evaluator_of
 from esrun.results.film import COLUMNS, Panel, composed, panel, title_of
 from esrun.results.where import good_ones
 from esrun.runs.folder import shown
@@ -27,13 +27,17 @@ class Wanted(NamedTuple):
     generation: int | None = None
     generations: tuple[int, ...] | None = None
     best: bool = False
-    episodes: int = 1
+    episodes: int | None = None
     seed: int | None = None
 
 
 def render(runs: list[tuple[RunFolder, Config]], wanted: Wanted, path: Path) -> None:
     """Write one film of all that is wanted. Raises ConfigError, OSError."""
-    panels = [one for folder, config in runs for one in _panels(folder, Evaluator(config), wanted)]
+    panels = [
+        one
+        for folder, config in runs
+        for one in _panels(folder, evaluator_of(folder, config), wanted)
+    ]
     row = len(wanted.generations or ())
     columns = row if 1 < row <= COLUMNS + 2 else COLUMNS
     video_files.write(path, composed(panels, columns), min(one.milliseconds for one in panels))
@@ -44,7 +48,7 @@ def render_each(
 ) -> Iterator[Path]:
     """Write a film of each of several generations -> their paths, as they come. Raises ConfigError
     for one that cannot be read, when the others are written, and OSError."""
-    evaluator, complaints = Evaluator(config), []
+    evaluator, complaints = evaluator_of(folder, config), []
     if _is_function(evaluator):
         made = zip(paths, _functions(folder, evaluator, wanted, tuple(paths)), strict=True)
     else:
@@ -83,9 +87,10 @@ def _watched(
     task = evaluator.parts.task
     if task.watch is None and task.simulators is None:
         raise ConfigError(f"{shown(folder.path)}: task {config.task.name} has nothing to be seen")
-    whose = comparison.Wanted(best=wanted.best, seed=wanted.seed)
+    whose = comparison.Wanted(best=wanted.best, seed=wanted.seed, episodes=wanted.episodes)
+    comparison.check_part(folder, task, whose)
     seed = comparison.seed_of(folder, config, whose)
-    watch = evaluator.watching(wanted.episodes)
+    watch = evaluator.watching(wanted.episodes or 1)
     for one in those:
         yield panel(folder, config, evaluator.parts.task, one, seed, watch(one, seed))
 
@@ -97,6 +102,12 @@ def _functions(
     from esrun.results.functions import function_frames
     from esrun.results.replay import replayed
 
+    for flag in ("seed", "episodes"):
+        if getattr(wanted, flag) is not None:
+            raise ConfigError(
+                f"{shown(folder.path)} is a search of a function, and its film has no episodes: "
+                f"leave out --{flag}"
+            )
     run, subject = evaluator.run, subjects.of_run(folder, evaluator, wanted.best)
     last = subjects.of_run(folder, evaluator, best=False).generation or run.config.generations
     until = last if subject.generation is None else subject.generation

@@ -10,8 +10,10 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from esrun.errors import ConfigError
+from esrun.results.codings import refuse_shape, refuse_unfit
 from esrun.results.where import policy_file
 from esrun.runs.folder import shown
+from esrun.runs.policy import PLAIN
 from esrun.tasks import stored
 from esrun.tasks.normalizer import normalize
 from esrun.tasks.references import referred
@@ -44,9 +46,12 @@ class LoadedPolicy:
                 refer = jax.jit(functools.partial(referred, trained.policy))
                 self._params = refer(self.params, self.references, self.normalizer)
 
+        self._coding = interface.about()["observation"] if interface else PLAIN["observation"]
+
         def step(params, normalizer, observation, carry, mask):
             x = jax.tree.map(jnp.asarray, observation)
             x = interface.encode(x) if interface else jnp.asarray(x).astype(float)
+            refuse_shape(x.shape, trained.task.input_shape)
             x = x if normalizer is None else normalize(normalizer, x)
             output, carry = trained.policy.apply(params, carry, x)
             if interface is None:
@@ -63,11 +68,19 @@ class LoadedPolicy:
         -> (action, carry). A carry of None begins an episode. Where `mask` is false, an action is
         illegal and never taken.
 
-        It may be traced: `jax.vmap(policy)` takes a batch of observations and of carries.
+        It may be traced: `jax.vmap(policy)` takes a batch of observations and of carries. Raises
+        ValueError for what is no observation, as far as that is known before it runs.
         """
+        refuse_unfit(self._coding, jax.tree.map(_known, observation))
         with jax.enable_x64(self._wide):
             carry = self._policy.initial_carry() if carry is None else carry
             return self._step(self._params, self.normalizer, observation, carry, mask)
+
+
+def _known(x: Any) -> Any:
+    """-> an observation's array, of one that is traced an array of zeros in its place."""
+    traced = isinstance(x, jax.core.Tracer)  # pyright: ignore[reportAttributeAccessIssue]
+    return np.zeros(x.shape, x.dtype) if traced else x
 
 
 def load(run: str | Path, best: bool = False) -> LoadedPolicy:

@@ -82,15 +82,17 @@ def latest() -> Path:
     return max(records, key=lambda path: (path.stat().st_mtime_ns, path)).parent
 
 
-def config_of(folder: RunFolder, episodes: int | None) -> Config:
+def config_of(folder: RunFolder, episodes: int | None, file: str | None = None) -> Config:
     """-> a run's configuration as far as an evaluation goes: it logs nothing, and how many devices
-    there are here is no matter of bits. Raises ConfigError."""
+    there are here is no matter of bits. `file`: where its task's data lie now. Raises
+    ConfigError."""
     record = read_record(folder.path)
     if record is None:
         raise ConfigError(f"{shown(folder.path)} is not a run folder: it has no run.json")
     changes = {
         "runtime": {"devices": "auto", "population_chunk": "auto"},
         "eval": {} if episodes is None else {"episodes": episodes},
+        "task": {} if file is None else {"file": file},
     }
     config: dict[str, Any] = record.config | {"logger": {}}
     for section, change in changes.items():

@@ -15,6 +15,7 @@ from esrun.config import registry
 from esrun.errors import ConfigError
 from esrun.training.build import Run, scored_on
 from esrun.training.slices import block_bytes, plan_blocks
+from esrun.types import Task
 
 QUADRATIC = 30
 """Numbers a parameter beyond which a strategy's state is taken for a matrix."""
@@ -71,7 +72,7 @@ def costs(built: Run, names: dict[str, str]) -> dict[str, Any]:
         "held_out": {
             "evaluations": evaluations,
             "episodes": held_out,
-            "env_steps": steps and evaluations * held_out * steps // parts.task.episodes,
+            "env_steps": _held_out_steps(parts.task, evaluations * held_out),
         },
         "least_memory_bytes": shared * sum(needs.values()),
         "memory_bytes": whole and whole * shared,
@@ -79,6 +80,14 @@ def costs(built: Run, names: dict[str, str]) -> dict[str, Any]:
     }
     hopeless = _hopeless(cost, built, needs)
     return cost | {"hopeless": hopeless, "warnings": [] if hopeless else _warnings(cost, built)}
+
+
+def _held_out_steps(task: Task, episodes: int) -> int | None:
+    """-> env steps of held-out episodes; what an example of a validation part takes, only the run
+    knows."""
+    if task.validation or task.steps is None:
+        return None
+    return episodes * task.steps // task.episodes
 
 
 def affordable(built: Run, names: dict[str, str]) -> list[str]:
@@ -123,11 +132,14 @@ def _needs(built: Run, state: Any, slice_bytes: int, members: int) -> dict[str, 
     episodes = "task.batch_size" if hasattr(config.task, "batch_size") else "task.episodes"
     played = {  # training and evaluation take turns
         episodes: EPISODE_BYTES * members * parts.task.episodes,
-        "eval.episodes": EPISODE_BYTES * scored_on(config, parts.task),
+        "task.validation" if parts.task.validation else "eval.episodes": EPISODE_BYTES
+        * scored_on(config, parts.task),
     }
     more = max(played, key=lambda name: played[name])
+    references = 2 * memory.tree_bytes(state.references)
     return {
-        "policy": 2 * memory.tree_bytes(state) + slice_bytes,
+        "policy": 2 * memory.tree_bytes(state) - references + slice_bytes,
+        "policy.norm_reference": references,
         "strategy.population_size": MEMBER_BYTES * parts.strategy.population_size,
         more: played[more],
     }
@@ -162,10 +174,12 @@ def _warnings(cost: dict[str, Any], built: Run) -> list[str]:
             f"{cost['strategy']} updates matrices of {n} x {n}, {size} each: slow. Faster: "
             f"{_linear(cost)}"
         )
+    shows_data = hasattr(config.task, "batch_size")
+    length = "batch_size" if shows_data else "episode_length"
     if (cost["env_steps_per_generation"] or 0) > SLOW_GENERATION:
         lines.append(
             f"a generation takes up to {cost['env_steps_per_generation']:.2g} env steps, minutes "
-            "at the best: write a smaller task.episodes or task.episode_length"
+            f"at the best: write a smaller task.episodes or task.{length}"
         )
     targets = {key: getattr(config.stop, key) for key in ("fitness", "eval")}
     small = {key: x for key, x in targets.items() if x is not None and 0 < abs(x) < 1e-6}
@@ -183,12 +197,20 @@ def _warnings(cost: dict[str, Any], built: Run) -> list[str]:
             f"{blocks} {busy} of {there} devices busy: write "
             f"runtime.population_chunk={-(-p // there)}"
         )
+    return [*lines, *_held_out_warnings(cost, built.program.parts(built.hyper).task)]
+
+
+def _held_out_warnings(cost: dict[str, Any], task: Task) -> list[str]:
+    """-> that the mean policy is scored too often, compared with what trains."""
     held_out = cost["held_out"]
-    trained = cost["evaluations"] * cost["episodes_per_member"]
-    if held_out["evaluations"] * held_out["episodes"] > 0.5 * trained:
-        lines.append(
-            f"held-out evaluation plays {held_out['evaluations'] * held_out['episodes']} episodes "
-            "to training's "
-            f"{trained}: write a larger eval.every or a smaller eval.episodes"
-        )
-    return lines
+    played = held_out["evaluations"] * held_out["episodes"]
+    trained, what = cost["evaluations"] * cost["episodes_per_member"], "episodes"
+    fewer = " or a smaller eval.episodes"
+    if task.validation:  # an episode of training is a minibatch of its examples
+        trained, what, fewer = cost["env_steps"] or trained, "examples", ""
+    if played <= 0.5 * trained:
+        return []
+    return [
+        f"held-out evaluation plays {played} {what} to training's {trained}: write a larger "
+        f"eval.every{fewer}"
+    ]

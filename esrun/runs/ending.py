@@ -29,7 +29,30 @@ TELLING = (OSError, MemoryError, DamagedError, ConfigError)
 """What a disk, a machine's memory, a run folder or a configuration raises: the message says all."""
 
 
-def tested(built: Run, outcome: Outcome) -> Outcome:
+def leave(opened: OpenRun, outcome: Outcome, compiling: "Clock") -> tuple[Outcome, dict[str, Any]]:
+    """Write the policy, score it on the task's test part and write the summary -> (the outcome with
+    that score, the summary).
+
+    Whatever goes wrong on the test part, after all that training, is told in the summary of a run
+    that has failed; going on with it scores again. Raises OSError.
+    """
+    opened.check_folder()
+    if not outcome.reason.failed:
+        _write_policies(opened, outcome)
+    wrong: dict[str, Any] = {}
+    try:
+        outcome = _tested(opened.built, outcome)
+    except Exception as error:
+        opened.show.say(traceback.format_exc())
+        reason = f"the test part could not be scored: {type(error).__name__}: {error}"
+        wrong = {"status": "failed", "stop_reason": reason}
+        complain(f"{reason}; the policy is written, {going_on(opened.folder.path)} scores it again")
+    summary = _summary(opened, outcome, compiling) | wrong
+    files.write_json(opened.folder.summary, summary)
+    return outcome, summary
+
+
+def _tested(built: Run, outcome: Outcome) -> Outcome:
     """-> the outcome with the score of its mean policy on the task's test part, where it has one
     and the run is done."""
     task = built.program.parts(built.hyper).task
@@ -39,16 +62,6 @@ def tested(built: Run, outcome: Outcome) -> Outcome:
     seed = np.uint32(built.config.seed)
     _, returns, measures = built.program.test(built.hyper, seed, outcome.state)
     return outcome._replace(test=scored(outcome.progress.generation, returns, measures))
-
-
-def leave(opened: OpenRun, outcome: Outcome, compiling: "Clock") -> dict[str, Any]:
-    """Write the policy and the summary -> the summary. Raises OSError."""
-    opened.check_folder()
-    if not outcome.reason.failed:
-        _write_policies(opened, outcome)
-    summary = _summary(opened, outcome, compiling)
-    files.write_json(opened.folder.summary, summary)
-    return summary
 
 
 def _write_policies(opened: OpenRun, outcome: Outcome) -> None:
@@ -146,7 +159,8 @@ def _held_out(score: Score | None, generation: int) -> str:
 def close(opened: OpenRun, outcome: Outcome, summary: dict[str, Any]) -> None:
     """The panel at the end."""
     progress, score = outcome.progress, outcome.score
-    rate = progress.env_steps / max(progress.seconds, 1e-9)
+    # the first chunk is not timed, since it comes behind what compiles: a run of one has no rate
+    rate = f", {progress.env_steps / progress.seconds:.3g} a second" if progress.seconds else ""
     sizes = (summary["peak_memory_bytes"], summary["predicted_memory_bytes"])
     held, planned = (memory.shown(size) if size else "?" for size in sizes)
     total, compiling = summary["wall_seconds"], summary["compile_seconds"]
@@ -156,7 +170,7 @@ def close(opened: OpenRun, outcome: Outcome, summary: dict[str, Any]) -> None:
         **({"test": console.held_out(outcome.test)} if outcome.test else {}),
         "best fitness": f"{progress.best_fitness:.4g} (one member, one generation's episodes)",
         "stopped by": f"{summary['stop_reason']}{why}, after {progress.generation} generations",
-        "work": f"{progress.env_steps:.3g} env steps, {rate:.3g} a second",
+        "work": f"{progress.env_steps:.3g} env steps{rate}",
         "time": f"{total:.1f} s, {compiling:.1f} s of it compiling",
         "memory": f"{held} at most, {planned} of arrays predicted",
     }

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from filelock import FileLock, Timeout
@@ -94,7 +95,7 @@ def held(folder: RunFolder, made: Made) -> Iterator[Record | None]:
     """The folder's lock -> what is known of an earlier run in it.
 
     Raises ConfigError where it cannot be had. Such an error, from here or from inside, leaves of a
-    new folder nothing.
+    new folder nothing, and so does any other before there is a record.
     """
     lock, new = FileLock(folder.lock), False
     try:
@@ -111,10 +112,11 @@ def held(folder: RunFolder, made: Made) -> Iterator[Record | None]:
         raise ConfigError(str(error)) from error
     try:
         yield earlier_run(folder.path)
-    except ConfigError:
-        if new:
-            folder.lock.unlink(missing_ok=True)
-        made.unmake()
+    except Exception as error:
+        if isinstance(error, ConfigError) or not folder.record.exists():
+            if new:
+                folder.lock.unlink(missing_ok=True)
+            made.unmake()
         raise
     finally:
         lock.release()
@@ -150,6 +152,17 @@ def lacks_checkpoints(earlier: Record, order: Order, folder: RunFolder) -> bool:
         f"its checkpoints/ back, or begin anew with {going_on(folder.path, '--force')}"
     )
     return True
+
+
+def refuse_other_data(folder: Path, began_with: str | None, now: str | None) -> None:
+    """Raise ConfigError where the data that a task has read are not those that the run in a folder
+    `began_with`, by their digests; None of one that has noted none."""
+    if began_with not in (None, now):
+        raise ConfigError(
+            f"the data must be those that {shown(folder)} began with (digest {began_with}), got "
+            f"others ({now}): put the same files back, write task.file=PATH where they lie, or "
+            "begin a new run"
+        )
 
 
 def names_in(config: Config, choices: Mapping) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from esrun import garbage_collection
 from esrun.backend import devices
-from esrun.errors import DONE, FAILED, SAVED, ConfigError, complain
+from esrun.errors import DONE, FAILED, SAVED, complain
 from esrun.runs import ending_early
 from esrun.runs.folder import shown
 from esrun.runs.interrupts import Interrupts, listening
@@ -23,10 +23,12 @@ from esrun.runs.opening import (
     is_done,
     lacks_checkpoints,
     names_in,
+    refuse_other_data,
     write_record,
 )
 from esrun.runs.paths import RunFolder
 from esrun.runs.record import Record, doubts
+from esrun.runs.sweep_record import begun_with
 
 if TYPE_CHECKING:
     from esrun.backend.compilation import Clock
@@ -66,11 +68,8 @@ def _opened(
     from esrun.runs.costs import affordable
     from esrun.runs.origin import begun
 
-    if earlier is not None and earlier.data not in (None, run.data):
-        raise ConfigError(
-            f"the data of {shown(folder.path)} are not those that it began with (digest "
-            f"{earlier.data}, now {run.data}): put the same files back, or begin a new run"
-        )
+    if run.data and (known := begun_with(folder.path, order.given)):
+        refuse_other_data(*known, run.data)
     warnings = affordable(run, names_in(order.config, order.choices))
     begins = begun(run, folder, earlier)
     try:
@@ -113,8 +112,7 @@ def _train_and_leave(opened: OpenRun) -> int:
             ):
                 loggers.begin(opened.folder.path, opened.built.config.logger)
             opened, outcome = _trained_as_memory_allows(opened, loggers, compiling)
-            outcome = ending.tested(opened.built, outcome)
-            summary = ending.leave(opened, outcome, compiling)
+            outcome, summary = ending.leave(opened, outcome, compiling)
     except Exception as error:
         ending.leave_failed(opened, error)
         return FAILED

@@ -99,8 +99,9 @@ def resume_sweep(sweep: Path, change: Callable[[dict], dict], force: bool, retry
 
     def ready(job: Asked, config: dict, why: str | None) -> Ready:
         def run(place: Place | None) -> int:
+            known, given = checked(config), sweep_record.where_begun(job.folder, job.config, config)
             made = folder.make(job.folder)
-            order = Order(checked(config), config, made, job.choices, going_on=True, force=force)
+            order = Order(known, given, made, job.choices, going_on=True, force=force)
             return carry_out(order._replace(retries=retry, place=place))
 
         section = config.get("sweep")

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, Field
 
 from esrun import files
+from esrun.config import registry
 from esrun.config.trees import flat
 from esrun.errors import ConfigError
 from esrun.runs.folder import SWEEP, shown
@@ -89,6 +90,40 @@ def asked(sweep: Path) -> list[Asked]:
             config, choices = {}, {}
         found.append(Asked(place, job.overrides, config, {k: str(x) for k, x in choices.items()}))
     return found
+
+
+def begun_with(folder: Path, config: dict) -> tuple[Path, str] | None:
+    """-> (a run, the digest of the data that it began with): the run in `folder`, or a job beside
+    it in its sweep whose task reads the same by its `config`; None where none is known.
+
+    Raises ConfigError for a record that is damaged.
+    """
+    sweep = next((x for x in folder.parents if os.path.lexists(x / SWEEP)), None)
+    beside = [job.folder for job in asked(sweep)] if sweep else []
+    for place in [folder, *(beside if folder in beside else [])]:
+        record = read_record(place)
+        if record and record.data and _reads(record.config) == _reads(config):
+            return place, record.data
+    return None
+
+
+def where_begun(folder: Path, config: dict, given: dict) -> dict:
+    """-> what is `given` of a run that goes on, as it is to be recorded: with the task's file where
+    it was in the run's own `config`. Files may be moved, and a digest tells whether they are the
+    same; a run that knows none keeps what is given.
+
+    Raises ConfigError for a record that is damaged.
+    """
+    task, begun = given.get("task"), config.get("task")
+    if not (isinstance(task, dict) and isinstance(begun, dict) and "file" in begun):
+        return given
+    return given | {"task": task | {"file": begun["file"]}} if begun_with(folder, config) else given
+
+
+def _reads(config: dict) -> dict[str, Any]:
+    """-> the keys of a configuration's task that say what is read."""
+    task = config.get("task")
+    return registry.read_by(task) if isinstance(task, dict) else {}
 
 
 def commands(sweep: Path) -> list[list[str]]:

@@ -54,7 +54,7 @@ def make_classification(
     answers ("accuracy"). `data` may be None for whoever only looks at the sizes.
     """
     del file, validation, test, split_seed  # they say what is read
-    shape, white, names = KINDS[dataset]
+    shape, white, names, _ = KINDS[dataset]
 
     def scaled(pictures):
         return pictures.reshape(-1, *shape).astype(float) / white

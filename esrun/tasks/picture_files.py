@@ -10,25 +10,22 @@ import io
 import math
 import tarfile
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from esrun import files
 
-READING = (
-    OSError,
-    ValueError,
-    EOFError,
-    KeyError,
-    zlib.error,
-    tarfile.TarError,
-    zipfile.BadZipFile,
-)
-"""What reading such files may raise."""
 LARGEST = 2**30
 """Bytes that a file may have, compressed or not."""
+
+MEMBERS = 1000
+"""Files that an archive may have."""
+PICKLED = "this is the version that Python has pickled: take the binary one"
+HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 Part = tuple[np.ndarray, np.ndarray]
 """Pictures [k, height, width, channels] and labels [k]."""
@@ -38,14 +35,14 @@ BATCHES = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test
 
 
 def read_files(path: Path, shape: tuple[int, int, int]) -> tuple[Part, Part]:
-    """-> (training part, test part) of what the path holds, a folder or a file. Raises one of
-    READING for anything else."""
+    """-> (training part, test part) of what the path holds, a folder or a file. For anything else
+    it raises whatever the libraries do."""
     if path.is_dir():
         names = {x.name for x in path.iterdir()}
         if BATCHES["test"][0] in names:
             return _cifar(lambda name: files.read(path / name, LARGEST), shape)
         if "data_batch_1" in names:
-            raise ValueError("this is the version that Python has pickled: take the binary one")
+            raise ValueError(PICKLED)
         train, test = (_idx_part(path, names, prefix) for prefix in IDX.values())
         return train, test
     if path.name.endswith(".npz"):
@@ -61,7 +58,8 @@ def _idx_part(folder: Path, names: set[str], prefix: str) -> Part:
         known = [f"{prefix}-{what}{x}idx{rank}-ubyte{end}" for x in "-." for end in endings]
         for name in known:
             if name in names:
-                return idx(_inflated(files.read((folder / name).resolve(), LARGEST)), name)
+                content = _inflated(files.read((folder / name).resolve(), LARGEST))
+                return idx(content, name, rank)
         raise ValueError(f"there is no {known[0]}, nor {known[1]}")
 
     return found("images", 3)[..., None], found("labels", 1)
@@ -81,14 +79,14 @@ def _bounded(file) -> bytes:
     return content
 
 
-def idx(content: bytes, name: str) -> np.ndarray:
+def idx(content: bytes, name: str, rank: int) -> np.ndarray:
     """-> the array of unsigned bytes in a file of the IDX format: two zeros, 8 for the type, the
-    number of axes, each axis's length as four bytes, the numbers. Raises ValueError."""
-    rank = content[3] if len(content) > 3 else 0
+    number of axes, which is to be `rank`, each axis's length as four bytes, the numbers. Raises
+    ValueError."""
     start = 4 + 4 * rank
-    shape = np.frombuffer(content[4:start], ">u4").tolist() if len(content) >= start else []
-    if content[:3] != b"\0\0\x08" or len(shape) != rank or not rank:
-        raise ValueError(f"{name} is no IDX file of bytes")
+    if content[:4] != bytes([0, 0, 8, rank]) or len(content) < start:
+        raise ValueError(f"{name} is no IDX file of bytes in {rank} axes")
+    shape = np.frombuffer(content[4:start], ">u4").tolist()
     if len(content) - start != math.prod(shape):
         raise ValueError(
             f"{name} should hold {math.prod(shape)} numbers, got {len(content) - start}"
@@ -112,34 +110,58 @@ def _cifar(read, shape: tuple[int, int, int]) -> tuple[Part, Part]:
 
 
 def _archive(path: Path, shape: tuple[int, int, int]) -> tuple[Part, Part]:
-    with (
-        files.open_to_read(path, LARGEST) as file,
-        tarfile.open(fileobj=io.BufferedReader(file)) as archive,
-    ):
-        members = {Path(x.name).name: x for x in archive if x.isreg()}
-        if "data_batch_1" in members:
-            raise ValueError("this is the version that Python has pickled: take the binary one")
+    # all of it is inflated first, within bounds: a member's size is only what the archive says
+    content = _inflated(files.read(path, LARGEST))
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+        members: dict[str, bytes] = {}
+        for count, member in enumerate(archive):
+            if count == MEMBERS:
+                raise ValueError(f"there are more than {MEMBERS} files in it")
+            name = Path(member.name).name
+            if name == "data_batch_1":
+                raise ValueError(PICKLED)
+            if name in (*BATCHES["train"], *BATCHES["test"]) and member.isreg():
+                inner = archive.extractfile(member)
+                members[name] = inner.read() if inner else b""
 
-        def read(name: str) -> bytes:
-            if name not in members:
-                raise ValueError(f"there is no {name} in it")
-            inner = archive.extractfile(members[name])
-            return _bounded(inner) if inner else b""
+    def read(name: str) -> bytes:
+        if name not in members:
+            raise ValueError(f"there is no {name} in it")
+        return members[name]
 
-        return _cifar(read, shape)
+    return _cifar(read, shape)
 
 
 def _npz(path: Path) -> tuple[Part, Part]:
     content = files.read(path, LARGEST)
+    if not content.startswith(b"PK"):
+        raise ValueError("it is no zip, as np.savez writes them")
     with zipfile.ZipFile(io.BytesIO(content)) as packed:
-        if sum(x.file_size for x in packed.infolist()) > LARGEST:
-            raise ValueError(f"there are more than {LARGEST} bytes in it")
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        wanted = [f"{x}_{part}" for part in ("train", "test") for x in "xy"]
-        if missing := [name for name in wanted if name not in arrays]:
-            raise ValueError(f"it lacks the array {missing[0]}")
-        x, y, tested, named = (arrays[name] for name in wanted)
+        x, y, tested, named = (
+            _array(packed, f"{x}_{part}") for part in ("train", "test") for x in "xy"
+        )
     return (_with_channels(x), y), (_with_channels(tested), named)
+
+
+def _array(packed: zipfile.ZipFile, name: str) -> np.ndarray:
+    """-> an array of an .npz. No room is taken for more than its file holds, and no object is
+    made. Raises ValueError, and whatever zipfile does."""
+    try:
+        with packed.open(f"{name}.npy") as file:
+            content = _bounded(file)
+    except KeyError as error:
+        raise ValueError(f"it lacks the array {name}") from error
+    stream = io.BytesIO(content)
+    try:
+        shape, _, dtype = HEADERS[np.lib.format.read_magic(stream)](stream)
+    except Exception as error:  # it may say anything, and what NumPy says of it is no advice here
+        raise ValueError(f"its {name}.npy is no array") from error
+    if dtype.hasobject:
+        raise ValueError(f"its array {name} is of objects, which Python has pickled")
+    if math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
+        raise ValueError(f"its array {name} does not hold as many numbers as it says")
+    stream.seek(0)
+    return np.load(stream, allow_pickle=False)
 
 
 def _with_channels(pictures: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from esrun import files
-from esrun.errors import ConfigError
+from esrun.errors import ConfigError, why
 
 BYTES = 256
 """The values of a byte."""
@@ -33,12 +33,20 @@ def read(*, file: str, validation: float, streams: int, sequence_length: int, **
     content = np.frombuffer(_content(file), np.uint8)
     begin = len(content) - round(validation * len(content))
     length = (len(content) - begin) // streams
-    if begin <= sequence_length or length < 1:
+    if begin <= sequence_length:
+        remedy = f"task.sequence_length={begin - 1}, or " if begin > 1 else ""
         raise ConfigError(
             f"task.file must be longer: its training part must have more than the "
-            f"{sequence_length} bytes of task.sequence_length, its last part one for each of the "
-            f"{streams} task.streams, got {file} with {begin} and {len(content) - begin}: write "
-            "another file"
+            f"{sequence_length} bytes of task.sequence_length, got {file} with {begin}: write "
+            f"{remedy}a longer file"
+        )
+    if length < 1:
+        last = len(content) - begin
+        remedy = f"task.streams={last}" if last > 1 else "task.streams=2"
+        raise ConfigError(
+            f"task.file must be longer: its last part must have a byte for each of the {streams} "
+            f"task.streams, got {file} with {last}: write {remedy}, a larger task.validation or a "
+            "longer file"
         )
     train = content[:begin]
     at = np.arange(streams)[:, None] * length + np.arange(length + 1) + begin - 1
@@ -65,5 +73,6 @@ def _content(file: str) -> bytes:
         return files.read(files.named(file).resolve(), LARGEST)
     except (OSError, ValueError) as error:  # no name of a file at all is a ValueError
         raise ConfigError(
-            f"task.file must be a file that can be read: {error}: write task.file=TEXT"
+            f"task.file must be a file that can be read, got {file}: {why(error)}: write "
+            "task.file=TEXT"
         ) from error

@@ -27,7 +27,8 @@ def refuse_more_steps_than_are_counted(parts: Parts) -> None:
     if parts.task.steps is not None and parts.task.steps >= MOST_STEPS:
         raise ValueError(
             "a member's environment steps in a generation must be less than "
-            f"{MOST_STEPS}, got {parts.task.steps}: write task.episodes=1 or shorter episodes"
+            f"{MOST_STEPS}, got {parts.task.steps}: write task.episodes=1 or "
+            f"{'a smaller task.batch_size' if parts.task.validation else 'shorter episodes'}"
         )
 
 
@@ -36,7 +37,7 @@ def refuse_unknown_references(parts: Parts) -> None:
     if parts.policy.references and parts.task.references is None:
         raise ValueError(
             "policy.norm=virtual_batch needs a task that gives reference inputs, which this one "
-            "does not (environments in JAX and sine do): write policy.norm=layer"
+            "does not: write policy.norm=layer"
         )
 
 

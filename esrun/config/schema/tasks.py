@@ -30,7 +30,7 @@ class Classification(Episodic):
 
     name: Literal["classification"]
     dataset: Literal["digits", "mnist", "fashion_mnist", "cifar10"]
-    file: str | None
+    file: Annotated[str, Field(min_length=1)] | None
     validation: Share
     test: Share | None
     split_seed: Annotated[int, Field(ge=0, lt=WHOLE)]
@@ -54,7 +54,10 @@ class Classification(Episodic):
     @model_validator(mode="after")
     def _parts(self):
         if self.dataset != "digits" and self.test is not None:
-            raise ValueError(f"task.test must be null: {self.dataset} has a test part of its own")
+            raise ValueError(
+                f"task.test must be null for {self.dataset}, which has a test part of its own, got "
+                f"{self.test}: write task.test=null"
+            )
         if self.dataset == "digits" and (self.test is None or self.validation + self.test >= 1):
             raise ValueError(
                 "task.validation and task.test must be shares that leave some for training, got "

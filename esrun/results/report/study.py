@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from esrun.config.trees import flat
-from esrun.errors import ConfigError, as_typed, printable
-from esrun.results.groups import Run, grouped
+from esrun.errors import ConfigError
+from esrun.results.groups import Run, by_problem, grouped, problem_of
 from esrun.results.report.estimates import Interval, interval, iqm
 from esrun.results.report.jobs import BUDGET, FAILED, Job, Jobs, number_of
 from esrun.runs.record import what_it_computes
@@ -18,13 +17,6 @@ RUNGS = 50
 """Targets of a ladder."""
 TARGET = 0.9
 """Of the way up the ladder, where nobody has said a target."""
-HOW = (
-    *("episodes", "generations", "action", "batch_size", "episodes_at_once", "flat"),
-    *("reward_offset", "alive_bonus", "feedback"),
-)
-"""Keys of a task that say how it is trained, not what is to be solved."""
-LONGEST = 60
-"""Letters of what a task is called."""
 ORDERS = 1e4
 """Scores of one sign that differ by more than this factor are compared by their logarithms."""
 
@@ -135,25 +127,10 @@ def studies(found: Jobs, targets: dict[str | None, float]) -> list[Study]:
 
 
 def _by_task(jobs: Sequence[Job]) -> dict[str, list[Job]]:
-    """-> the jobs by their problem: with another function, environment or length a score is no
-    measure of the same thing. What a problem is called says what differs."""
-    found: dict[tuple[str, str], list[Job]] = {}
-    for job in jobs:
-        found.setdefault((job.run.names["task"], as_typed(problem_of(job.run))), []).append(job)
-    leaves = {key: flat(problem_of(own[0].run)) for key, own in found.items()}
-    named: dict[str, list[Job]] = {}
-    for key, own in found.items():
-        others = [leaves[other] for other in leaves if other[0] == key[0]]
-        differing = (k for k in leaves[key] if any(x.get(k) != leaves[key][k] for x in others))
-        words = [key[0], *(f"{k}={as_typed(leaves[key][k])}" for k in differing)]
-        name = printable(" ".join(words))[:LONGEST]
-        named[name if name not in named else f"{name} ({len(named) + 1})"] = own
-    return named
-
-
-def problem_of(run: Run) -> dict[str, Any]:
-    """-> the keys of a task that say what is to be solved."""
-    return {k: x for k, x in run.section("task").items() if k not in HOW}
+    """-> the jobs by their problem."""
+    own = {job.run.folder: job for job in jobs}
+    named = by_problem([job.run for job in jobs])
+    return {name: [own[run.folder] for run in runs] for name, runs in named.items()}
 
 
 def is_function(run: Run) -> bool:
