@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rollout import rollout, throughput
 from scaling import scaling
+from sweeps import sweeps
 from worker import Worker, WorkerError
 
 from esrun.config.compose import composed
@@ -47,6 +48,7 @@ CASES = {
         (large, "large networks: parameters x members/s and peak memory, against evosax"),
         (hosted, "environments that processes step, against random actions alone"),
         (report, "the report of a sweep, by its number of runs"),
+        (sweeps, "runs of a sweep side by side, against one after another"),
         (throughput, "env steps/s by population, against evosax: what --figure draws"),
     )
 }
