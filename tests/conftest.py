@@ -108,6 +108,7 @@ def in_process(tmp_path, monkeypatch, capsys):
     without a process of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(files, "STARTED_IN", tmp_path)
+    monkeypatch.setattr("esrun.config.imports._ALLOWED", [])
 
     def run(*words):
         code = main(list(words))

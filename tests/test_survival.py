@@ -323,6 +323,7 @@ def test_a_sweep_killed_in_its_third_job_runs_the_rest(start, tmp_path):
 
 def test_a_sweep_that_a_signal_ends_says_how_it_goes_on(start, tmp_path):
     sweep = ["-m", *CMA, "seed=range(2)", "hydra.sweep.dir=a sweep", "generations=3"]
+    sweep.append("runtime.parallel_runs=1")  # what is stuck would be the threads' own beginning
     code = STUCK_IN.replace("WHERE", STUCK["compiling"])
     process = start(tmp_path, *sweep, code=code)
     while process.stdout.readline() not in ("here\n", ""):

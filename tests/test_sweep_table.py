@@ -20,6 +20,7 @@ def shown(tmp_path, monkeypatch, capsys):
     for None, and bytes as they are) -> the lines that are shown."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(files, "STARTED_IN", tmp_path)
+    monkeypatch.setattr("esrun.config.imports._ALLOWED", [])
 
     def run(*endings, folder="sw", **more):
         jobs = []

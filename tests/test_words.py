@@ -217,7 +217,7 @@ def test_a_run_folder_that_cannot_be_is_one_line(tmp_path, monkeypatch, capsys, 
 def test_a_sweep_names_each_job_above_it_and_the_job_that_is_wrong(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("esrun.runs.sweep.run_composed", lambda *a, **k: print("trains") or 0)
-    assert main(["-m", "task=sphere", "seed=2,3", "policy.high=5"]) == 0
+    assert main(["-m", "task=sphere", "seed=2,3", "policy.high=5", "runtime.parallel_runs=1"]) == 0
     assert capsys.readouterr().out.splitlines()[:4] == [
         "job 1/2: seed=2", "trains", "job 2/2: seed=3", "trains",
     ]  # fmt: skip

@@ -15,7 +15,6 @@ from esrun.config.schema.run import Config
 from esrun.errors import FAILED, SAVED, ConfigError, complain
 from esrun.runs import folder, interrupts
 from esrun.runs.interrupts import Lent, listening
-from esrun.runs.sweep_board import Board
 from esrun.runs.sweep_endings import Job, ending, leave_failed
 from esrun.runs.sweep_show import Place, SweepShow
 from esrun.runs.sweep_table import show, swept
@@ -82,6 +81,8 @@ class Sweep:
                     self._one(i, board)
             finally:
                 free.put(place)
+
+        from esrun.runs.sweep_board import Board  # JAX comes with it
 
         with (
             heard.at_once(self._leave),

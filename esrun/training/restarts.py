@@ -167,10 +167,9 @@ def searching(run: Run, search: Search, past: list[dict]) -> Run:
     runtime = config.runtime.model_copy(update={"devices": len(run.local_devices)})
     others = {"strategy": strategy, "generations": generations, "runtime": runtime}
     built = build(config.model_copy(update=others), begins=False, least=first)
-    if built.program.plan() is None and built.program.advance is run.program.advance:
-        return built
     shared: dict[str, Any] = {"init": run.program.init, "evaluate": run.program.evaluate}
-    shared["prepare"] = lambda *arguments: None  # they are compiled, `advance` alone may not be
+    if built.program.plan() is not None or built.program.advance is not run.program.advance:
+        shared["prepare"] = lambda *arguments: None  # they are compiled, `advance` may not be
     return built._replace(program=built.program._replace(**shared))
 
 
