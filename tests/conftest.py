@@ -118,6 +118,17 @@ def in_process(tmp_path, monkeypatch, capsys):
 
 
 @pytest.fixture
+def sweep(in_process):
+    """-> (words) -> (exit code, lines on standard output, lines on standard error), in process."""
+
+    def run(*words):
+        code, said, wrong = in_process(*words)
+        return code, said.splitlines(), wrong.splitlines()
+
+    return run
+
+
+@pytest.fixture
 def built():
     """-> (overrides) -> the run that `esrun *overrides` would train; JAX has its precision until
     the test ends."""

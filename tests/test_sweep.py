@@ -10,17 +10,6 @@ COMMON = (
 )  # fmt: skip
 
 
-@pytest.fixture
-def sweep(in_process):
-    """-> (words) -> (exit code, lines on standard output, lines on standard error), in process."""
-
-    def run(*words):
-        code, said, wrong = in_process(*words)
-        return code, said.splitlines(), wrong.splitlines()
-
-    return run
-
-
 def lying(folder):
     """-> what lies in each of a sweep's folders."""
     found = {}

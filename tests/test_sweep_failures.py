@@ -2,7 +2,6 @@
 
 import json
 
-import pytest
 from conftest import finished
 
 COMMON = (
@@ -11,17 +10,6 @@ COMMON = (
 )  # fmt: skip
 EXPLODES = "strategy.learning_rate=1e38"
 SWEEP = ("-m", *COMMON, "strategy.learning_rate=0.1,1e38,0.2", "hydra.sweep.dir=sw")
-
-
-@pytest.fixture
-def sweep(in_process):
-    """-> (words) -> (exit code, lines on standard output, lines on standard error), in process."""
-
-    def run(*words):
-        code, said, wrong = in_process(*words)
-        return code, said.splitlines(), wrong.splitlines()
-
-    return run
 
 
 def statuses(folder):
