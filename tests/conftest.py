@@ -61,6 +61,13 @@ def pytest_collection_modifyitems(config, items):
             items[:] = [item for item in items if item not in left]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def few_programs():
+    """Let go of what a file's tests have compiled: Linux ends a process with too much of it."""
+    yield
+    jax.clear_caches()
+
+
 def pytest_sessionfinish(session):
     """Where nothing may be skipped, as in `scripts/test --extras`, a skip is a failure."""
     told = session.config.pluginmanager.get_plugin("terminalreporter")

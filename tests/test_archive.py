@@ -10,7 +10,7 @@ from conftest import quickly
 from jax.flatten_util import ravel_pytree
 
 import esrun.training.blocks
-from esrun.training import archive, build
+from esrun.training import archive, programs
 from esrun.training.generation import asked, evaluated, keys_of
 from esrun.training.program import TRAIN, stream
 from esrun.training.stop import stop_at
@@ -143,7 +143,7 @@ def test_slices_tell_those_of_the_wanted_that_they_hold():
 def test_members_that_were_kept_and_those_made_again_are_the_same(built, monkeypatch, strategy):
     def left(kept):
         monkeypatch.setattr(esrun.training.blocks, "KEPT", kept)
-        build._program.cache_clear()
+        programs.program.cache_clear()
         run = built("task=catch", f"strategy={strategy}", "strategy.population_size=16",
                     "runtime.population_chunk=2")  # fmt: skip
         seed = np.uint32(1)

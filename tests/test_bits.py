@@ -14,8 +14,8 @@ import pytest
 from esrun.backend import devices
 from esrun.backend.fences import Fence
 from esrun.backend.rewriting import settled
+from esrun.training import programs
 from esrun.training.blocks import Blocks, over_blocks, subtrees
-from esrun.training.build import _program
 
 CARTPOLE = ["task=cartpole", "task.episodes=2", "task.episode_length=40", "policy.hidden=[8]"]
 SINE = ["task=sine", "policy.hidden=[6]"]
@@ -95,9 +95,9 @@ def test_a_mesh_has_the_bits_of_pmap(built, kind, monkeypatch):
     monkeypatch.setattr(
         devices.OnEvery, "__init__", lambda self, local, f: plain(self, local, f, mesh=True)
     )
-    _program.cache_clear()
+    programs.program.cache_clear()
     assert bits.digests(built, words) == mapped
-    _program.cache_clear()
+    programs.program.cache_clear()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 13])

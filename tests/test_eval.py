@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from esrun.commands.eval import show
 from esrun.results.evaluation import together
-from esrun.training.build import _program
+from esrun.training import programs
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
@@ -62,7 +62,7 @@ def evaluated(in_process):
 @pytest.mark.parametrize("kind", quickly(RUNS, "normalised", "recurrent"))
 def test_it_is_the_summary_to_the_last_digit(trained, evaluated, tmp_path, kind):
     summary = trained([*RUNS[kind], "runtime.devices=1"])
-    _program.cache_clear()  # as if another process had trained
+    programs.program.cache_clear()  # as if another process had trained
     before = tree(tmp_path)
     (row,) = evaluated("run")
     assert {key: row[key] for key in summary["eval"]} == summary["eval"]

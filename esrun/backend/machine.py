@@ -58,6 +58,17 @@ def available() -> int | None:
     return min([free, *_limits()])
 
 
+def crowded() -> bool:
+    """Whether this process has more than half of the memory mappings that it may have. Linux ends
+    a process that has no further one for its code."""
+    try:
+        most = int(Path("/proc/sys/vm/max_map_count").read_text())
+        with open("/proc/self/maps", "rb") as file:
+            return sum(1 for _ in file) > most // 2
+    except (OSError, ValueError):
+        return False
+
+
 def _limits(
     root: Path = Path("/sys/fs/cgroup"), member: Path = Path("/proc/self/cgroup")
 ) -> Iterator[int]:

@@ -22,9 +22,10 @@ from esrun.runs.policy import PLAIN
 from esrun.runs.record import read_record
 from esrun.tasks.references import referred
 from esrun.training.archive import parameters
-from esrun.training.build import build, maker, scored_on
+from esrun.training.build import build, scored_on
 from esrun.training.generation import Parts, asked, keys_of
 from esrun.training.program import DRAWS, HELD_OUT, stream
+from esrun.training.programs import maker
 from esrun.training.slices import plan_episodes
 from esrun.types import Moments, PyTree, TrainState
 

@@ -4,7 +4,6 @@ Runs whose structure is the same share one program, whatever their numbers (see
 `esrun.config.schema.base`).
 """
 
-import functools
 import hashlib
 import inspect
 import json
@@ -21,8 +20,8 @@ from esrun.config.check import KINDS
 from esrun.config.schema.base import TaskModel
 from esrun.config.schema.run import Config
 from esrun.errors import ConfigError
-from esrun.strategies.parts.flat import still_where_flat
 from esrun.strategies.parts.noise import make_table
+from esrun.training import programs
 from esrun.training.beginning import (
     is_extreme,
     refuse_an_end_before_the_beginning,
@@ -30,19 +29,16 @@ from esrun.training.beginning import (
     refuse_unknown_references,
 )
 from esrun.training.generation import Parts
-from esrun.training.program import Program, make_program, make_unravel
+from esrun.training.program import Program
 from esrun.training.rooms import room_of
 from esrun.training.slices import worth
-from esrun.training.structure import arrays, joined, split
+from esrun.training.structure import arrays, split
 from esrun.types import Task
 
 NO_ROOM = (
     "the run needs more memory than there is: make strategy.population_size, "
     "strategy.noise_table_size or policy.hidden smaller"
 )
-
-
-NO_PADDING = {"members": None, "least": None}
 
 
 class Run(NamedTuple):
@@ -82,7 +78,7 @@ def build(config: Config, begins: bool = True, least: int | None = None) -> Run:
         if data is not None:
             long["task", "data"], structure["task"]["data"] = data
         _place(long, hyper)
-        parts = _assembler(json.dumps(structure, sort_keys=True), runtime.precision)
+        parts = programs.assembler(json.dumps(structure, sort_keys=True), runtime.precision)
         first = parts(hyper)
         refuse_more_steps_than_are_counted(first)
         refuse_unknown_references(first)
@@ -92,7 +88,7 @@ def build(config: Config, begins: bool = True, least: int | None = None) -> Run:
         _place(devices.replicated(local, long), hyper)
         restarting = config.strategy.restarting() is not None
         shared = restarting and not first.task.simulators
-        program = _program(
+        program = programs.program(
             _with_room(structure, hyper, first, least, runtime.precision) if shared else parts,
             local,
             runtime.workers if first.task.simulators else None,
@@ -174,75 +170,4 @@ def _with_room(
         room = room_of(parts, least or p)
         strategy |= {"population_size": room.most, "members": None, "least": room.least}
         hyper["strategy"]["members"] = jnp.int32(p)
-    return _assembler(json.dumps(structure, sort_keys=True), precision)
-
-
-@functools.cache
-def _assembler(structure: str, precision: str) -> Callable[[Any], Parts]:
-    """-> what makes Parts of numbers, one for all runs of the same structure.
-
-    `precision` only tells them apart: they are made in the one that JAX has.
-    """
-    known, chosen = {}, json.loads(structure)
-    names = {kind: chosen[kind].pop("name") for kind in KINDS}
-    factories = {kind: registry.factory(kind, name) for kind, name in names.items()}
-    wanted = inspect.signature(factories["strategy"]).parameters
-
-    def parts(hyper) -> Parts:
-        options = {kind: joined(chosen[kind], hyper[kind]) for kind in KINDS}
-        task = factories["task"](**options["task"])
-        policy = factories["policy"](
-            input_shape=task.input_shape, output_size=task.output_size, **options["policy"]
-        )
-        params = jax.eval_shape(lambda: policy.init(jax.random.key(0)))
-        n = sum(x.size for x in jax.tree.leaves(params))
-        if n >= 2**31:
-            raise ValueError(
-                f"the policy must have less than 2147483648 parameters, got {n}: make "
-                "policy.hidden or what the task shows smaller"
-            )
-        unravel = make_unravel(params)
-        given = {"n": n, "name": names["strategy"], "unravel": unravel} | NO_PADDING
-        strategy = factories["strategy"](
-            **{key: x for key, x in given.items() if key in wanted} | options["strategy"]
-        )
-        return Parts(task, policy, still_where_flat(strategy), unravel, n, known)
-
-    return parts
-
-
-@functools.cache
-def _program(
-    parts: Callable[[Any], Parts],
-    local: tuple,
-    workers: int | str | None,
-    population_chunk: int | str,
-    precision: str,
-    held_out_episodes: int,
-    normalize_input: bool,
-    restarting: bool,
-    top_k: int,
-) -> Program:
-    """One program for all runs of the same structure: a sweep over numbers compiles once.
-
-    `precision` only tells programs apart: they are traced in the one that JAX has.
-    """
-    return maker(workers)(
-        build=parts,
-        local_devices=local,
-        population_chunk=population_chunk,
-        normalize_input=normalize_input,
-        restarting=restarting,
-        held_out_episodes=held_out_episodes,
-        top_k=top_k,
-    )
-
-
-def maker(workers: int | str | None) -> Callable[..., Program]:
-    """-> what makes programs: `make_program`, or one whose environments are stepped by
-    `workers`."""
-    if workers is None:
-        return make_program
-    from esrun.training.hosted import make_hosted_program
-
-    return functools.partial(make_hosted_program, workers=workers)
+    return programs.assembler(json.dumps(structure, sort_keys=True), precision)

@@ -26,9 +26,10 @@ from measure import Options, Table
 from report import report
 from rich.console import Console
 from rich.table import Table as RichTable
-from rollout import rollout, throughput
+from rollout import rollout
 from scaling import scaling
 from sweeps import sweeps
+from throughput import throughput
 from worker import Worker, WorkerError
 
 from esrun.config.compose import composed
@@ -49,7 +50,7 @@ CASES = {
         (hosted, "environments that processes step, against random actions alone"),
         (report, "the report of a sweep, by its number of runs"),
         (sweeps, "runs of a sweep side by side, against one after another"),
-        (throughput, "env steps/s by population, against evosax: what --figure draws"),
+        (throughput, "run and compile time by population and device: what --figure draws"),
     )
 }
 PACKAGES = ("esrun", "jax", "jaxlib", "gymnax", "numpy", "evosax", "cma", "cmaes")
@@ -82,7 +83,7 @@ def main() -> int:
     if arguments.figure and "throughput" in results:
         from figure import draw
 
-        draw(results["throughput"].rows, about["devices"][0].split(maxsplit=1)[1], arguments.figure)
+        draw(results["throughput"].rows, arguments.figure)
     return 1 if failed else 0
 
 
@@ -108,8 +109,9 @@ def parse() -> tuple[Options, argparse.Namespace]:
         help="seconds beyond which a round is not repeated (30)",
     )
     parser.add_argument(
-        "--populations", type=numbers, help="of the case throughput (32,64,...,1024)"
+        "--populations", type=numbers, help="of the case throughput (16,64,...,16384)"
     )
+    parser.add_argument("--episodes", type=int, help="of a member, in the case throughput (20)")
     parser.add_argument(
         "--functions",
         type=words,
@@ -124,7 +126,7 @@ def parse() -> tuple[Options, argparse.Namespace]:
     )
     given = parser.parse_args()
     rounds = given.rounds or (2 if given.quick else 5)
-    sizes = given.populations, given.functions
+    sizes = given.populations, given.episodes, given.functions
     return Options(given.generations, rounds, given.limit, given.quick, *sizes), given
 
 
@@ -169,7 +171,7 @@ def show(console: Console, table: Table) -> None:
             name, justify="left" if isinstance(table.rows[0][name], str) else "right", no_wrap=True
         )
     for row in table.rows:
-        rich.add_row(*(cell(row[name]) for name in columns))
+        rich.add_row(*(cell(row.get(name)) for name in columns))
     console.print()
     console.print(rich)
     for note in dict.fromkeys(table.notes):

@@ -28,6 +28,7 @@ class Options(NamedTuple):
     """Seconds: a side whose warm-up takes longer is not repeated."""
     quick: bool
     populations: tuple[int, ...] | None
+    episodes: int | None
     functions: tuple[str, ...] | None
 
     def size(self, full, quick):

@@ -16,9 +16,8 @@ NOTES = [
     "either side",
     "env steps count up to an episode's first end; 'lived' is their share of members x episodes x "
     "episode length",
-    "first: tracing, compiling and running the first round; esrun ×: how many times more env steps "
-    "a second esrun "
-    "makes",
+    "first: tracing, compiling and running the first round; compile: what of it is beyond the "
+    "median round; esrun ×: how many times more env steps a second esrun makes",
 ]
 
 RUNS = [
@@ -42,29 +41,25 @@ def rollout(options: Options) -> Table:
     return Table("Environments, against evosax", notes, rows)
 
 
-def throughput(options: Options) -> Table:
-    """Pendulum and OpenAI-ES by population: the figure."""
-    populations = options.populations or options.size((32, 64, 128, 256, 512, 1024), (4, 8))
-    notes, rows = list(NOTES), []
-    for p in populations:
-        overrides = ["task=pendulum", "strategy=openai_es", f"strategy.population_size={p}"]
-        rows += compared(overrides, options.in_round(10), options, notes)
-    return Table("Pendulum by population, against evosax", notes, rows)
-
-
 def compared(
-    overrides: list[str], generations: int, options: Options, notes: list[str]
+    overrides: list[str],
+    generations: int,
+    options: Options,
+    notes: list[str],
+    platform: str | None = None,
 ) -> list[dict]:
-    """-> a row for esrun and one for evosax."""
+    """-> a row for esrun and one for evosax, on JAX's first choice of devices or on those of
+    `platform`."""
     config = composed(overrides)[0]
     task, strategy = config["task"], config["strategy"]
     most = strategy["population_size"] * task["episodes"] * task["episode_length"]
     specs = {name: {"program": f"{name}_program", "config": config} for name in ("esrun", "evosax")}
-    with open_all(specs, notes.append) as workers:
+    with open_all(specs, notes.append, platform) as workers:
         timings = in_turn(
             {name: worker.turn(generations) for name, worker in workers.items()}, options
         )
         facts = {name: worker.facts() for name, worker in workers.items()}
+        kinds = {name: worker.environment["devices"][0] for name, worker in workers.items()}
 
     def row(name: str, timing: Timing) -> dict:
         steps = facts[name]["env_steps"]
@@ -77,8 +72,10 @@ def compared(
             "episodes": task["episodes"],
             "length": task["episode_length"],
             "side": name,
+            "device": kinds[name],
             "devices": facts[name]["devices"],
             "first s": timing.first,
+            "compile s": timing.first - timing.median,
             "ms a generation": 1e3 * timing.median / generations,
             "env steps/s": generations * steps / timing.median,
             "lived": steps / most,

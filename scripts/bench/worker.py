@@ -82,14 +82,15 @@ class Worker:
 
 
 @contextlib.contextmanager
-def open_all(specs: dict[str, dict], say: Callable[[str], None]):
-    """-> a worker for each of the named specs; one that cannot be started is left out, with a line
-    that says why."""
+def open_all(specs: dict[str, dict], say: Callable[[str], None], platform: str | None = None):
+    """-> a worker for each of the named specs, on JAX's first choice of devices or on those of
+    `platform`; one that cannot be started is left out, with a line that says why."""
+    environment = None if platform is None else NOTHING_KEPT | {"JAX_PLATFORMS": platform}
     with contextlib.ExitStack() as stack:
         workers = {}
         for name, spec in specs.items():
             try:
-                workers[name] = stack.enter_context(Worker([spec]))
+                workers[name] = stack.enter_context(Worker([spec], environment))
             except WorkerError as error:
                 say(f"{name} left out: {error}")
         yield workers
