@@ -8,7 +8,7 @@ import sys
 
 from esrun.runs import process_signals  # it needs nothing, and nothing else is needed before it
 
-TRAINING = ("train", "resume")
+TRAINING = ("train", "resume", "tune")
 """Verbs whose result is a run folder, whatever the console took of it."""
 
 

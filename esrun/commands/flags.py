@@ -12,6 +12,8 @@ from esrun.errors import ConfigError, alike, nearest
 RUNS: Any = {"nargs": "*", "metavar": "RUN", "help": "a run's folder, a sweep's, latest"}
 READ: Any = RUNS | {"help": f"{RUNS['help']}; task.file=PATH where the data of its task lie now"}
 
+TUNED = "what all settings have, and what is searched: KEY=interval(a,b), range(a,b), choice(x,y)"
+
 
 class Parser(argparse.ArgumentParser):
     """Reads the words of one verb; what is wrong with them is a ConfigError."""
@@ -71,16 +73,10 @@ def parsers() -> dict[str, Parser]:
         help="of a sweep what has failed too, anew where nothing was saved",
     )
 
+    _composing(own_modules(verb("tune")), keys | {"help": TUNED})
     explain = own_modules(verb("explain"))
-    explain.add_argument("overrides", **keys)
+    _composing(explain, keys)
     explain.add_argument("--json", action="store_true", help="for scripts")
-    for flag, metavar, says in (
-        ("--config-dir", "DIR", "a folder of your own options"),
-        ("--config-name", "NAME", "a primary configuration of your own"),
-        ("--config-path", "DIR", "a folder in the place of esrun's own options"),
-    ):
-        explain.add_argument(flag, metavar=metavar, help=says)
-    explain.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
 
     _evaluating(own_modules(verb("eval")))
     _rendering(own_modules(verb("render")))
@@ -97,6 +93,18 @@ def parsers() -> dict[str, Parser]:
     helping.add_argument("about", nargs="?", metavar="VERB|GROUP=OPTION", help="what to explain")
     helping.add_argument("--config-dir", metavar="DIR", help="a folder of your own options")
     return dict(verbs.choices)
+
+
+def _composing(parser: Parser, keys: Any) -> None:
+    """Add what verbs take that compose as training does."""
+    parser.add_argument("overrides", **keys)
+    for flag, metavar, says in (
+        ("--config-dir", "DIR", "a folder of your own options"),
+        ("--config-name", "NAME", "a primary configuration of your own"),
+        ("--config-path", "DIR", "a folder in the place of esrun's own options"),
+    ):
+        parser.add_argument(flag, metavar=metavar, help=says)
+    parser.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
 
 
 def _number(word: str, least: int, most: int) -> int:

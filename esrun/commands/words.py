@@ -20,6 +20,7 @@ class Verb(NamedTuple):
 VERBS = {
     "train": Verb("esrun.commands.train:train", "train; the same as esrun [KEY=VALUE ...]"),
     "resume": Verb("esrun.commands.resume:resume", "go on from the newest valid checkpoint"),
+    "tune": Verb("esrun.commands.tune:tune", "search settings: the best of many trials"),
     "explain": Verb(
         "esrun.commands.explain:explain", "what a run will cost, before anything compiles"
     ),

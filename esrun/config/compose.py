@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from esrun.config import CONF_DIR, hydra
 from esrun.config.loader import PRIMARY, Source
+from esrun.config.space import EXAMPLE, Space, taken_apart, with_preset
 from esrun.errors import ConfigError, first_line
 
 
@@ -101,6 +102,17 @@ def sweep(overrides: list[str], source: Source = PRIMARY) -> Sweep:
 
             raise ConfigError(of_empty(next(x for x in words if is_empty(x))))
         return Sweep(whole, jobs, plugin=not own_launcher)
+
+
+def space(words: list[str], source: Source = PRIMARY) -> Space:
+    """-> what a command searches, that of a preset's `tune.space` included. Raises ConfigError."""
+    with _one_line(words, source):
+        plain, typed = taken_apart(words, source)
+    preset = composed(plain, source).config["tune"]["space"]
+    if not isinstance(preset, list) or not all(isinstance(word, str) for word in preset):
+        raise ConfigError(f"tune.space must be a list of words such as {EXAMPLE}, got {preset}")
+    with _one_line(preset, source):
+        return with_preset(plain, typed, preset, source)
 
 
 def is_sweep(overrides: list[str], source: Source = PRIMARY) -> bool:

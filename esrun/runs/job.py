@@ -38,10 +38,15 @@ def order(one: Composed, config: Config, made: Made, going_on: bool) -> Order:
 
 
 def run_composed(
-    one: Composed, config: Config, made: Made, going_on: bool, place: Place | None = None
+    one: Composed,
+    config: Config,
+    made: Made,
+    going_on: bool,
+    place: Place | None = None,
+    retries: bool = False,
 ) -> int:
     """Run one composed and checked configuration in its folder, at its place in a sweep -> the exit
-    code.
+    code. It `retries` as in `Order`.
 
     Raises ConfigError.
     """
@@ -49,7 +54,7 @@ def run_composed(
     with read_write(one.hydra), open_dict(one.hydra):
         one.hydra.runtime.output_dir = str(asked.made.folder)
     with _surroundings(one.hydra, asked.made.folder):
-        return carry_out(asked._replace(hydra=_hydras_record(one), place=place))
+        return carry_out(asked._replace(hydra=_hydras_record(one), place=place, retries=retries))
 
 
 @contextmanager

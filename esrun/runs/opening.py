@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from esrun.training.build import Run
 
 
+class InUseError(ConfigError):
+    """Another process works in a folder."""
+
+
 class Order(NamedTuple):
     """What a command asks for."""
 
@@ -104,7 +108,7 @@ def held(folder: RunFolder, made: Made) -> Iterator[Record | None]:
         lock.acquire(timeout=0)
     except Timeout:
         where = shown(folder.path)
-        raise ConfigError(
+        raise InUseError(
             f"{where} is in use by another process: wait for it, or stop it first"
         ) from None
     except (ConfigError, OSError) as error:

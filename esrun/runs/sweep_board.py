@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -27,8 +28,8 @@ class Board(SweepShow):
         super().__init__(names, clock)
         self._lock = threading.RLock()
         self._console = Console(file=patient(sys.stdout), highlight=False)
-        self._bars: dict[int, Bar | Text] = {}
-        self._told: dict[int, float] = {}
+        self._bars: dict[Any, Bar | Text] = {}
+        self._told: dict[Any, float] = {}
         self._live: Live | None = None
 
     def __enter__(self):
@@ -74,12 +75,12 @@ class Board(SweepShow):
 
         return Place(self._name(job), left, say, tell)
 
-    def say(self, job: int, line: str) -> None:
+    def say(self, job: Any, line: str) -> None:
         """A line that stays."""
         with self._lock:
             self._print(f"{self._name(job)}: {line}")
 
-    def tell(self, job: int, line: Bar | str) -> None:
+    def tell(self, job: Any, line: Bar | str) -> None:
         """How far a run is."""
         with self._lock:
             if self._live is not None:

@@ -4,8 +4,9 @@ Bits do not depend on it: whichever devices a run is given, it computes what the
 alone does.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
@@ -67,20 +68,12 @@ class Sweep:
         return self._all(FAILED if self._ended else SAVED)
 
     def _side_by_side(self, places: list[tuple], count: int, heard: interrupts.Interrupts) -> None:
-        free: SimpleQueue[tuple] = SimpleQueue()
-        for place in places:
-            free.put(place)
+        beside = Beside(places, heard)
 
         def run(i: int) -> None:
-            if self._is_over(heard):
-                return
-            interrupts.lent.set(Lent(heard))
-            place = free.get()
-            try:
-                with devices.within(place, len(places)):
+            if not self._is_over(heard):
+                with beside.one():
                     self._one(i, board)
-            finally:
-                free.put(place)
 
         from esrun.runs.sweep_board import Board  # JAX comes with it
 
@@ -121,10 +114,43 @@ class Sweep:
         return f"ended by {name}; to go on: {folder.going_on(self._place)}"
 
 
+class Beside:
+    """Devices for runs that go on side by side, in threads."""
+
+    def __init__(self, places: list[tuple], heard: interrupts.Interrupts):
+        """`places`: of `places_of`; of none there is one, which has them all."""
+        self._count, self._heard = len(places), heard
+        self._free: SimpleQueue[tuple | None] = SimpleQueue()
+        for place in places or [None]:
+            self._free.put(place)
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """A run in this thread, once there is room for it."""
+        interrupts.lent.set(Lent(self._heard))
+        place = self._free.get()
+        try:
+            if place is None:
+                yield
+            else:
+                with devices.within(place, self._count):
+                    yield
+        finally:
+            self._free.put(place)
+
+
 def places_of(jobs: list[Ready]) -> list[tuple]:
     """-> the devices of each of the runs that go on side by side; none for one after another."""
     configs = [job.config for job in jobs if job.config is not None]
-    if len(configs) < max(2, len(jobs)) or any(map(needs_all, jobs)):
+    if len(configs) < len(jobs) or any(job.alone for job in jobs):
+        return []
+    return places_for(configs, len(jobs))
+
+
+def places_for(configs: list[Config], count: int) -> list[tuple]:
+    """-> the devices of each of the `count` runs of some configurations, none for one after
+    another."""
+    if count < 2 or any(map(needs_all, configs)):
         return []
     settings = {
         (x.runtime.parallel_runs, x.runtime.devices, x.runtime.precision, x.runtime.deterministic)
@@ -142,16 +168,13 @@ def places_of(jobs: list[Ready]) -> list[tuple]:
     else:
         size = 1 if each == "auto" else int(each)
         places = [found[i : i + size] for i in range(0, len(found) - size + 1, size)]
-    return places[: len(jobs) if most == "auto" else min(int(most), len(jobs))]
+    return places[: count if most == "auto" else min(int(most), count)]
 
 
-def needs_all(job: Ready) -> bool:
+def needs_all(config: Config) -> bool:
     """Whether a run is to have the process, or the machine, for itself."""
-    config = job.config
     return (
-        job.alone
-        or config is None
-        or config.task.name == "gymnasium"  # its processes serve one run
+        config.task.name == "gymnasium"  # its processes serve one run
         or config.stop.seconds is not None  # a bound on what a machine does in that time
         or bool({x.name for x in config.logger.values()} - BESIDE_OTHERS)
     )

@@ -54,6 +54,7 @@ class _Sweep(BaseModel):
     resumed: list[list[str]] = []
     shared: dict[str, Any] = {}
     jobs: list[_Job] = []
+    search: dict[str, Any] | None = None
 
 
 def read(sweep: Path) -> list[Asked]:
@@ -137,13 +138,35 @@ def _read(sweep: Path) -> _Sweep | None:
     return None if content is None else validated(_Sweep, content, sweep / SWEEP)
 
 
-def write(sweep: Path, jobs: Iterable[Asked]) -> None:
+def search(sweep: Path) -> dict[str, Any] | None:
+    """-> what a study searches, as its `esrun.runs.tuning` has noted it; None for any other sweep.
+
+    Raises ConfigError for a record that is damaged.
+    """
+    record = _read(sweep)
+    return None if record is None else record.search
+
+
+def write(sweep: Path, jobs: Iterable[Asked], search: dict[str, Any] | None = None) -> None:
     """Write what makes a folder a sweep's; jobs that it has had stay in it. Raises OSError, and
     ConfigError where it has a record that is damaged."""
     earlier, typed = _read(sweep), [masked_word(word) for word in command_line()]
     jobs = list(jobs)
     present = {job.folder for job in jobs}
     jobs += [job for job in (read(sweep) if earlier else []) if job.folder not in present]
+    commands = (earlier.command, [*earlier.resumed, typed]) if earlier else (typed, [])
+    _write(sweep, jobs, commands, search)
+
+
+def add(sweep: Path, job: Asked) -> None:
+    """Add a job to a sweep that has a record, unless it is there. Nobody else writes meanwhile.
+    Raises as `write`."""
+    earlier, jobs = _read(sweep), asked(sweep)
+    if earlier is not None and all(job.folder != x.folder for x in jobs):
+        _write(sweep, [*jobs, job], (earlier.command, earlier.resumed), earlier.search)
+
+
+def _write(sweep: Path, jobs: list[Asked], commands: tuple, search: dict | None) -> None:
     flats = [flat({"config": job.config, "choices": job.choices}) for job in jobs]
     shared = {
         key: value
@@ -153,8 +176,8 @@ def write(sweep: Path, jobs: Iterable[Asked]) -> None:
     content = {
         "format": FORMAT,
         "esrun": "sweep",
-        "command": earlier.command if earlier else typed,
-        "resumed": [*earlier.resumed, typed] if earlier else [],
+        "command": commands[0],
+        "resumed": commands[1],
         "shared": shared,
         "jobs": [
             {
@@ -164,6 +187,7 @@ def write(sweep: Path, jobs: Iterable[Asked]) -> None:
             }
             for job, one in zip(jobs, flats, strict=True)
         ],
+        **({} if search is None else {"search": search}),
     }
     files.write_json(sweep / SWEEP, content)
 

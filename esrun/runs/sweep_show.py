@@ -65,5 +65,5 @@ class SweepShow:
     def _print(self, line: str) -> None:
         print(printable(line), flush=True)
 
-    def _name(self, job: int) -> str:
+    def _name(self, job: Any) -> str:
         return f"job {job + 1}/{len(self._names)}"

@@ -26,6 +26,7 @@ from esrun.runs.sweep_endings import (
 )
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 FEW = 6
@@ -81,8 +82,6 @@ class Row(NamedTuple):
 
 def show(jobs: list[Job], sweep: Path) -> None:
     """The closing table of a sweep, why jobs have failed, and what to type next."""
-    from rich.console import Console
-
     endings = [ending(job) for job in jobs]
     settings = _rows(jobs, endings)
     alone = len(jobs) <= FEW or len(settings) == len(jobs)
@@ -90,8 +89,7 @@ def show(jobs: list[Job], sweep: Path) -> None:
     kept = rows
     if len(rows) > MOST:
         kept = sorted(rows, key=lambda row: row.middle, reverse=True)[:LEFT]
-    console = Console(highlight=False)
-    console.width = max(console.width, LEAST) if console.is_terminal else WIDE
+    console = console_of_tables()
     is_narrow = console.width < NARROW
     console.print(_of_jobs(kept, is_narrow) if alone else _of_settings(kept, is_narrow))
     if len(kept) < len(rows):
@@ -100,6 +98,15 @@ def show(jobs: list[Job], sweep: Path) -> None:
         print(printable(line))
     for line in _next(endings, settings, sweep):
         print(printable(line))
+
+
+def console_of_tables() -> "Console":
+    """-> where tables are printed, wide enough for them."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.width = max(console.width, LEAST) if console.is_terminal else WIDE
+    return console
 
 
 def swept(jobs: list[list[str]]) -> list[str]:
@@ -139,11 +146,11 @@ def _shortened(rows: list[Row], is_narrow: bool) -> Collection[str]:
 def _of_jobs(rows: list[Row], is_narrow: bool) -> "Table":
     """A row a job."""
     keys = _shortened(rows, is_narrow)
-    table = _table(("job", "swept", "status"), ("held-out",))
+    table = table_of(("job", "swept", "status"), ("held-out",))
     for row in rows:
         (one,) = row.endings
         said = one.status if is_narrow else _said(one)
-        _add(table, [row.jobs[0].folder.name, row.name(keys), said, _figure(one.score)])
+        add_row(table, [row.jobs[0].folder.name, row.name(keys), said, figure(one.score)])
     return table
 
 
@@ -151,18 +158,20 @@ def _of_settings(rows: list[Row], is_narrow: bool) -> "Table":
     """A row a setting."""
     keys = _shortened(rows, is_narrow)
     named, lacking = len(rows) > 1, any(row.done < len(row.jobs) for row in rows)
-    table = _table(["setting"] * named, ("done", "median", "worst", "best"), ["besides"] * lacking)
+    table = table_of(
+        ["setting"] * named, ("done", "median", "worst", "best"), ["besides"] * lacking
+    )
     for row in rows:
         scores = row.scores
         figures = (median(scores), min(scores), max(scores)) if scores else (None,) * 3
         done = f"{row.done}/{len(row.jobs)}"
         besides = [row.others(with_cause=not is_narrow)] * lacking
-        _add(table, [*[row.name(keys)] * named, done, *map(_figure, figures), *besides])
+        add_row(table, [*[row.name(keys)] * named, done, *map(figure, figures), *besides])
     return table
 
 
-def _table(texts: Iterable[str], numbers: Iterable[str], more: Iterable[str] = ()) -> "Table":
-    """A table whose texts are broken where a terminal is narrow, and whose numbers are not."""
+def table_of(texts: Iterable[str], numbers: Iterable[str], more: Iterable[str] = ()) -> "Table":
+    """-> a table whose texts are broken where a terminal is narrow, and whose numbers are not."""
     from rich.table import Table
 
     table = Table(box=None)
@@ -175,13 +184,15 @@ def _table(texts: Iterable[str], numbers: Iterable[str], more: Iterable[str] = (
     return table
 
 
-def _add(table: "Table", cells: list[str]) -> None:
+def add_row(table: "Table", cells: list[str]) -> None:
+    """Add a row of texts."""
     from rich.text import Text
 
     table.add_row(*(Text(printable(cell)) for cell in cells))
 
 
-def _figure(score: float | None) -> str:
+def figure(score: float | None) -> str:
+    """-> a score as it is read."""
     return "-" if score is None else f"{score:.4g}"
 
 

@@ -51,6 +51,18 @@ class Sweep(Model):
     on_failure: Literal["go_on", "stop"]
 
 
+class Tune(Model):
+    space: Annotated[list[str], Field(max_length=256)]
+    trials: Annotated[int, Field(ge=1, le=100_000)]
+    seconds: Positive | None
+    seeds: Annotated[int, Field(ge=1, le=1000)]
+    fresh_seeds: Annotated[int, Field(ge=0, le=1000)]
+    sampler: Literal["tpe", "random"]
+    pruner: Literal["hyperband", "halving", "none"]
+    first_rung: Literal["auto"] | Count
+    reduction: Annotated[int, Field(ge=2, le=100)]
+
+
 def _as_typed(value: Any) -> Any:
     """-> the word that a yaml file takes for a bool: `progress: off`."""
     return "off" if value is False else value
@@ -74,4 +86,5 @@ class Config(Model):
     progress: Annotated[Literal["auto", "off"], BeforeValidator(_as_typed)] = "auto"  # as archive
     runtime: Runtime
     sweep: Sweep = Sweep(on_failure="go_on")  # as archive
+    tune: Tune | None = None  # as archive
     resume: str | None

@@ -1,0 +1,1 @@
+"""`esrun tune`: a study, whose trials are settings and whose runs are those of a sweep."""

@@ -1,0 +1,238 @@
+"""What a study was asked: its space, checked; what makes it the same study when typed again."""
+
+import json
+import math
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omegaconf import OmegaConf
+
+from esrun.config import compose
+from esrun.config.check import KINDS, checked
+from esrun.config.loader import PRIMARY, Source
+from esrun.config.quoting import quoted
+from esrun.config.schema.run import Config
+from esrun.config.space import EXAMPLE, Dimension, Space
+from esrun.config.trees import flat
+from esrun.errors import ConfigError
+from esrun.runs import folder, sweep_record
+from esrun.runs.folder import HYDRAS_SWEEP, SWEEP, Made, shown
+from esrun.runs.job import yaml_of
+from esrun.runs.places import asked_in
+from esrun.runs.record import what_it_computes
+from esrun.runs.secrets import HIDDEN, masked_word
+
+MOST_CHECKED = 100
+"""Values of a choice that are checked before anything runs."""
+ROUNDS = 27
+"""The first rung is such a part of all generations, where nothing else is asked for."""
+LAST_SEED = 2**32 - 1
+
+
+class Asked(NamedTuple):
+    """A study."""
+
+    words: list[str]
+    """As they were typed."""
+    source: Source
+    space: Space
+    config: Config
+    """Of the default setting."""
+    default: dict[str, Any]
+    """Its values by their keys, as far as the space has them."""
+    rungs: list[int]
+    """Generations after which a trial is judged; the last ones are its end."""
+    sameness: dict[str, Any]
+    """By keys what must not change when the study goes on."""
+    target: Path
+    """The folder that is asked for."""
+    hydras_yaml: bytes
+
+    @property
+    def seeds(self) -> list[int]:
+        """-> those of every trial."""
+        return [self.config.seed + i for i in range(_tune(self.config).seeds)]
+
+    @property
+    def fresh_seeds(self) -> list[int]:
+        """-> those that no trial has."""
+        tune, first = _tune(self.config), self.config.seed
+        return [first + tune.seeds + i for i in range(tune.fresh_seeds)]
+
+
+def asked(words: list[str], source: Source) -> Asked:
+    """-> the study that words ask for. JAX is not imported. Raises ConfigError."""
+    space = compose.space(words, source)
+    if not space.dimensions:
+        raise ConfigError(f"tune needs a key to search: write for example esrun tune {EXAMPLE}")
+    sweep = compose.sweep(space.plain, source)
+    if sweep.plugin:
+        raise ConfigError(
+            "esrun tune searches and runs by itself: leave hydra/sweeper and hydra/launcher out"
+        )
+    for key, instead in (("hydra.sweep.subdir", None), ("hydra.run.dir", "hydra.sweep.dir")):
+        if folder.is_typed(key, words):
+            remedy = f"write {instead}=..." if instead else "leave it out"
+            raise ConfigError(f"esrun tune names the folders of its runs, got {key}: {remedy}")
+    one = compose.composed(space.plain, source)
+    config = checked(one.config)
+    if config.resume not in (None, "auto"):
+        raise ConfigError(
+            f"resume must be null or auto for a study, got {config.resume}: esrun tune goes on "
+            "with the study that the same words have begun"
+        )
+    _check_space(space, config, source)
+    rungs, tune = _rungs(config), _tune(config)
+    if config.seed + tune.seeds + tune.fresh_seeds - 1 > LAST_SEED:
+        raise ConfigError(f"seed must leave room for those of the study below 2^32, got "
+                          f"{config.seed}: write a smaller one")  # fmt: skip
+    target = Path(os.path.abspath(compose.path_of(sweep.whole.hydra, "sweep.dir")))
+    job = asked_in(one, config, target / "default")
+    same = what_it_computes(job.config, ("generations", "stop"))
+    same |= {one.key: one.typed.partition("=")[2] for one in space.dimensions}
+    same |= {f"tune.{key}": getattr(tune, key) for key in ("seeds", "sampler", "pruner")}
+    same["tune.rungs"] = ",".join(map(str, rungs))
+    hydras = yaml_of(OmegaConf.to_container(sweep.whole, enum_to_str=True))
+    leaves = {**flat(one.config), **{kind: one.hydra.runtime.choices[kind] for kind in KINDS}}
+    default = {x.key: x.of(leaves.get(x.key)) for x in space.dimensions}
+    default = {key: value for key, value in default.items() if value is not None}
+    return Asked(words, source, space, config, default, rungs, same, target, hydras)
+
+
+def _tune(config: Config) -> Any:
+    return config.tune
+
+
+def _check_space(space: Space, base: Config, source: Source) -> None:
+    """Raise ConfigError for a value at either end of a key that no run may have."""
+    with compose.composing(source, space.plain) as one:
+        for key in space.dimensions:
+            if not what_it_computes({key.key: None}) and "." in key.key:
+                raise ConfigError(f"{key.key} changes nothing of what is computed: write one value")
+            for value in key.ends[:MOST_CHECKED]:
+                try:
+                    config = checked(one(space.setting([key.word(value)]), 0).config)
+                except ConfigError as error:
+                    raise ConfigError(f"{key.typed}: {error}{_whole(key, str(error))}") from error
+                if (config.eval, config.stop) != (base.eval, base.stop):
+                    raise ConfigError(
+                        f"{key.typed} changes eval or stop, by which settings are compared: write "
+                        "these keys, each with one value"
+                    )
+
+
+def _whole(key: Dimension, complaint: str) -> str:
+    """-> how to search whole numbers, where that is what is wrong."""
+    if key.kind != "float" or "whole number" not in complaint:
+        return ""
+    return f"; as whole numbers: '{key.key}=int(interval({key.low:g},{key.high:g}))'"
+
+
+def _rungs(config: Config) -> list[int]:
+    tune, every, last = _tune(config), config.eval.every, config.generations
+    if tune.pruner == "none":
+        return [last]
+    rung = tune.first_rung
+    if rung == "auto":
+        rung = math.ceil(last / ROUNDS / every) * every
+    elif rung % every or rung >= last:
+        raise ConfigError(
+            f"tune.first_rung must be a multiple of eval.every ({every}), where every run is "
+            f"evaluated, and below generations ({last}), got {rung}: write another one"
+        )
+    rungs = []
+    while rung < last:
+        rungs.append(rung)
+        rung *= tune.reduction
+    return [*rungs, last]
+
+
+# ---- where it lies ---------------------------------------------------------------------------
+
+
+def study_folder(asked: Asked) -> Made:
+    """-> the folder to go on in, or a new one. Raises ConfigError."""
+    target, words = asked.target, asked.words
+    typed = folder.is_typed("hydra.sweep.dir", words)
+    by_clock = folder.is_by_the_clock(target)
+    anew = folder.is_typed("resume", words) and asked.config.resume is None
+    if not typed and by_clock and not anew:
+        for place in sorted(target.parent.parent.glob("*/*/"), key=str, reverse=True):
+            with suppress(ConfigError):  # another program's, or damaged
+                folder.check_sweep(place)
+                if _sameness(place) == _as_read(asked.sameness):
+                    return Made(place)
+    if typed or not by_clock:
+        folder.check_sweep(target)
+        refuse_others(target, asked)
+    return folder.make(target, fresh=not typed)
+
+
+def refuse_others(place: Path, asked: Asked) -> None:
+    """Raise ConfigError for a folder that has another study, or a sweep that is none."""
+    if not os.path.lexists(place / SWEEP):
+        if os.path.lexists(place / HYDRAS_SWEEP):
+            raise ConfigError(_not_a_study(place))
+        return
+    known, new = _sameness(place), _as_read(asked.sameness)
+    if known is None:
+        raise ConfigError(_not_a_study(place))
+    changed = [
+        f"{key}: {known.get(key, 'unset')} -> {new.get(key, 'unset')}"
+        for key in sorted(known | new)
+        if known.get(key) != new.get(key)
+    ]
+    if changed:
+        raise ConfigError(
+            f"the study in {shown(place)} must go on with what it began, got "
+            f"{'; '.join(changed)}: leave that as it was, or write hydra.sweep.dir=... for another "
+            "folder"
+        )
+
+
+def _not_a_study(place: Path) -> str:
+    return (
+        f"{shown(place)} holds a sweep that esrun tune has not made: write hydra.sweep.dir=... for "
+        "another folder"
+    )
+
+
+def _sameness(place: Path) -> dict | None:
+    search = sweep_record.search(place)
+    known = search and search.get("sameness")
+    return known if isinstance(known, dict) else None
+
+
+def _as_read(content: Any) -> Any:
+    return json.loads(json.dumps(content))
+
+
+def record(place: Path, asked: Asked) -> None:
+    """Note what the folder's study was asked. Raises OSError, ConfigError."""
+    search = {
+        "words": [masked_word(word) for word in asked.words],
+        "options": asked.source != PRIMARY,
+        "sameness": asked.sameness,
+        "fresh_seeds": asked.fresh_seeds,
+    }
+    sweep_record.write(place, [], search)
+
+
+def words_of(place: Path) -> list[str]:
+    """-> the words that a study was begun with, but for its folder. Raises ConfigError where they
+    do not suffice, or would have more than the study's own keys to say."""
+    search = sweep_record.search(place) or {}
+    words = search.get("words")
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise ConfigError(f"{shown(place)} does not say what it searches: type its command again")
+    words = [word for word in words if not word.startswith("hydra.sweep.dir=")]
+    if search.get("options") or any(
+        HIDDEN in x or x.lstrip("+~").startswith("hydra") for x in words
+    ):
+        raise ConfigError(
+            f"the study in {shown(place)} was given options of your own, keys of Hydra's or a "
+            f"secret: type its command again, with hydra.sweep.dir={quoted(shown(place))}"
+        )
+    return words

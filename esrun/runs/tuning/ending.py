@@ -1,0 +1,177 @@
+"""What a study comes to: the best setting beside the default one, as a table and as an option."""
+
+import shlex
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import yaml
+
+from esrun import files
+from esrun.config import compose
+from esrun.config.check import KINDS
+from esrun.config.compose import Composed
+from esrun.config.trees import flat
+from esrun.errors import printable
+from esrun.runs.folder import shown, to_type
+from esrun.runs.secrets import masked
+from esrun.runs.sweep_table import add_row, console_of_tables, figure, table_of
+from esrun.runs.tuning.asked import Asked
+from esrun.runs.tuning.runs import WORST, Score
+from esrun.runs.tuning.search import Group, run_name
+from esrun.runs.tuning.show import setting
+from esrun.runs.tuning.study import CAUSE, Study
+
+ROWS = 10
+"""Trials in the table."""
+DEFAULT = "default"
+CONF, OPTION = "conf", "tuned"
+"""The folder of options that is written into the study's, and the name of the experiment in it."""
+LEFT_OUT = ("seed", "tune", "resume", "sweep", "logger", "progress", "log", "runtime.parallel_runs",
+            "runtime.devices", "runtime.workers", "checkpoint")  # fmt: skip
+"""Keys that say nothing of how a setting trains."""
+
+
+class Compared(NamedTuple):
+    """The best setting and the default one on seeds that no trial had."""
+
+    seeds: list[int]
+    best: list[Score]
+    default: list[Score]
+
+
+def compared(asked: Asked, study: Study, group: Group) -> Compared | None:
+    """Run what is left of the comparison -> it; None where a signal came first, or nothing is to be
+    compared."""
+    best, seeds = study.best, asked.fresh_seeds
+    if best is None or not seeds:
+        return None
+    settings = {best.number: study.setting(best), DEFAULT: []}
+    jobs = [
+        (
+            run_name(name, seed),
+            [*asked.space.setting(own), f"seed={seed}", f"generations={asked.config.generations}"],
+        )
+        for name, own in settings.items()
+        for seed in seeds
+    ]
+    found = group.scores(jobs)
+    if found is None:
+        return None
+    return Compared(seeds, found[: len(seeds)], found[len(seeds) :])
+
+
+# ---- what is shown ---------------------------------------------------------------------------
+
+
+def show(asked: Asked, study: Study, folder: Path, result: Compared | None) -> None:
+    """The closing tables, and what to type next."""
+    trials = [x for x in study.trials if x.state.is_finished()]
+    ended = [x for x in trials if x.state.name == "COMPLETE"]
+    failed = sum(CAUSE in x.user_attrs for x in trials)
+    console = console_of_tables()
+    if ended:
+        best = sorted(ended, key=lambda x: (-(x.value or 0), x.number))[:ROWS]
+        table = table_of(("trial", "setting"), ("held-out",))
+        for one in best:
+            add_row(table, [str(one.number), setting(study.setting(one)), figure(one.value)])
+        console.print(table)
+    left = len(trials) - len(ended) - failed
+    print(
+        f"{len(trials)} settings tried: {len(ended)} to the end, {left} left at a rung, {failed} "
+        "failed, refused or out of time"
+    )
+    if result is not None and (best_trial := study.best):
+        names = f"the best (trial {best_trial.number})", "the default"
+        table = table_of(["setting"], ("done", "median", "worst", "best"))
+        for name, found in zip(names, (result.best, result.default), strict=True):
+            scores = [x.value for x in found if x.value != WORST]
+            figures = (median(x.value for x in found), min(scores), max(scores)) if scores else ()
+            done = f"{len(scores)}/{len(found)}"
+            add_row(table, [name, done, *(map(figure, figures) if scores else "---")])
+        first, last = result.seeds[0], result.seeds[-1]
+        print(f"on seeds that no trial had, {first} to {last}:")
+        console.print(table)
+        best_score, default = (median(x.value for x in found) for found in result[1:])
+        if best_score <= default:
+            print("the default setting is as good: search more trials, or another space")
+    lines = [f"study folder: {shown(folder)}"]
+    if ended:
+        lines.append(f"the best as an option: {shown(folder / CONF / 'experiment' / OPTION)}.yaml")
+        lines.append(f"to train it: {training(asked, folder)}")
+        lines.append(f"to see what each key does: {to_type('report', folder)}")
+    for line in lines:
+        print(printable(line))
+
+
+def training(asked: Asked, folder: Path) -> str:
+    """-> the command that trains the best setting, as its first fresh run was."""
+    seed = (asked.fresh_seeds or asked.seeds)[0]
+    own = shown(folder / CONF)
+    words = ["esrun", "--config-dir", own, f"experiment={OPTION}", f"seed={seed}"]
+    return shlex.join(words)
+
+
+# ---- what is written -------------------------------------------------------------------------
+
+
+def write_option(asked: Asked, study: Study, folder: Path, one: Composed,
+                 result: Compared | None) -> None:  # fmt: skip
+    """Write the best setting, as it was composed, as an experiment. Raises OSError."""
+    best = study.best
+    assert best is not None
+    chosen = {kind: str(one.hydra.runtime.choices[kind]) for kind in KINDS}
+    plain = compose.composed([f"{kind}={name}" for kind, name in chosen.items()], asked.source)
+    shipped = flat(plain.config)
+    own = {
+        key: value
+        for key, value in flat(masked(one.config)).items()
+        if not any(key == x or key.startswith(f"{x}.") for x in LEFT_OUT)
+        and (key not in shipped or shipped[key] != value)
+    }
+    content = {
+        "defaults": [{f"override /{kind}": name} for kind, name in chosen.items()],
+        "generations": asked.config.generations,
+        **_nested(own),
+    }
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    header = "".join(f"# {line}\n" for line in _header(asked, study, folder, result))
+    for place in (folder / CONF, folder / CONF / "experiment"):
+        files.make_folder(place)
+    path = folder / CONF / "experiment" / f"{OPTION}.yaml"
+    files.write(path, f"# @package _global_\n{header}{text}".encode())
+
+
+def _header(asked: Asked, study: Study, folder: Path, result: Compared | None) -> list[str]:
+    best = study.best
+    assert best is not None
+    count = sum(x.state.is_finished() for x in study.trials)
+    lines = [
+        f"The best of {count} settings that esrun tune tried (trial {best.number}).",
+        f"Its median held-out mean over seeds {_said(asked.seeds)}: {best.value!r}",
+    ]
+    if result is not None:
+        for name, found in (("Its", result.best), ("The default's", result.default)):
+            score = median(x.value for x in found)
+            lines.append(f"{name} over seeds {_said(result.seeds)}, which no trial had: {score!r}")
+        lines.append(f"With seed={result.seeds[0]} it trains to {result.best[0].value!r}:")
+    lines.append(training(asked, folder))
+    if asked.source.directory:
+        lines.append(f"It may need the options of {asked.source.directory}: copy it to there, into "
+                     "experiment/")  # fmt: skip
+    return [printable(line) for line in lines]
+
+
+def _said(seeds: list[int]) -> str:
+    return str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+
+
+def _nested(leaves: dict[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, value in leaves.items():
+        *path, last = key.split(".")
+        node = tree
+        for name in path:
+            node = node.setdefault(name, {})
+        node[last] = value
+    return tree
