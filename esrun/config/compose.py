@@ -92,6 +92,11 @@ def sweep(overrides: list[str], source: Source = PRIMARY) -> Sweep:
         params = [f"{key}={value}" for key, value in (section.sweeper.get("params") or {}).items()]
         own_launcher = section.launcher._target_.startswith(hydra.BASIC)
         if not section.sweeper._target_.startswith(hydra.BASIC):
+            if "optuna" in section.sweeper._target_:
+                from esrun.config.explained import of_old_plugin
+
+                if line := of_old_plugin():
+                    raise ConfigError(line)
             return Sweep(whole, [], plugin=True)
         task_words = [*params, *hydra.words_of(section, "task")]
         words = hydra.parsed(task_words, source, overrides)

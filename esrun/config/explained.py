@@ -13,10 +13,14 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import MissingConfigException
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from esrun.config import CONF_DIR, hydra, registry
+from esrun.config.extras import installed
 from esrun.config.loader import PRIMARY, Source
 from esrun.config.quoting import quoted, to_be_quoted
+from esrun.config.space import EXAMPLE
 from esrun.errors import first_line, nearest
 
 SEVERAL = ("experiment", "logger")
@@ -37,6 +41,8 @@ PLUGINS = {
     },
 }
 """Hydra's own plug-ins, by the package that brings each."""
+PINNED = 3
+"""The Optuna that the plug-in does not take."""
 
 
 def explained(error: Exception, overrides: list[str], source: Source) -> str:
@@ -53,7 +59,7 @@ def explained(error: Exception, overrides: list[str], source: Source) -> str:
     if swept and ("multirun" in text or "Ambiguous value" in text):
         return _of_sweep(hydra.parsed(swept, source, overrides))
     if "does not support sweep type" in text:
-        return _of_interval(next(x for x in words if x.is_interval_sweep()), "")
+        return _of_interval(next(x for x in words if x.is_interval_sweep()))
     for word in words:
         if word.key_or_group in groups(source) and not _chooses(word.value()):
             return _of_value(word, source)
@@ -127,6 +133,8 @@ def _of_choice(error: MissingConfigException, source: Source) -> str:
         )
     if not hydra.listed(source, group):
         return f"{group} is no group of options{nearest(group, groups(source))}"
+    if (group, given) == ("hydra/sweeper", "optuna") and (line := of_old_plugin()):
+        return line
     if package := PLUGINS.get(group, {}).get(given):
         install = shlex.join([sys.executable, "-m", "pip", "install", package])
         return f"{group}={given} needs the package {package}, which is not installed: {install}"
@@ -137,11 +145,22 @@ def _of_choice(error: MissingConfigException, source: Source) -> str:
     return f"{group}={given} is not a choice{near}: write one of {known}"
 
 
+def of_old_plugin() -> str | None:
+    """-> the line for Hydra's plug-in for Optuna where a newer Optuna is installed than it pins."""
+    found = installed(Requirement("optuna"))
+    if found is None or Version(found).major < PINNED:
+        return None
+    return (
+        f"hydra/sweeper=optuna is for an Optuna before {PINNED}, and {found} is installed: write "
+        f"esrun tune {EXAMPLE}"
+    )
+
+
 def _of_sweep(swept: list[Override]) -> str:
     words = [str(x.input_line) for x in swept]
     for word in swept:
         if word.is_interval_sweep():
-            return _of_interval(word, "-m ")
+            return _of_interval(word)
         if is_empty(word):
             return of_empty(word)
     verb = "is" if len(words) == 1 else "are"
@@ -164,11 +183,12 @@ def of_empty(word: Override) -> str:
     return f"{word.input_line} has no value in it: write for example {key}=0"
 
 
-def _of_interval(word: Override, flag: str) -> str:
+def _of_interval(word: Override) -> str:
     interval: Any = word.value()
     return (
-        f"{word.input_line} is for a sweeper that searches, such as hydra/sweeper=optuna: without "
-        f"one, write values, esrun -m {word.key_or_group}={interval.start},{interval.end}"
+        f"{word.input_line} is a space to be searched: write esrun tune "
+        f"{shlex.quote(str(word.input_line))}, or values, esrun -m "
+        f"{word.key_or_group}={interval.start},{interval.end}"
     )
 
 

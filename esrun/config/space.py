@@ -119,7 +119,9 @@ def dimension(word: Override) -> Dimension:
         return _interval(key, typed, said)
     if isinstance(said, RangeSweep):
         return _range(key, typed, said)
-    values = tuple(str(x) for x in dict.fromkeys(word.sweep_string_iterator()))
+    # Hydra writes Python's True
+    texts = (x.lower() if x in ("True", "False") else x for x in word.sweep_string_iterator())
+    values = tuple(dict.fromkeys(texts))
     if tags := getattr(said, "tags", None):
         raise ConfigError(f"{typed} is tagged {', '.join(sorted(tags))}, which a choice has no "
                           "use for: write it without tag")  # fmt: skip

@@ -63,6 +63,20 @@ class Tune(Model):
     reduction: Annotated[int, Field(ge=2, le=100)]
 
 
+UNTUNED = Tune(
+    space=[],
+    trials=30,
+    seconds=None,
+    seeds=3,
+    fresh_seeds=5,
+    sampler="tpe",
+    pruner="hyperband",
+    first_rung="auto",
+    reduction=3,
+)
+"""As in conf/."""
+
+
 def _as_typed(value: Any) -> Any:
     """-> the word that a yaml file takes for a bool: `progress: off`."""
     return "off" if value is False else value
@@ -86,5 +100,5 @@ class Config(Model):
     progress: Annotated[Literal["auto", "off"], BeforeValidator(_as_typed)] = "auto"  # as archive
     runtime: Runtime
     sweep: Sweep = Sweep(on_failure="go_on")  # as archive
-    tune: Tune | None = None  # as archive
+    tune: Tune = UNTUNED  # as archive
     resume: str | None

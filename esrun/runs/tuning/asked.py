@@ -53,12 +53,12 @@ class Asked(NamedTuple):
     @property
     def seeds(self) -> list[int]:
         """-> those of every trial."""
-        return [self.config.seed + i for i in range(_tune(self.config).seeds)]
+        return [self.config.seed + i for i in range(self.config.tune.seeds)]
 
     @property
     def fresh_seeds(self) -> list[int]:
         """-> those that no trial has."""
-        tune, first = _tune(self.config), self.config.seed
+        tune, first = self.config.tune, self.config.seed
         return [first + tune.seeds + i for i in range(tune.fresh_seeds)]
 
 
@@ -84,7 +84,7 @@ def asked(words: list[str], source: Source) -> Asked:
             "with the study that the same words have begun"
         )
     _check_space(space, config, source)
-    rungs, tune = _rungs(config), _tune(config)
+    rungs, tune = _rungs(config), config.tune
     if config.seed + tune.seeds + tune.fresh_seeds - 1 > LAST_SEED:
         raise ConfigError(f"seed must leave room for those of the study below 2^32, got "
                           f"{config.seed}: write a smaller one")  # fmt: skip
@@ -99,10 +99,6 @@ def asked(words: list[str], source: Source) -> Asked:
     default = {x.key: x.of(leaves.get(x.key)) for x in space.dimensions}
     default = {key: value for key, value in default.items() if value is not None}
     return Asked(words, source, space, config, default, rungs, same, target, hydras)
-
-
-def _tune(config: Config) -> Any:
-    return config.tune
 
 
 def _check_space(space: Space, base: Config, source: Source) -> None:
@@ -131,7 +127,7 @@ def _whole(key: Dimension, complaint: str) -> str:
 
 
 def _rungs(config: Config) -> list[int]:
-    tune, every, last = _tune(config), config.eval.every, config.generations
+    tune, every, last = config.tune, config.eval.every, config.generations
     if tune.pruner == "none":
         return [last]
     rung = tune.first_rung

@@ -55,7 +55,6 @@ def run_tune(words: list[str], source: Source) -> int:
 
 def _carried_out(asked: Asked, place: Path) -> int:
     config, tune = asked.config, asked.config.tune
-    assert tune is not None
     with ExitStack() as work:
         heard = work.enter_context(listening())
         work.enter_context(heard.at_once(partial(_leave, place)))
