@@ -13,7 +13,7 @@ from esrun.runs.folder import Made, earlier_run, is_sweep
 from esrun.runs.opening import Order
 from esrun.runs.paths import RunFolder
 from esrun.runs.run import carry_out
-from esrun.runs.sweep_record import where_begun
+from esrun.runs.sweep_record import search, where_begun
 
 
 def resume(arguments: list[str]) -> int:
@@ -26,6 +26,10 @@ def resume(arguments: list[str]) -> int:
             f"outputs/DATE/TIME {flags.folder}"
         )
     if not os.path.lexists(RunFolder(folder).record) and is_sweep(folder):
+        if search(folder) is not None:
+            from esrun.runs.tuning.tune import resume_tune
+
+            return resume_tune(folder, flags.overrides, flags.force or flags.retry_failed)
         from esrun.runs.sweep import resume_sweep
 
         return resume_sweep(

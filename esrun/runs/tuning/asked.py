@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from esrun.config.quoting import quoted
 from esrun.config.schema.run import Config
 from esrun.config.space import EXAMPLE, Dimension, Space
 from esrun.config.trees import flat
-from esrun.errors import ConfigError
+from esrun.errors import ConfigError, as_typed
 from esrun.runs import folder, sweep_record
 from esrun.runs.folder import HYDRAS_SWEEP, SWEEP, Made, shown
 from esrun.runs.job import yaml_of
@@ -91,11 +92,14 @@ def asked(words: list[str], source: Source) -> Asked:
     target = Path(os.path.abspath(compose.path_of(sweep.whole.hydra, "sweep.dir")))
     job = asked_in(one, config, target / "default")
     same = what_it_computes(job.config, ("generations", "stop"))
-    same |= {one.key: one.typed.partition("=")[2] for one in space.dimensions}
+    leaves = flat(one.config) | {kind: one.hydra.runtime.choices[kind] for kind in KINDS}
+    same |= {
+        x.key: f"{x.typed.partition('=')[2]}, by default {as_typed(leaves.get(x.key))}"
+        for x in space.dimensions
+    }
     same |= {f"tune.{key}": getattr(tune, key) for key in ("seeds", "sampler", "pruner")}
     same["tune.rungs"] = ",".join(map(str, rungs))
     hydras = yaml_of(OmegaConf.to_container(sweep.whole, enum_to_str=True))
-    leaves = {**flat(one.config), **{kind: one.hydra.runtime.choices[kind] for kind in KINDS}}
     default = {x.key: x.of(leaves.get(x.key)) for x in space.dimensions}
     default = {key: value for key, value in default.items() if value is not None}
     return Asked(words, source, space, config, default, rungs, same, target, hydras)
@@ -121,7 +125,7 @@ def _check_space(space: Space, base: Config, source: Source) -> None:
 
 def _whole(key: Dimension, complaint: str) -> str:
     """-> how to search whole numbers, where that is what is wrong."""
-    if key.kind != "float" or "whole number" not in complaint:
+    if key.kind != "float" or not re.search("whole number|integer", complaint):
         return ""
     return f"; as whole numbers: '{key.key}=int(interval({key.low:g},{key.high:g}))'"
 

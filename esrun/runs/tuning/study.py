@@ -29,8 +29,8 @@ JOURNAL, LOCK, TRIALS = "study.log", ".lock", ".trials"
 lock a trial."""
 NAME = "esrun"
 """Of the study in its journal."""
-NEWEST = 3
-"""Optuna's, from which on it is not the Hydra plug-in's."""
+OLDEST = 5
+"""The Optuna that a search needs."""
 LARGEST = 2**28
 """Bytes of a journal."""
 CAUSE = "cause"
@@ -59,9 +59,10 @@ def optuna_here() -> Any:
             "a search needs the package optuna, which is not installed: pip install "
             f"'esrun[tune]', or {installing_extra('tune', 'optuna')}"
         ) from error
-    if int(optuna.__version__.partition(".")[0]) <= NEWEST:
+    if int(optuna.__version__.partition(".")[0]) < OLDEST:
         raise ConfigError(
-            f"a search needs a newer optuna than {optuna.__version__}: pip install 'esrun[tune]'"
+            f"a search needs optuna {OLDEST} or newer, and {optuna.__version__} is installed: "
+            "pip install 'esrun[tune]'"
         )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
@@ -126,24 +127,31 @@ class Study:
     def take(self, may_begin: bool) -> Trial | None:
         """-> a trial that an earlier process left, or a new one where it `may_begin` and not all
         have begun; None where there is none."""
-        states = self._optuna.trial.TrialState
         with self.choosing():
-            known = self.trials
-            for one in known:
-                if one.state == states.RUNNING and (lock := self._locked(one.number)):
-                    return self._taken(one, lock)
-            waits = any(one.state == states.WAITING for one in known)
-            if not (waits or (may_begin and len(known) < self._tune.trials)):
-                return None
-            if not known and self._first:
-                self.optuna.enqueue_trial(self._first)
-            # of the seed and the number alone: a study that was interrupted draws on, not again
-            seed = np.random.SeedSequence([self._seed, len(known)]).generate_state(1)[0]
-            self.optuna.sampler = _sampler(self._optuna, self._tune.sampler, int(seed))
-            number = self.optuna.ask().number
-            lock = self._locked(number)
-            assert lock is not None  # of a trial that nobody knew
-            return self._taken(self._frozen(number), lock)
+            try:
+                return self._chosen(may_begin)
+            except (KeyError, RuntimeError, TypeError, ValueError) as error:  # Optuna's words
+                where = shown(self._folder / JOURNAL)
+                raise ConfigError(f"{where} is of another search: {why(error)}") from error
+
+    def _chosen(self, may_begin: bool) -> Trial | None:
+        states = self._optuna.trial.TrialState
+        known = self.trials
+        for one in known:
+            if one.state == states.RUNNING and (lock := self._locked(one.number)):
+                return self._taken(one, lock)
+        waits = any(one.state == states.WAITING for one in known)
+        if not (waits or (may_begin and len(known) < self._tune.trials)):
+            return None
+        if not known and self._first:
+            self.optuna.enqueue_trial(self._first)
+        # of the seed and the number alone: a study that was interrupted draws on, not again
+        seed = np.random.SeedSequence([self._seed, len(known)]).generate_state(1)[0]
+        self.optuna.sampler = _sampler(self._optuna, self._tune.sampler, int(seed))
+        number = self.optuna.ask().number
+        lock = self._locked(number)
+        assert lock is not None  # of a trial that nobody knew
+        return self._taken(self._frozen(number), lock)
 
     def report(self, trial: Trial, rung: int, score: float) -> bool:
         """Tell the score after so many generations -> whether the trial is to end there."""

@@ -8,7 +8,7 @@ from filelock import FileLock, Timeout
 
 from esrun import files
 from esrun.config import compose
-from esrun.config.loader import Source
+from esrun.config.loader import PRIMARY, Source
 from esrun.config.quoting import quoted
 from esrun.errors import DONE, FAILED, SAVED, ConfigError, complain
 from esrun.runs import folder
@@ -51,6 +51,18 @@ def run_tune(words: list[str], source: Source) -> int:
     except OSError as error:
         complain(f"{shown(made.folder)} cannot be worked in: {error}")
         return FAILED
+
+
+def resume_tune(place: Path, overrides: list[str], forced: bool) -> int:
+    """Go on with the study in a folder, with what is typed besides -> the exit code. Raises
+    ConfigError."""
+    if forced:
+        raise ConfigError(
+            "a study has neither --force nor --retry-failed: a setting that failed is one that "
+            "was tried"
+        )
+    words = [*asking.words_of(place.resolve()), *overrides]
+    return run_tune([*words, f"hydra.sweep.dir={quoted(str(place.resolve()))}"], PRIMARY)
 
 
 def _carried_out(asked: Asked, place: Path) -> int:
