@@ -117,6 +117,8 @@ def _of_grammar(word: str, error: Exception) -> str:
             return f"{word} {why}: write {flag}{shlex.quote(meant)}"
     if line := to_be_quoted([word]):
         return line
+    if found := re.fullmatch(r"choice\((.*\bnull\b.*)\)", value):  # as Hydra has it
+        return f"{word}: choice() takes no null: write {shlex.quote(f'{key}={found[1]}')}"
     if re.search(r"\b(interval|range)\(", value):
         return f"{word} {why}: write for example {shlex.quote(f'{key}=interval(0.1,1)')}"
     meant = f"{key}={quoted(value)}"

@@ -123,11 +123,12 @@ def write_option(asked: Asked, study: Study, folder: Path, one: Composed,
     chosen = {kind: str(one.hydra.runtime.choices[kind]) for kind in KINDS}
     plain = compose.composed([f"{kind}={name}" for kind, name in chosen.items()], asked.source)
     shipped = flat(plain.config)
+    searched = {x.key for x in asked.space.dimensions}
     own = {
         key: value
         for key, value in flat(masked(one.config)).items()
         if not any(key == x or key.startswith(f"{x}.") for x in LEFT_OUT)
-        and (key not in shipped or shipped[key] != value)
+        and (key in searched or key not in shipped or shipped[key] != value)
     }
     content = {
         "defaults": [{f"override /{kind}": name} for kind, name in chosen.items()],
