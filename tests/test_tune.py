@@ -7,7 +7,6 @@ import signal
 import time
 
 import numpy as np
-import optuna
 import pytest
 import yaml
 from conftest import finished, wait_for
@@ -18,8 +17,7 @@ from esrun.config.space import Dimension
 from esrun.errors import ConfigError
 from esrun.runs import sweep_record
 from esrun.runs.tuning import asked as asking
-from esrun.runs.tuning import study as studies
-from esrun.runs.tuning.study import JOURNAL
+from esrun.runs.tuning.journal import JOURNAL, read
 
 SPHERE = (
     "task=sphere", "task.dimension=3", "strategy=cma_es", "strategy.population_size=6",
@@ -31,14 +29,7 @@ FEW = ("tune.seeds=2", "tune.fresh_seeds=2", "tune.trials=4", "hydra.sweep.dir=s
 
 def states(folder):
     """-> the states of a study's trials by their numbers, as Optuna has them."""
-    return [x.state.name for x in trials(folder)]
-
-
-def trials(folder):
-    journal = optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL))
-    return optuna.load_study(
-        study_name=studies.NAME, storage=optuna.storages.JournalStorage(journal)
-    ).trials
+    return [x.state.name for x in read(folder)]
 
 
 def summary(run):
@@ -66,7 +57,7 @@ def alone(in_process, folder, run):
     """Type a run's own line alone, in another folder -> that."""
     (job,) = (x for x in sweep_record.asked(folder) if x.folder.name == run)
     words = [word for word in job.overrides if not word.startswith("generations=")]
-    generations = summary(folder / run)["generations"]
+    generations = json.loads((folder / run / "run.json").read_text())["config"]["generations"]
     place = folder.parent / f"alone-{run}"
     assert in_process(*words, f"generations={generations}", f"hydra.run.dir={place}")[0] == 0
     return place
@@ -198,7 +189,7 @@ def test_rungs_are_where_every_run_is_evaluated(words, rungs):
 def test_a_study_to_its_end(in_process, tmp_path):
     code, said, wrong = in_process("tune", *SPHERE, *SPACE, *FEW)
     assert (code, wrong) == (0, "")
-    folder, found = tmp_path / "st", trials(tmp_path / "st")
+    folder, found = tmp_path / "st", read(tmp_path / "st")
     assert "4 settings tried: " in said
     assert "on seeds that no trial had, 2 to 3:" in said
     assert len(found) == 4
@@ -239,7 +230,7 @@ def test_typed_again_it_goes_on_and_extends(in_process, tmp_path):
     assert in_process(*words, "tune.trials=3")[0] == 0
     assert in_process("resume", str(folder), "tune.trials=4")[0] == 0
     assert list(tmp_path.glob("multirun/*/*")) == [folder]
-    assert len(trials(folder)) == 4
+    assert len(read(folder)) == 4
     assert {path: path.stat().st_mtime_ns for path in first} == first
     commands = sweep_record.commands(folder)
     assert len(commands) == 4
@@ -266,10 +257,19 @@ def test_a_setting_that_fails_is_one_that_was_tried(in_process, tmp_path):
     code, said, _ = in_process("tune", *words, rates, *FEW, "tune.sampler=random", "tune.trials=5")
     assert code == 0
     assert "is left: mean_exploded" in said
-    failed = [x for x in trials(tmp_path / "st") if x.params["strategy.learning_rate"] == "1e+38"]
+    failed = [x for x in read(tmp_path / "st") if x.params["strategy.learning_rate"] == "1e+38"]
     assert failed
     assert all(x.user_attrs["cause"] == "mean_exploded" for x in failed)
     assert {x.state.name for x in failed} == {"PRUNED"}
+
+
+def test_runs_that_converge_before_their_rung_are_their_lines_alone(in_process, tmp_path):
+    words = [*SPHERE, "generations=400", "eval.every=50", *SPACE, *FEW]
+    assert in_process("tune", *words, "tune.trials=2", "tune.fresh_seeds=0")[0] == 0
+    for one in read(tmp_path / "st"):
+        run = f"{one.number}-0"
+        assert summary(tmp_path / "st" / run)["stop_reason"] != "generations"
+        same(tmp_path / "st" / run, alone(in_process, tmp_path / "st", run))
 
 
 def test_time_that_is_over_begins_nothing(in_process, tmp_path):
@@ -309,8 +309,11 @@ def test_a_study_begins_nothing_for_words_of_a_file(in_process, tmp_path):
 
 # ---- what survives -------------------------------------------------------------------------------
 
-LONG = [word for word in SPHERE if not word.startswith(("generations", "eval.every"))]
-LONG = ("tune", *LONG, *SPACE, "generations=1800", "eval.every=200", *FEW, "tune.trials=6")
+LONG = (
+    "tune", "task=sphere", "task.dimension=3", "strategy=openai_es", "strategy.population_size=6",
+    "strategy.sigma=tag(log,interval(0.01,1))", "strategy.learning_rate=interval(0.01,0.1)",
+    "generations=18000", "eval.every=2000", "eval.episodes=2", *FEW, "tune.trials=6",
+)  # fmt: skip
 
 
 def check_whole(in_process, folder, count):
@@ -318,7 +321,7 @@ def check_whole(in_process, folder, count):
     of their lines alone."""
     assert len(states(folder)) == count
     assert set(states(folder)) <= {"COMPLETE", "PRUNED"}
-    for one in trials(folder):
+    for one in read(folder):
         for seed in (0, 1):
             run = folder / f"{one.number}-{seed}"
             assert summary(run)["status"] == "done"

@@ -88,6 +88,9 @@ class Jobs(NamedTuple):
     """Jobs that were left out, as another one computes the same."""
     place: Path
     """The folder of the first sweep or run."""
+    searches: dict[Path, list[Path]]
+    """The folders of studies (`esrun tune`), and in each the runs of settings that were left before
+    their end: those are no jobs here."""
 
 
 def jobs_of(words: Iterable[str]) -> Jobs:
@@ -96,19 +99,34 @@ def jobs_of(words: Iterable[str]) -> Jobs:
     found: dict[str, Job] = {}
     commands: list[list[str]] = []
     count = 0
+    searches: dict[Path, list[Path]] = {}
     places = [_place(word) for word in folders_of(words)]
     for place in places:
         asked, typed = _asked(place)
         commands += [command for command in typed if command not in commands]
-        for job in map(_job, asked):
-            if job is not None:
+        if (generations := _searched(place)) is not None:
+            searches[place] = []
+        for one in asked:
+            job = _job(one)
+            if job and generations not in (None, job.run.config.get("generations")):
+                searches[place].append(one.folder)
+            elif job is not None:
                 count += 1
                 identity = json.dumps(what_it_computes(job.run.config, BUDGET), sort_keys=True)
                 if identity not in found or _rank(job) < _rank(found[identity]):
                     found[identity] = job
     if not found:
         raise ConfigError(f"no job is known in {', '.join(map(shown, places))}")
-    return Jobs(list(found.values()), commands, count - len(found), places[0])
+    return Jobs(list(found.values()), commands, count - len(found), places[0], searches)
+
+
+def _searched(place: Path) -> int | None:
+    """-> after how many generations the trials of a study end, None for what is no study."""
+    if os.path.exists(RunFolder(place).record):
+        return None
+    search = sweep_record.search(place)
+    same = _dict(search and search.get("sameness"))
+    return same["generations"] if isinstance(same.get("generations"), int) else None
 
 
 def _place(word: str) -> Path:

@@ -12,6 +12,7 @@ from esrun.results.report import (
     protocol,
     provenance,
     scores,
+    search,
     sensitivity,
     times,
 )
@@ -45,6 +46,7 @@ class _Block(NamedTuple):
 def sections(found: Jobs, studies: list[Study]) -> list[Section]:
     """-> what the page says, in order."""
     return [
+        *search.sections(found),
         protocol.section(studies),
         scores.section(studies),
         curves.section(studies),

@@ -5,7 +5,6 @@ trial lives: each trial has a lock file, which its process holds and the system 
 is gone. A trial that is running and that nobody holds is gone on with, under its number.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,24 +14,17 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from esrun import files
-from esrun.config.extras import installing_extra
 from esrun.config.schema.run import Tune
 from esrun.config.space import Dimension
 from esrun.errors import ConfigError, why
 from esrun.runs.folder import shown
+from esrun.runs.tuning.journal import JOURNAL, NAME, opened, optuna_here
 
 if TYPE_CHECKING:
     import optuna
 
-JOURNAL, LOCK, TRIALS = "study.log", ".lock", ".trials"
-"""In the study's folder: what `optuna-dashboard` opens; one process's turn to choose a trial; a
-lock a trial."""
-NAME = "esrun"
-"""Of the study in its journal."""
-OLDEST = 5
-"""The Optuna that a search needs."""
-LARGEST = 2**28
-"""Bytes of a journal."""
+LOCK, TRIALS = ".lock", ".trials"
+"""In the study's folder: one process's turn to choose a trial; a lock a trial."""
 CAUSE = "cause"
 """What Optuna keeps of a trial whose runs failed or were refused."""
 
@@ -48,24 +40,6 @@ class Trial(NamedTuple):
     score: float
     """The one after those."""
     lock: FileLock
-
-
-def optuna_here() -> Any:
-    """-> the module. Raises ConfigError where it is not installed, or an old one."""
-    try:
-        import optuna
-    except ImportError as error:
-        raise ConfigError(
-            "a search needs the package optuna, which is not installed: pip install "
-            f"'esrun[tune]', or {installing_extra('tune', 'optuna')}"
-        ) from error
-    if int(optuna.__version__.partition(".")[0]) < OLDEST:
-        raise ConfigError(
-            f"a search needs optuna {OLDEST} or newer, and {optuna.__version__} is installed: "
-            "pip install 'esrun[tune]'"
-        )
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna
 
 
 class Study:
@@ -201,34 +175,6 @@ class Study:
 
     def _frozen(self, number: int) -> "optuna.trial.FrozenTrial":
         return self.trials[number]
-
-
-def opened(optuna: Any, folder: Path) -> Any:
-    """-> the storage of a study. Raises ConfigError for a journal that cannot be read, and for a
-    link, which Optuna would follow."""
-    path = folder / JOURNAL
-    try:
-        with files.open_binary(path) as file:
-            content = file.seek(0, os.SEEK_END)
-            if content > LARGEST:
-                raise files.RefusedError(f"it has more than {LARGEST} bytes")
-            _mend(file, content)
-        journal = optuna.storages.journal
-        # a plain file, which a folder that is copied or moved keeps
-        lock = journal.JournalFileOpenLock(str(path))
-        return optuna.storages.JournalStorage(journal.JournalFileBackend(str(path), lock))
-    except Exception as error:  # a file may say anything
-        raise ConfigError(f"{shown(path)} cannot be read as a study: {why(error)}") from error
-
-
-def _mend(file: Any, size: int) -> None:
-    """Cut off a last line that is not whole: what was killed, or had no more disk, in writing it
-    had told nobody. Nobody else writes meanwhile."""
-    tail = min(size, 2**16)
-    file.seek(size - tail)
-    last = file.read(tail)
-    if last and not last.endswith(b"\n"):
-        file.truncate(size - tail + last.rfind(b"\n") + 1)
 
 
 def _suggested(trial: Any, one: Dimension) -> Any:

@@ -18,10 +18,11 @@ from esrun.runs.sweep_jobs import places_for
 from esrun.runs.tuning import asked as asking
 from esrun.runs.tuning import ending
 from esrun.runs.tuning.asked import Asked
+from esrun.runs.tuning.journal import optuna_here
 from esrun.runs.tuning.runs import BrokenError, Runs
 from esrun.runs.tuning.search import EVERY, Group, Search
 from esrun.runs.tuning.show import TrialBoard
-from esrun.runs.tuning.study import LOCK, TRIALS, Study, optuna_here
+from esrun.runs.tuning.study import LOCK, TRIALS, Study
 
 LAST = "last.lock"
 """Whose turn it is to compare the best setting with the default one."""
