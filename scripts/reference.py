@@ -70,12 +70,12 @@ def keys_of(text: str) -> list[Key]:
 
     def walk(mapping: yaml.MappingNode, path: tuple[str, ...]) -> Iterator[Key]:
         for name, value in mapping.value:
-            is_section = isinstance(value, yaml.CollectionNode) and not value.flow_style
+            is_section = isinstance(value, yaml.MappingNode) and not value.flow_style
             end = (name if is_section else value).end_mark
             first = re.match(r":?\s*#\s*(.*)", lines[end.line][end.column :])
             more = takewhile(lambda line: re.match(r"\s{8,}#", line), lines[end.line + 1 :])
             comment = " ".join([first[1], *(x.strip(" #") for x in more)]) if first else ""
-            written = None if is_section else text[value.start_mark.index : value.end_mark.index]
+            written = None if is_section else _written(text, value)
             yield Key((*path, name.value), written, comment)
             if isinstance(value, yaml.MappingNode):
                 yield from walk(value, (*path, name.value))
@@ -142,6 +142,15 @@ def allowed(schema: dict, path: tuple[str, ...], written: str) -> str:
     value = yaml.safe_load(written)
     number = {"type": kinds[type(value[0] if isinstance(value, list) else value)]}
     return words({"type": "array", "items": number} if isinstance(value, list) else number)
+
+
+def _written(text: str, value: yaml.Node) -> str:
+    """-> a value as it is written; a list over several lines as one."""
+    whole = text[value.start_mark.index : value.end_mark.index]
+    scalars = isinstance(value, yaml.SequenceNode) and not value.flow_style
+    if scalars and all(isinstance(x, yaml.ScalarNode) for x in value.value):
+        return f"[{', '.join(x.value for x in value.value)}]"
+    return whole
 
 
 def rows(keys: list[Key], schema: dict, prefix: str = "") -> Iterator[str]:

@@ -7,6 +7,7 @@ import signal
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from conftest import finished, wait_for
@@ -23,7 +24,7 @@ SPHERE = (
     "task=sphere", "task.dimension=3", "strategy=cma_es", "strategy.population_size=6",
     "generations=12", "eval.every=2", "eval.episodes=2", "checkpoint.every=2",
 )  # fmt: skip
-SPACE = ("strategy.sigma=tag(log,interval(0.001,10))", "strategy.active=choice(true,false)")
+SPACE = ("strategy.sigma=tag(log,interval(0.001,10))", "strategy.c_m=choice(1.0,0.5)")
 FEW = ("tune.seeds=2", "tune.fresh_seeds=2", "tune.trials=4", "hydra.sweep.dir=st")
 
 
@@ -143,8 +144,8 @@ def test_a_typed_word_takes_the_place_of_a_presets():
         ([*SPACE, "tune.first_rung=7"], "must be a multiple of eval.every (20)"),
         ([*SPACE, "tune.trials=0"], "tune.trials must be greater than or equal to 1"),
         ([*SPACE, "tune.sampler=cmaes"], "tune.sampler must be 'tpe' or 'random'"),
-        ([*SPACE, "tune.space=[strategy.c_m]"], "must be KEY=VALUE"),
-        ([*SPACE, "tune.space=['strategy.c_m=1']"], "must say several values of each key"),
+        ([*SPACE, "tune.space=[strategy.active]"], "must be KEY=VALUE"),
+        ([*SPACE, "tune.space=['strategy.active=true']"], "must say several values of each key"),
         ([*SPACE, "hydra.run.dir=x"], "write hydra.sweep.dir=..."),
         ([*SPACE, "hydra/sweeper=optuna"], "write esrun tune"),
         ([*SPACE, "-m"], "leave -m out"),
@@ -193,7 +194,7 @@ def test_a_study_to_its_end(in_process, tmp_path):
     assert "4 settings tried: " in said
     assert "on seeds that no trial had, 2 to 3:" in said
     assert len(found) == 4
-    assert found[0].params == {"strategy.sigma": 0.3, "strategy.active": "true"}  # the default
+    assert found[0].params == {"strategy.sigma": 0.3, "strategy.c_m": "1.0"}  # the default
     for one in found:
         runs = [folder / f"{one.number}-{seed}" for seed in (0, 1)]
         last = one.last_step
@@ -219,6 +220,50 @@ def test_a_study_to_its_end(in_process, tmp_path):
         f"# With seed=2 it trains to {score!r}:"
         in (folder / "conf/experiment/tuned.yaml").read_text()
     )
+
+
+def test_a_report_has_what_was_found(in_process, tmp_path):
+    assert in_process("tune", *SPHERE, *SPACE, *FEW, "tune.trials=6")[0] == 0
+    code, _, wrong = in_process("report", "st")
+    assert (code, wrong) == (0, "")
+    page = (tmp_path / "st/report/index.html").read_text()
+    assert "What the search found" in page
+    assert "6 settings were tried: " in page
+    found = pd.read_csv(tmp_path / "st/report/tables/trials.csv")
+    assert list(found.trial) == list(found.trial.unique())
+    known = {
+        x.number: (x.value, x.params["strategy.sigma"], x.last_step) for x in read(tmp_path / "st")
+    }
+    columns = ("trial", "held-out", "strategy.sigma", "generations")
+    assert {a: (b, c, d) for a, b, c, d in zip(*(found[x] for x in columns), strict=True)} == known
+    importance = pd.read_csv(tmp_path / "st/report/tables/importance.csv")
+    assert importance["after 2 generations, 6 settings"].sum() == pytest.approx(1)
+    assert set(importance.key) == {"strategy.sigma", "strategy.c_m"}
+    fresh = pd.read_csv(tmp_path / "st/report/tables/fresh.csv")
+    means = [summary(tmp_path / f"st/default-{seed}")["eval"]["mean"] for seed in (2, 3)]
+    assert fresh["median"][1] == pytest.approx(np.median(means))
+    assert len(list((tmp_path / "st/report/figures").glob("search-*.svg"))) == 2
+    # the runs of settings that were left stand in that section alone
+    scores = pd.read_csv(tmp_path / "st/report/tables/scores.csv")
+    ended = sum(x.state.name == "COMPLETE" for x in tried)
+    assert len(scores) in (ended, ended + 1)  # the default may be the first trial
+    assert in_process("plot", "st", "-o", "curves.svg")[0] == 0
+    assert in_process("eval", "st")[0] == 0
+
+
+def test_the_sweep_of_es_torch_has_its_space_and_rungs():
+    pytest.importorskip("mujoco")
+    found = asking.asked(["experiment=halfcheetah_sweep"], compose.PRIMARY)
+    assert found.rungs == [25, 50, 100, 200, 400, 800]
+    space = {one.key.partition(".")[2]: one for one in found.space.dimensions}
+    assert space["hidden"].choices == ("[32,32]", "[64,64]", "[128,128]", "[256,256]")
+    assert space["population_size"].choices == ("8", "16", "32")
+    assert (space["sigma"].low, space["sigma"].high) == (0.001, 0.04)
+    # a step is learning_rate long there too, at its own std
+    std = found.config.strategy.sigma
+    assert space["learning_rate"].low == pytest.approx(0.002 * std)
+    assert space["learning_rate"].high == pytest.approx(0.05 * std)
+    assert space["weight_decay"].high == pytest.approx(0.03 / std)
 
 
 def test_typed_again_it_goes_on_and_extends(in_process, tmp_path):
@@ -264,7 +309,7 @@ def test_a_setting_that_fails_is_one_that_was_tried(in_process, tmp_path):
 
 
 def test_runs_that_converge_before_their_rung_are_their_lines_alone(in_process, tmp_path):
-    words = [*SPHERE, "generations=400", "eval.every=50", *SPACE, *FEW]
+    words = [*SPHERE, "generations=400", "eval.every=50", "tune.first_rung=200", *SPACE, *FEW]
     assert in_process("tune", *words, "tune.trials=2", "tune.fresh_seeds=0")[0] == 0
     for one in read(tmp_path / "st"):
         run = f"{one.number}-0"
