@@ -22,9 +22,7 @@ from esrun.runs import sweep_record
 from esrun.runs.folder import shown
 from esrun.runs.sweep_endings import Job, ending
 from esrun.runs.tuning import journal
-from esrun.runs.tuning.ending import DEFAULT
-from esrun.runs.tuning.search import run_name
-from esrun.runs.tuning.study import CAUSE
+from esrun.runs.tuning.journal import CAUSE, DEFAULT, run_name
 
 LEAST = 4
 """Settings with a score that an importance is told from."""

@@ -27,8 +27,9 @@ from esrun.runs.secrets import HIDDEN, masked_word
 
 MOST_CHECKED = 100
 """Values of a choice that are checked before anything runs."""
-ROUNDS = 27
-"""The first rung is such a part of all generations, where nothing else is asked for."""
+NINTH = 9
+"""The first rung is such a part of all generations, where nothing else is asked for: earlier, what
+begins slowly and ends well would be left."""
 LAST_SEED = 2**32 - 1
 
 
@@ -136,7 +137,7 @@ def _rungs(config: Config) -> list[int]:
         return [last]
     rung = tune.first_rung
     if rung == "auto":
-        rung = math.ceil(last / ROUNDS / every) * every
+        rung = math.ceil(last / NINTH / every) * every
     elif rung % every or rung >= last:
         raise ConfigError(
             f"tune.first_rung must be a multiple of eval.every ({every}), where every run is "

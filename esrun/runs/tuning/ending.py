@@ -17,14 +17,14 @@ from esrun.runs.folder import shown, to_type
 from esrun.runs.secrets import masked
 from esrun.runs.sweep_table import add_row, console_of_tables, figure, table_of
 from esrun.runs.tuning.asked import Asked
+from esrun.runs.tuning.journal import CAUSE, DEFAULT, run_name
 from esrun.runs.tuning.runs import WORST, Score
-from esrun.runs.tuning.search import Group, run_name
+from esrun.runs.tuning.search import Group
 from esrun.runs.tuning.show import setting
-from esrun.runs.tuning.study import CAUSE, Study
+from esrun.runs.tuning.study import Study
 
 ROWS = 10
 """Trials in the table."""
-DEFAULT = "default"
 CONF, OPTION = "conf", "tuned"
 """The folder of options that is written into the study's, and the name of the experiment in it."""
 LEFT_OUT = ("seed", "tune", "resume", "sweep", "logger", "progress", "log", "runtime.parallel_runs",

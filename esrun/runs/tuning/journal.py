@@ -19,6 +19,10 @@ JOURNAL = "study.log"
 """Its name in the study's folder."""
 NAME = "esrun"
 """Of the study in it."""
+CAUSE = "cause"
+"""What it keeps of a trial whose runs failed, or that was refused or out of time."""
+DEFAULT = "default"
+"""The name of the default setting, where others have the number of their trial."""
 OLDEST = 5
 """The Optuna that a search needs."""
 LARGEST = 2**28
@@ -41,6 +45,11 @@ def optuna_here() -> Any:
         )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
+
+
+def run_name(trial: int | str, seed: int) -> str:
+    """-> the name of a run's folder."""
+    return f"{trial}-{seed}"
 
 
 def read(folder: Path) -> "list[optuna.trial.FrozenTrial]":

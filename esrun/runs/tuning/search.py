@@ -10,6 +10,7 @@ from esrun.config.schema.run import Tune
 from esrun.config.space import Space
 from esrun.runs.interrupts import Interrupts
 from esrun.runs.sweep_jobs import Beside
+from esrun.runs.tuning.journal import run_name
 from esrun.runs.tuning.runs import WORST, Runs, Score
 from esrun.runs.tuning.show import TrialBoard, scores, setting
 from esrun.runs.tuning.study import Study, Trial
@@ -74,7 +75,7 @@ class Search:
     def run(self, places: int) -> None:
         """Take trials until there are none, or a signal comes. Raises what a run does."""
         # so many that no place waits for the last seeds of a trial
-        count = math.ceil((places + len(self._seeds) - 1) / len(self._seeds))
+        count = math.ceil((max(1, places) + len(self._seeds) - 1) / len(self._seeds))
         with ThreadPoolExecutor(min(count, self._tune.trials)) as threads:
             for future in [threads.submit(self._take) for _ in range(count)]:
                 future.result()
@@ -151,8 +152,3 @@ class Search:
     def _left(self, trial: Trial, cause: str) -> None:
         self._study.end(trial, None, cause)
         self._board.line(f"trial {trial.number} is left: {cause}")
-
-
-def run_name(trial: int | str, seed: int) -> str:
-    """-> the name of a run's folder."""
-    return f"{trial}-{seed}"

@@ -18,15 +18,15 @@ from esrun.config.schema.run import Tune
 from esrun.config.space import Dimension
 from esrun.errors import ConfigError, why
 from esrun.runs.folder import shown
-from esrun.runs.tuning.journal import JOURNAL, NAME, opened, optuna_here
+from esrun.runs.tuning.journal import CAUSE, JOURNAL, NAME, opened, optuna_here
 
 if TYPE_CHECKING:
     import optuna
 
 LOCK, TRIALS = ".lock", ".trials"
 """In the study's folder: one process's turn to choose a trial; a lock a trial."""
-CAUSE = "cause"
-"""What Optuna keeps of a trial whose runs failed or were refused."""
+AT_RANDOM = 5
+"""Trials before TPE learns from them; Optuna's own 10 would be a third of the usual 30."""
 
 
 class Trial(NamedTuple):
@@ -187,8 +187,9 @@ def _suggested(trial: Any, one: Dimension) -> Any:
 
 def _sampler(optuna: Any, name: str, seed: int) -> Any:
     """-> one of Optuna's that keep nothing in the journal: its CMA-ES keeps a pickle there."""
-    samplers = optuna.samplers
-    return {"tpe": samplers.TPESampler, "random": samplers.RandomSampler}[name](seed=seed)
+    if name == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    return optuna.samplers.TPESampler(n_startup_trials=AT_RANDOM, seed=seed)
 
 
 def _pruner(optuna: Any, tune: Tune, rungs: Sequence[int]) -> Any:
