@@ -14,6 +14,10 @@ class ConfigError(ValueError):
     """The configuration is wrong: what must hold, what was given and what to write instead."""
 
 
+class RecordError(ConfigError):
+    """A file that tells of a run is damaged."""
+
+
 def complain(error: Exception | str) -> int:
     """Print one line on standard error -> USAGE."""
     print(f"esrun: {printable(' '.join(str(error).split()))}", file=sys.stderr)

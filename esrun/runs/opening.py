@@ -222,7 +222,7 @@ def write_record(
     files.write_json(folder.record, about)
     for name, content in order.hydra.items():
         files.make_folder(folder.hydra)
-        files.write(folder.hydra / name, content)
+        files.write(folder.hydra / name, content, flush=False)  # nothing goes on from these
 
 
 def about(run: "Run", order: Order) -> dict:

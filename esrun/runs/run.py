@@ -159,7 +159,7 @@ def _train(opened: OpenRun, loggers: Loggers, clock: "Clock") -> "Outcome":
         if start:
             show.resume(start.progress)
         start = start or (opened.beginning and opened.beginning.start)
-        with Metrics(folder.metrics, generation, show.say) as metrics:
+        with Metrics(folder.metrics, generation, show.say) as metrics, keeper:
             loggers.go_on(folder.metrics, generation)
 
             def report(progress):
