@@ -29,6 +29,7 @@ PLACE = re.compile(r"\b(PATH|RUN|SWEEP|TEXT|KEY=VALUE|VERB|GROUP=OPTION|KIND|DIR
 READING = ("eval", "plot", "render", "report")
 """Verbs that take flags alone."""
 SMALL = ["generations=2", "eval.episodes=2", "task.episodes=1"]
+STUDY = ["tune.trials=2", "tune.seeds=1", "tune.fresh_seeds=1", "tune.first_rung=auto"]
 
 
 def commands(page):
@@ -88,8 +89,8 @@ def test_every_command_does_what_it_is_shown_for(line):
         run = ["task=pendulum", "policy.hidden=[4]", "task.episode_length=5", *SMALL]
         assert main([*run, "checkpoint.keep_at=[1,2]", "hydra.run.dir=first"]) == 0
     small = {
-        "resume": ["generations=3"], "explain": [], "list": [], "help": [], "--help": [],
-        **{verb: [] for verb in READING},
+        "resume": ["generations=3"], "tune": [*SMALL, *STUDY], "explain": [], "list": [],
+        "help": [], "--help": [], **{verb: [] for verb in READING},
     }.get(words[0], SMALL)  # fmt: skip
     kept = [x for x in words if x.partition("=")[0] not in {y.partition("=")[0] for y in small}]
     assert main([*kept, *small]) == 0

@@ -117,6 +117,13 @@ def space(words: list[str], source: Source = PRIMARY) -> Space:
         return with_preset(plain, typed, preset, source)
 
 
+def as_written(words: list[str], source: Source = PRIMARY) -> dict:
+    """-> the configuration of options as their files have it: unresolved, with `???` where a key is
+    to be given. Raises ConfigError."""
+    with _one_line(words, source):
+        return hydra.container(hydra.whole(words, source, RunMode.RUN), resolve=False)
+
+
 def is_sweep(overrides: list[str], source: Source = PRIMARY) -> bool:
     """Whether the configuration itself asks for a sweep (`hydra.mode=MULTIRUN`)."""
     try:

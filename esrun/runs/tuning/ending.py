@@ -121,8 +121,8 @@ def write_option(asked: Asked, study: Study, folder: Path, one: Composed,
     best = study.best
     assert best is not None
     chosen = {kind: str(one.hydra.runtime.choices[kind]) for kind in KINDS}
-    plain = compose.composed([f"{kind}={name}" for kind, name in chosen.items()], asked.source)
-    shipped = flat(plain.config)
+    words = [f"{kind}={name}" for kind, name in chosen.items()]
+    shipped = flat(compose.as_written(words, asked.source))
     searched = {x.key for x in asked.space.dimensions}
     own = {
         key: value
