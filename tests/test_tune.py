@@ -192,7 +192,7 @@ def test_a_study_to_its_end(in_process, tmp_path):
     assert (code, wrong) == (0, "")
     folder, found = tmp_path / "st", read(tmp_path / "st")
     assert "4 settings tried: " in said
-    assert "on seeds that no trial had, 2 to 3:" in said
+    assert "on seeds that no trial had (2 to 3):" in said
     assert len(found) == 4
     assert found[0].params == {"strategy.sigma": 0.3, "strategy.c_m": "1.0"}  # the default
     for one in found:

@@ -89,8 +89,7 @@ def show(asked: Asked, study: Study, folder: Path, result: Compared | None) -> N
             figures = (median(x.value for x in found), min(scores), max(scores)) if scores else ()
             done = f"{len(scores)}/{len(found)}"
             add_row(table, [name, done, *(map(figure, figures) if scores else "---")])
-        first, last = result.seeds[0], result.seeds[-1]
-        print(f"on seeds that no trial had, {first} to {last}:")
+        print(f"on seeds that no trial had ({_said(result.seeds)}):")
         console.print(table)
         best_score, default = (median(x.value for x in found) for found in result[1:])
         if best_score <= default:
@@ -149,12 +148,12 @@ def _header(asked: Asked, study: Study, folder: Path, result: Compared | None) -
     count = sum(x.state.is_finished() for x in study.trials)
     lines = [
         f"The best of {count} settings that esrun tune tried (trial {best.number}).",
-        f"Its median held-out mean over seeds {_said(asked.seeds)}: {best.value!r}",
+        f"Median held-out mean over the seeds that chose it ({_said(asked.seeds)}): {best.value!r}",
     ]
     if result is not None:
-        for name, found in (("Its", result.best), ("The default's", result.default)):
-            score = median(x.value for x in found)
-            lines.append(f"{name} over seeds {_said(result.seeds)}, which no trial had: {score!r}")
+        score, default = (median(x.value for x in found) for found in result[1:])
+        seeds = f"Over seeds that no trial had ({_said(result.seeds)})"
+        lines.append(f"{seeds}: {score!r}; the default setting: {default!r}")
         lines.append(f"With seed={result.seeds[0]} it trains to {result.best[0].value!r}:")
     lines.append(training(asked, folder))
     if asked.source.directory:
