@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import sys
 import time
 
 import numpy as np
@@ -161,7 +162,7 @@ def test_what_cannot_be_searched_is_one_line(words, line, in_process, tmp_path):
 
 
 def test_without_optuna_it_is_said_what_to_install(in_process, monkeypatch, tmp_path):
-    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    monkeypatch.setitem(sys.modules, "optuna", None)
     code, _, wrong = in_process("tune", *SPHERE, *SPACE)
     assert code == 2
     assert "pip install 'esrun[tune]'" in wrong
@@ -222,7 +223,7 @@ def test_a_study_to_its_end(in_process, tmp_path):
     )
 
 
-def test_a_report_has_what_was_found(in_process, tmp_path):
+def test_a_report_has_what_was_found(in_process, tmp_path, monkeypatch):
     assert in_process("tune", *SPHERE, *SPACE, *FEW, "tune.trials=6")[0] == 0
     code, _, wrong = in_process("report", "st")
     assert (code, wrong) == (0, "")
@@ -248,6 +249,12 @@ def test_a_report_has_what_was_found(in_process, tmp_path):
     assert len(scores) in (ended, ended + 1)  # the default may be the first trial
     assert in_process("plot", "st", "-o", "curves.svg")[0] == 0
     assert in_process("eval", "st")[0] == 0
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert in_process("report", "st", "-o", "other")[0] == 0
+    assert (
+        "It cannot be told: a search needs the package optuna"
+        in (tmp_path / "other/index.html").read_text()
+    )
 
 
 def test_the_sweep_of_es_torch_has_its_space_and_rungs():

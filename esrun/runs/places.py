@@ -12,7 +12,7 @@ from esrun.config.loader import Source
 from esrun.config.schema.run import Config
 from esrun.errors import ConfigError
 from esrun.runs import folder, sweep_record
-from esrun.runs.folder import HYDRAS_SWEEP, SWEEP, Made
+from esrun.runs.folder import HYDRAS_SWEEP, SWEEP, Made, shown
 from esrun.runs.job import order
 from esrun.runs.secrets import masked_word
 from esrun.runs.sweep_record import Asked
@@ -35,10 +35,17 @@ def sweeps_folder(asked: compose.Sweep, overrides: list[str], source: Source) ->
         for place in sorted(target.parent.parent.glob("*/*/"), key=str, reverse=True):
             with suppress(ConfigError):  # another program's, or damaged
                 folder.check_sweep(place)
-                if wanted & {job.identity for job in sweep_record.read(place)}:
+                if sweep_record.search(place) is None and wanted & {
+                    job.identity for job in sweep_record.read(place)
+                }:
                     return Made(place)
     if typed or not folder.is_by_the_clock(target):
         folder.check_sweep(target)
+        if sweep_record.search(target) is not None:
+            raise ConfigError(
+                f"{shown(target)} holds a study, which esrun tune goes on with: write "
+                "hydra.sweep.dir=... for another folder"
+            )
     return folder.make(target, fresh=not typed)
 
 
