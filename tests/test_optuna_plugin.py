@@ -28,7 +28,8 @@ def installed():
 @pytest.mark.skipif(installed() < (3,), reason="Optuna is not there, or the plug-in's")
 @pytest.mark.parametrize("verb", [[], ["-m"], ["tune"]])
 def test_beside_a_newer_optuna_it_is_said_what_to_write(verb, in_process):
-    code, said, wrong = in_process(*verb, "hydra/sweeper=optuna", *WORDS)
+    words = WORDS if verb else WORDS[:-1]  # a run alone has no interval
+    code, said, wrong = in_process(*verb, "hydra/sweeper=optuna", *words)
     assert (code, said, wrong.count("\n")) == (2, "", 1)
     assert wrong.startswith("esrun: hydra/sweeper=optuna is for an Optuna before 3, and ")
     assert "write esrun tune '" in wrong
@@ -36,11 +37,8 @@ def test_beside_a_newer_optuna_it_is_said_what_to_write(verb, in_process):
 
 @pytest.mark.skipif(not (2,) <= installed() < (3,), reason="it has an environment of its own")
 def test_in_an_environment_of_its_own_it_searches(start, tmp_path):
-    search = (
-        "hydra/sweeper=optuna",
-        "hydra.sweeper.n_trials=3",
-        "hydra.sweeper.direction=maximize",
-    )
+    search = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=3"]
+    search.append("hydra.sweeper.direction=maximize")
     code, said = finished(start(tmp_path, "-m", *search, *WORDS, "hydra.sweep.dir=sw"))
     assert code == 0, said
     runs = [tmp_path / "sw" / str(i) / "summary.json" for i in range(3)]

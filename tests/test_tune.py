@@ -299,6 +299,10 @@ def test_a_folder_of_something_else_is_left_alone(in_process, tmp_path):
     assert (code, "holds a sweep that esrun tune has not made" in wrong) == (2, True)
     assert (tmp_path / "st/sweep.json").read_bytes() == before
     assert not (tmp_path / "st" / JOURNAL).exists()
+    study = ("tune", *SPHERE, *SPACE, *FEW[:2], "tune.trials=1", "hydra.sweep.dir=other")
+    assert in_process(*study)[0] == 0
+    code, _, wrong = in_process("-m", *SPHERE, "seed=0,1", "hydra.sweep.dir=other")
+    assert (code, "holds a study, which esrun tune goes on with" in wrong) == (2, True)
 
 
 def test_a_setting_that_fails_is_one_that_was_tried(in_process, tmp_path):

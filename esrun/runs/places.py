@@ -35,9 +35,8 @@ def sweeps_folder(asked: compose.Sweep, overrides: list[str], source: Source) ->
         for place in sorted(target.parent.parent.glob("*/*/"), key=str, reverse=True):
             with suppress(ConfigError):  # another program's, or damaged
                 folder.check_sweep(place)
-                if sweep_record.search(place) is None and wanted & {
-                    job.identity for job in sweep_record.read(place)
-                }:
+                known = {job.identity for job in sweep_record.read(place)}
+                if wanted & known and sweep_record.search(place) is None:
                     return Made(place)
     if typed or not folder.is_by_the_clock(target):
         folder.check_sweep(target)
