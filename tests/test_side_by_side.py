@@ -46,8 +46,9 @@ def same(one, other):
     [
         [*SPHERE, "strategy=cma_es"],
         [*POLES],
-        ["task=digits", "strategy=openai_es", "strategy.population_size=4", "policy.hidden=[4]",
-         "task.batch_size=16", "generations=2"],
+        pytest.param(
+            ["task=digits", "strategy=openai_es", "strategy.population_size=4", "policy.hidden=[4]",
+             "task.batch_size=16", "generations=2"], marks=pytest.mark.slow),
         ["task=rastrigin", "strategy=cma_es", "strategy.restarts=bipop", "generations=120",
          "strategy.population_size=6", "task.dimension=3"],
     ],

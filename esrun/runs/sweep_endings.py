@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from esrun import files
-from esrun.errors import DONE, FAILED, USAGE, ConfigError, RecordError, clipped, printable
+from esrun.errors import DONE, FAILED, USAGE, ConfigError, RecordError, clipped, printable, tell
 from esrun.runs import folder
 from esrun.runs.folder import shown
 from esrun.runs.paths import RunFolder
@@ -96,7 +96,7 @@ def failed_earlier(place: Path, config: dict) -> str | None:
 
 def leave_failed(place: Path, why: str) -> int:
     """Say that a job has failed earlier and is left so -> its exit code."""
-    print(printable(f"{shown(place)} has failed before ({clipped(why, LONGEST)}), and is left so"))
+    tell(f"{shown(place)} has failed before ({clipped(why, LONGEST)}), and is left so")
     return FAILED
 
 
