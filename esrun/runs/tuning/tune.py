@@ -85,7 +85,7 @@ def _carried_out(asked: Asked, place: Path) -> int:
         Search(study, asked.space, tune, asked.rungs, asked.seeds, group, board).run(len(places))
         result = None
         if not group.is_over:
-            with _turn(place, group):
+            with _Turn(place, group):
                 result = None if group.is_over else ending.compared(asked, study, group)
                 if not group.is_over and (best := study.best):
                     generations = f"generations={config.generations}"
@@ -98,7 +98,7 @@ def _carried_out(asked: Asked, place: Path) -> int:
     return DONE
 
 
-class _turn:  # noqa: N801
+class _Turn:
     """This process's turn, of all that work at a study; a context manager. Who waits goes on when
     the other is done, or gone."""
 
