@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from esrun.backend import devices
+from esrun.backend import devices, hosts
 from esrun.config.schema import run as schema
 from esrun.runs import checkpoint
 from esrun.training.build import Run
@@ -64,6 +64,7 @@ class Saver:
         if found is None:
             return None
         self._generation = found.progress["generation"]
+        _tell()
         return Start(
             devices.replicated(run.local_devices, found.state), restored_progress(found.progress)
         )
@@ -110,6 +111,7 @@ class Saver:
             before()
             found = checkpoint.Checkpoint(jax.tree.map(np.asarray, state), kept)
             checkpoint.save(self._folder, found, self._options.keep)
+            _tell()
             return time.monotonic() - began
 
         self._generation, self._time = progress.generation, time.monotonic()
@@ -130,6 +132,12 @@ class Saver:
                 self._say(f"no checkpoint was written: {error}; training goes on")
             self._refused, self._generation = True, -1
         self._writing = None
+
+
+def _tell() -> None:
+    """There is a checkpoint: who trains in step learns that a lost run can be gone on with."""
+    if hosts.here is not None:
+        hosts.here.saved = True
 
 
 class _Strict(BaseModel):
