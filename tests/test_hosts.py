@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import os
+import signal
 import socket
+import time
 
 import pytest
-from conftest import MAIN, finished, quickly
+from conftest import MAIN, finished, quickly, wait_for
 
 pytestmark = [pytest.mark.hosts, pytest.mark.commands]
 
@@ -16,7 +19,7 @@ SMALL = (
     *("eval.every=4", "eval.episodes=4", "generations=12", "seed=3"),
 )
 SPHERE = ("task=sphere", "strategy=openai_es", "strategy.population_size=16", "eval.episodes=2")
-ENDLESS = (*SPHERE, "generations=2000000000", "eval.every=1000000", "checkpoint.every=50")
+ENDLESS = (*SPHERE, "generations=2000000000", "eval.every=1000000", "checkpoint.every=20")
 MIXED = ("strategy=openai_es", "strategy.population_size=24", "policy.normalize_input=true")
 KINDS = {
     "a normaliser": MIXED,
@@ -84,3 +87,68 @@ def test_two_processes_compute_what_one_does(hosts, start, tmp_path, kind):
     assert computed(tmp_path / "both") == computed(tmp_path / "alone")
     record = json.loads((tmp_path / "both" / "run.json").read_text())
     assert [x.split()[0] for x in record["devices"]] == ["0/cpu:0", "1/cpu:0"]
+
+
+def left_behind(kill, tmp_path, hosts, count=2, when=40):
+    """-> (exit codes, what they said, seconds) of those that are left when `kill` was done to one
+    of so many processes."""
+    number, what = kill
+    running = hosts(count, *ENDLESS, "hydra.run.dir=run")
+    wait_for(lambda: saved(tmp_path / "run") >= when, running[0])
+    os.kill(running[number].pid, what)
+    began = time.monotonic()
+    said = [finished(x, 60) for i, x in enumerate(running) if i != number]
+    took = time.monotonic() - began
+    running[number].kill()
+    return [code for code, _ in said], [text for _, text in said], took
+
+
+def goes_on(start, tmp_path):
+    """-> whether a run that has lost processes has the bits of one that has not."""
+    end = saved(tmp_path / "run") + 50
+    words = [*SPHERE, "eval.every=1000000", "checkpoint.every=20", f"generations={end}"]
+    for folder in ("run", "whole"):
+        one = start(tmp_path, *words, f"hydra.run.dir={folder}", "resume=auto")
+        code, said = finished(one)
+        assert code == 0, said
+    return computed(tmp_path / "run") == computed(tmp_path / "whole")
+
+
+KILLS = [(x, y) for y in (signal.SIGKILL, signal.SIGSTOP) for x in (0, 1)]
+
+
+@pytest.mark.parametrize("kill", KILLS, ids=lambda kill: f"{kill[1].name} {kill[0]}")
+def test_when_one_is_lost_the_others_end_and_the_run_goes_on(kill, hosts, start, tmp_path):
+    codes, said, took = left_behind(kill, tmp_path, hosts)
+    last = said[0].strip().splitlines()[-1]
+    print(took, last)
+    assert codes == [75]
+    assert took < SOON
+    assert last.startswith(f"esrun: process {kill[0]} of 2 is lost: ")
+    assert "Traceback" not in said[0]
+    if kill[0]:
+        summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+        assert (summary["status"], summary["stop_reason"]) == ("interrupted", "host_lost")
+    assert goes_on(start, tmp_path)
+
+
+def test_of_three_two_end_and_without_a_checkpoint_with_1(hosts, tmp_path):
+    words = [word for word in ENDLESS if "checkpoint" not in word]
+    running = hosts(3, *words, "checkpoint.every=2000000000", "hydra.run.dir=run")
+    wait_for(lambda: generations(tmp_path / "run") > 10, running[0])
+    running[1].kill()
+    assert [finished(running[i], SOON)[0] for i in (0, 2)] == [1, 1]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_signal_to_any_one_saves_and_ends_all(hosts, start, tmp_path, number):
+    running = hosts(2, *ENDLESS, "hydra.run.dir=run")
+    wait_for(lambda: generations(tmp_path / "run") > 5, running[0])
+    running[number].terminate()
+    said = [finished(x) for x in running]
+    assert [code for code, _ in said] == [75, 75], said
+    assert said[1][1] == ""
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["status"], summary["stop_reason"]) == ("interrupted", "SIGTERM")
+    assert saved(tmp_path / "run") == summary["generations"] > 5
+    assert goes_on(start, tmp_path)

@@ -56,8 +56,7 @@ class Hosts:
         """`connections`: to process 0 or, there, to all the others, by number; `about`: what each
         process said of itself when they met."""
         self.number, self.count, self.about = number, len(about), about
-        self.saved = False
-        """Whether there is a checkpoint: what was lost can be gone on with."""
+        self._saved = False
         self.signalled: str | None = None
         """The signal that one of the others was sent."""
         self.when_lost: Callable[[str, int, str], Any] = lambda line, code, reason: complain(line)
@@ -76,6 +75,17 @@ class Hosts:
 
     def _named(self, number: int) -> str:
         return f"process {number} of {self.count}"
+
+    @property
+    def saved(self) -> bool:
+        """Whether there is a checkpoint: a run that loses a process can be gone on with."""
+        return self._saved
+
+    def note_saved(self) -> None:
+        """Process 0 has a checkpoint; the others know at once."""
+        if not self._saved:
+            self._saved = True
+            self._say(BEATS, b"1")
 
     def word(self, topic: str, value: Any = None) -> Any:
         """Process 0 says a `value`, anything that JSON knows -> it, for everybody. All ask for the
@@ -181,7 +191,7 @@ class Hosts:
                 message = link.receive()
                 kind, content = message[:1], message[1:]
                 if kind == BEATS and number == 0:
-                    self.saved = content == b"1"
+                    self._saved = content == b"1"
                 elif kind == SIGNAL:
                     self.signalled = self.signalled or content.decode()
                 elif kind == LEAVING:

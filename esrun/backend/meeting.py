@@ -56,6 +56,7 @@ def join(
     else:
         service = relay.lead(lambda: _knock(place, token))
     try:
+        jax.config.update("jax_enable_preemption_service", False)  # it would take our SIGTERM
         jax.distributed.initialize(
             f"127.0.0.1:{service}",
             place.count,
@@ -202,14 +203,19 @@ class _Clock:
 
 
 def _share_cores(everybody: list[dict], number: int) -> None:
-    """Have JAX take this process's share of the cores that it may use, unless the environment says
-    how many devices there are to be."""
-    own = everybody[number]
-    if os.environ.get("JAX_NUM_CPU_DEVICES") in (None, str(machine.cores())):
+    """Keep this process to its share of the cores that others on its host may use too: threads of
+    several that wait for each other on all cores take three times as long. There are as many
+    devices, unless the environment says otherwise."""
+    own, before = everybody[number], machine.cores()
+    same = [i for i, x in enumerate(everybody) if x["machine"] == own["machine"]]
+    cores, place = own["machine"][1] or [], same.index(number)
+    each = len(cores) // len(same)
+    if each and same[1:]:
+        machine.keep_to(cores[place * each : (place + 1) * each])
+    if os.environ.get("JAX_NUM_CPU_DEVICES") in (None, str(before)):
         least = own["devices"] if isinstance(own["devices"], int) else 1
-        os.environ["JAX_NUM_CPU_DEVICES"] = str(
-            max(least, machine.cores() // beside(everybody, number), 1)
-        )
+        share = each if cores else before // len(same)
+        os.environ["JAX_NUM_CPU_DEVICES"] = str(max(least, share, 1))
 
 
 def beside(everybody: list[dict], number: int) -> int:

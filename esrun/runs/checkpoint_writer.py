@@ -137,7 +137,7 @@ class Saver:
 def _tell() -> None:
     """There is a checkpoint: who trains in step learns that a lost run can be gone on with."""
     if hosts.here is not None:
-        hosts.here.saved = True
+        hosts.here.note_saved()
 
 
 class _Strict(BaseModel):
