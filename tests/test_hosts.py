@@ -31,6 +31,12 @@ KINDS = {
         *("generations=300", "eval.every=100"),
     ),
 }
+GYM = (
+    *("task=gymnasium", "task.env=CartPole-v1", "task.episodes=2", "task.episode_length=20"),
+    *("strategy=openai_es", "strategy.population_size=12", "policy.normalize_input=true"),
+    *("policy.hidden=[4]", "eval.every=3", "eval.episodes=200", "generations=6"),
+    *("runtime.population_chunk=6", "runtime.workers=1"),
+)
 TWO_DEVICES = "import os; os.environ['JAX_NUM_CPU_DEVICES'] = '2'; " + MAIN
 
 
@@ -87,6 +93,15 @@ def test_two_processes_compute_what_one_does(hosts, start, tmp_path, kind):
     assert computed(tmp_path / "both") == computed(tmp_path / "alone")
     record = json.loads((tmp_path / "both" / "run.json").read_text())
     assert [x.split()[0] for x in record["devices"]] == ["0/cpu:0", "1/cpu:0"]
+
+
+@pytest.mark.slow
+def test_processes_share_the_episodes_of_environments_that_are_not_jax(hosts, start, tmp_path):
+    both = hosts(2, *GYM, "hydra.run.dir=both")
+    alone = start(tmp_path, *GYM, "hydra.run.dir=alone")
+    said = [finished(x) for x in (*both, alone)]
+    assert [code for code, _ in said] == [0, 0, 0], said
+    assert computed(tmp_path / "both") == computed(tmp_path / "alone")
 
 
 def left_behind(kill, tmp_path, hosts, count=2, when=40):

@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 
 PIECE = 2**20
-"""Bytes of a message at most: whoever hears a long array hears that somebody lives, too."""
+"""Bytes of an array that are sent at a time: whoever hears a long one hears that somebody lives,
+too."""
+LONGEST = 2**28
+"""Bytes of any message at most."""
 
 BEATS, WORD, GIVEN, ARRAY, SIGNAL, LEAVING, OVER = (bytes([kind]) for kind in b"bwgasl.")
 """The first byte of a message says what it is: a sign of life; what process 0 decides; what another
@@ -53,7 +56,7 @@ class Link:
 
     def receive(self) -> bytes:
         """-> the next message; what is waited for lies in its queue too."""
-        message = self._connection.recv_bytes(2 * PIECE)
+        message = self._connection.recv_bytes(LONGEST)
         self.heard = time.monotonic()
         if message[:1] == WORD:
             self.words.put(json.loads(message[1:]))

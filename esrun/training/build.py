@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from esrun.backend import cache, devices, machine, memory
+from esrun.backend import among, cache, devices, machine, memory
 from esrun.config import registry
 from esrun.config.check import KINDS
 from esrun.config.schema.base import TaskModel
@@ -84,7 +84,7 @@ def build(config: Config, begins: bool = True, least: int | None = None, where: 
         refuse_more_steps_than_are_counted(first)
         refuse_unknown_references(first)
         local = where or _chosen_devices(config, first)
-        local = local[:1] if first.task.simulators else local
+        local = among.own(local)[:1] if first.task.simulators else local
         _place(devices.replicated(local, long), hyper)
         restarting = config.strategy.restarting() is not None
         shared = restarting and not first.task.simulators
