@@ -37,7 +37,25 @@ GYM = (
     *("policy.hidden=[4]", "eval.every=3", "eval.episodes=200", "generations=6"),
     *("runtime.population_chunk=6", "runtime.workers=1"),
 )
-TWO_DEVICES = "import os; os.environ['JAX_NUM_CPU_DEVICES'] = '2'; " + MAIN
+DEVICES = (
+    "import os; os.environ['JAX_NUM_CPU_DEVICES'] = '{0}'; "
+    "from esrun.backend import devices; devices.cores = lambda: 4; " + MAIN
+)
+"""As many devices in each process, whatever this machine has."""
+OUT_OF_MEMORY = """
+import sys
+which, calls = sys.argv.pop(1), 0
+from esrun.training.slices import FittingProgram
+plain = FittingProgram.__call__
+def starved(self, *arguments):
+    global calls
+    calls += 1
+    mine = "/1/2" in sys.argv[-1]
+    if calls == 3 and (which == "all" or mine):
+        raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
+    return plain(self, *arguments)
+FittingProgram.__call__ = starved
+"""
 
 
 def free_port():
@@ -127,6 +145,85 @@ def goes_on(start, tmp_path):
         code, said = finished(one)
         assert code == 0, said
     return computed(tmp_path / "run") == computed(tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["a normaliser", "cma_es"])
+def test_four_devices_have_the_same_bits_however_they_are_spread(hosts, start, tmp_path, kind):
+    words = [*SMALL, *KINDS[kind], "runtime.population_chunk=6", "generations=4"]
+    for count, each in ((4, 1), (2, 2)):
+        spread = [*words, f"runtime.devices={each}", f"hydra.run.dir=on{count}"]
+        said = [finished(x) for x in hosts(count, *spread, code=DEVICES.format(each))]
+        assert {code for code, _ in said} == {0}, said
+    alone = [*words, "runtime.devices=4", "hydra.run.dir=on1"]
+    code, said = finished(start(tmp_path, *alone, code=DEVICES.format(4)))
+    assert code == 0, said
+    found = [computed(tmp_path / f"on{count}") for count in (4, 2, 1)]
+    assert found[0] == found[1] == found[2]
+    named = json.loads((tmp_path / "on2" / "run.json").read_text())["devices"]
+    assert [x.split()[0] for x in named] == ["0/cpu:0", "0/cpu:1", "1/cpu:0", "1/cpu:1"]
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_on_another_number_of_hosts(hosts, start, tmp_path):
+    words = [*SMALL, *MIXED, "runtime.population_chunk=6"]
+
+    def done(*processes):
+        said = [finished(x) for x in processes]
+        assert {code for code, _ in said} == {0}, said
+        return said
+
+    run = "hydra.run.dir=run"
+    done(start(tmp_path, *words, run, "generations=4"))
+    done(*hosts(2, "resume", "run", "generations=8"))
+    done(*hosts(3, *words, run, "resume=auto", "generations=12"))
+    again = done(*hosts(2, *words, run, "resume=auto", "generations=12"))
+    assert ["is done already" in text for _, text in again] == [True, False]
+    done(start(tmp_path, *words, "hydra.run.dir=whole", "generations=12"))
+    assert computed(tmp_path / "run") == computed(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_search_begins_at_a_policy_that_process_0_alone_reads(hosts, start, tmp_path):
+    small = [*SMALL, *MIXED, "generations=2"]
+    assert finished(start(tmp_path, *small, "hydra.run.dir=first"))[0] == 0
+    begun = [*small, "policy.start=first"]
+    both = hosts(2, *begun, "hydra.run.dir=both")
+    alone = start(tmp_path, *begun, "hydra.run.dir=alone")
+    said = [finished(x) for x in (*both, alone)]
+    assert [code for code, _ in said] == [0, 0, 0], said
+    assert computed(tmp_path / "both") == computed(tmp_path / "alone")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("which", "code"), [("all", 0), ("one", 1)])
+def test_all_go_on_with_less_memory_or_none(hosts, tmp_path, which, code):
+    words = [which, *SMALL, *MIXED, "task.episodes=4", "hydra.run.dir=run"]
+    said = [finished(x) for x in hosts(2, *words, code=OUT_OF_MEMORY + MAIN)]
+    assert [ended for ended, _ in said] == [code, code], said
+    assert ("going on with task.episodes_at_once=2" in said[0][1]) == (which == "all")
+    assert len(said[1][1].splitlines()) == code
+
+
+@pytest.mark.slow
+def test_a_signal_while_it_compiles_ends_all_at_once(hosts, tmp_path):
+    running = hosts(2, *SMALL, *MIXED, "hydra.run.dir=run")
+    wait_for((tmp_path / "run" / "run.json").exists, running[0])
+    running[1].terminate()
+    said = [finished(x) for x in running]
+    assert [code for code, _ in said] == [75, 75], said
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["status"], summary["stop_reason"]) == ("interrupted", "SIGTERM")
+    assert said[0][1].strip().endswith("to go on: esrun resume run")
+
+
+def test_processes_that_are_asked_for_different_things_make_nothing(hosts, tmp_path):
+    before = list(tmp_path.iterdir())
+    running = hosts(2, *ENDLESS, "hydra.run.dir=run", each={1: ("seed=4",)})
+    said = [finished(x) for x in running]
+    line = "all hosts must be asked for the same, got seed=0 and, of process 1, seed=4"
+    assert [(code, line in text, text.count("\n")) for code, text in said] == [(2, True, 1)] * 2
+    assert list(tmp_path.iterdir()) == before
 
 
 KILLS = [(x, y) for y in (signal.SIGKILL, signal.SIGSTOP) for x in (0, 1)]

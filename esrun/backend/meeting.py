@@ -84,8 +84,21 @@ def _wait_for_all(place: Place, about: dict, patience: float) -> tuple:
             f"runtime.hosts must name an address of process 0's own machine and a free port, got "
             f"{place.at}: {why(error)}"
         ) from error
-    come, said, token = {}, {0: about}, secrets.token_hex()
-    clock = _Clock(patience)
+    try:
+        come, everybody = _all_that_come(place, about, waiting, _Clock(patience))
+    except BaseException:
+        waiting.close()
+        raise
+    token = secrets.token_hex()
+    _tell(list(come.values()), {"everybody": everybody, "token": token})
+    waiting.settimeout(None)
+    return come, everybody, token, waiting
+
+
+def _all_that_come(
+    place: Place, about: dict, waiting: socket.socket, clock: "_Clock"
+) -> tuple[dict[int, Connection], list[dict]]:
+    come, said = {}, {0: about}
     while len(said) < place.count:
         missing = next(i for i in range(place.count) if i not in said)
         left = clock.left(f"process {missing} of {place.count} has not come to {place.at}")
@@ -102,10 +115,7 @@ def _wait_for_all(place: Place, about: dict, patience: float) -> tuple:
             _tell([*come.values(), connection], {"refused": wrong})
             raise ConfigError(wrong)
         come[own["number"]], said[own["number"]] = connection, own
-    everybody = [said[i] for i in range(place.count)]
-    _tell(list(come.values()), {"everybody": everybody, "token": token})
-    waiting.settimeout(None)
-    return come, everybody, token, waiting
+    return come, [said[i] for i in range(place.count)]
 
 
 def _tell(connections: list[Connection], what: dict) -> None:
@@ -199,7 +209,7 @@ class _Clock:
         if passed >= SAYING and not self._said:
             self._said = True
             complain(f"waiting: {what}")
-        return min(1.0, self._patience - passed)
+        return min(0.2, self._patience - passed)
 
 
 def _share_cores(everybody: list[dict], number: int) -> None:

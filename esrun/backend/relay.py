@@ -50,14 +50,12 @@ def serve(waiting: socket.socket, token: str, port: int) -> None:
     lives."""
 
     def lead_in(far: socket.socket) -> None:
-        connection = Connection(os.dup(far.fileno()))
-        said = receive(connection, 5.0)
-        if said is None or said.get("token") != token:
-            far.close()
-            return
-        connection.close()
-        near = socket.create_connection(("127.0.0.1", port))
-        _both_ways(near, far, keep=False)
+        with far:
+            with Connection(os.dup(far.fileno())) as connection:
+                said = receive(connection, 5.0)
+            if said is not None and said.get("token") == token:
+                with socket.create_connection(("127.0.0.1", port)) as near:
+                    _both_ways(near, far)
 
     _accept(waiting, lead_in)
 
@@ -65,7 +63,15 @@ def serve(waiting: socket.socket, token: str, port: int) -> None:
 def lead(knock: Callable[[], socket.socket]) -> int:
     """-> a port of this machine; who comes there is led to where `knock` connects."""
     waiting = socket.create_server(("127.0.0.1", 0))
-    _accept(waiting, lambda near: _both_ways(near, knock(), keep=True))
+
+    def lead_out(near: socket.socket) -> None:
+        with near:
+            with knock() as far:
+                ended = _both_ways(near, far)
+            while ended is far and near.recv(PIECE):  # unanswered: to JAX its service is slow
+                pass
+
+    _accept(waiting, lead_out)
     return waiting.getsockname()[1]
 
 
@@ -83,9 +89,8 @@ def _accept(waiting: socket.socket, work: Callable[[socket.socket], None]) -> No
     threading.Thread(target=go, name="relay", daemon=True).start()
 
 
-def _both_ways(near: socket.socket, far: socket.socket, keep: bool) -> None:
-    """Pass on what comes on either side, until one has ended; `keep` the near one where it was the
-    far one that did."""
+def _both_ways(near: socket.socket, far: socket.socket) -> socket.socket:
+    """Pass on what comes on either side, until one has ended -> that one."""
     other = {near: far, far: near}
     for one in other:
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -93,13 +98,11 @@ def _both_ways(near: socket.socket, far: socket.socket, keep: bool) -> None:
         for one in select.select([near, far], [], [])[0]:
             try:
                 content = one.recv(PIECE)
-                other[one].sendall(content)
             except OSError:
                 content = b""
             if not content:
-                far.close()
-                if one is near or not keep:
-                    near.close()
-                else:
-                    threading.Event().wait()  # for as long as the process lives
-                return
+                return one
+            try:
+                other[one].sendall(content)
+            except OSError:
+                return other[one]
