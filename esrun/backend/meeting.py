@@ -77,8 +77,7 @@ def _wait_for_all(place: Place, about: dict, patience: float) -> tuple:
     """Process 0's side -> (connections by number, what everybody said, the word that lets in, the
     socket)."""
     try:
-        kind = socket.getaddrinfo(place.address, place.port, type=socket.SOCK_STREAM)[0]
-        waiting = socket.create_server(kind[4][:2], family=kind[0], backlog=place.count)
+        waiting = relay.listening(place.address, place.port, place.count)
     except (OSError, UnicodeError) as error:
         raise ConfigError(
             f"runtime.hosts must name an address of process 0's own machine and a free port, got "

@@ -3,6 +3,7 @@
 A relay that loses the far end keeps the near one: to JAX that is a service that is slow to answer.
 """
 
+import ipaddress
 import json
 import os
 import select
@@ -37,6 +38,18 @@ def receive(connection: Connection, seconds: float) -> dict[str, Any] | None:
         pass
     connection.close()
     return None
+
+
+def listening(address: str, port: int, backlog: int) -> socket.socket:
+    """-> a socket at an address of this machine's. A name may mean the loopback here and something
+    else to others: with one it is all addresses. Raises OSError or UnicodeError."""
+    found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+    with suppress(ValueError):
+        ipaddress.ip_address(address)
+        return socket.create_server(found[4][:2], family=found[0], backlog=backlog)
+    both = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both else socket.AF_INET
+    return socket.create_server(("", port), family=family, backlog=backlog, dualstack_ipv6=both)
 
 
 def free_port() -> int:

@@ -66,10 +66,15 @@ def _single(one: Composed, typed: list[str]) -> int:
     from esrun.config.check import checked
 
     config = checked(one.config)
+    from esrun.runs.folder import is_typed
     from esrun.runs.in_step import asked_for, together
     from esrun.runs.job import environment, run_composed
 
     runtime = config.runtime
+    if runtime.hosts is not None and not is_typed("runtime.hosts", typed):
+        raise ConfigError(
+            f"runtime.hosts={runtime.hosts} must be typed on the command line, not set by a file"
+        )
     with together(runtime.hosts, asked_for(one.config), runtime.devices) as here:
         if here is not None and here.number:
             from esrun.runs.following import follow
