@@ -206,6 +206,14 @@ def test_all_go_on_with_less_memory_or_none(hosts, tmp_path, which, code):
 
 
 @pytest.mark.slow
+def test_a_limit_of_time_is_one_for_all(hosts, tmp_path):
+    said = [finished(x) for x in hosts(2, *ENDLESS, "stop.seconds=3", "hydra.run.dir=run")]
+    assert [code for code, _ in said] == [0, 0], said
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["status"], summary["stop_reason"]) == ("done", "seconds")
+
+
+@pytest.mark.slow
 def test_a_signal_while_it_compiles_ends_all_at_once(hosts, tmp_path):
     running = hosts(2, *SMALL, *MIXED, "hydra.run.dir=run")
     wait_for((tmp_path / "run" / "run.json").exists, running[0])

@@ -238,8 +238,7 @@ def total(tree):
     """-> the sum over devices of every leaf, the same everywhere, added in an order of JAX's."""
     import jax
 
-    summed = functools.partial(jax.lax.psum, axis_name=AXIS)
-    return among.packed(summed, tree) if among.several() else summed(tree)
+    return among.summed(tree, AXIS) if among.several() else jax.lax.psum(tree, AXIS)
 
 
 def in_full_precision():

@@ -68,7 +68,8 @@ def _resume(flags: Namespace) -> int:
     if record is None:
         raise ConfigError(f"{folder} is not a run folder: it has no run.json")
     given = with_overrides(record.config, flags.overrides)
-    given["runtime"] |= {"hosts": None}
+    if isinstance(given.get("runtime"), dict):
+        given["runtime"]["hosts"] = None
     made, config = Made(folder.resolve()), checked(given)
     if hosts.here is not None:
         hosts.here.word("configuration", given)
