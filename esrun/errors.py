@@ -14,9 +14,19 @@ class ConfigError(ValueError):
     """The configuration is wrong: what must hold, what was given and what to write instead."""
 
 
+class RecordError(ConfigError):
+    """A file that tells of a run is damaged."""
+
+
+def tell(line: str, *, wrong: bool = False) -> None:
+    """Print a line, on standard error where something is wrong; whole, since another thread may
+    print one too."""
+    print(f"{printable(line)}\n", end="", file=sys.stderr if wrong else sys.stdout)
+
+
 def complain(error: Exception | str) -> int:
     """Print one line on standard error -> USAGE."""
-    print(f"esrun: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+    tell(f"esrun: {' '.join(str(error).split())}", wrong=True)
     return USAGE
 
 

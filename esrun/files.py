@@ -85,8 +85,9 @@ def _is_nested(value: Any) -> bool:
     return isinstance(value, (dict, list))
 
 
-def write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes, *, flush: bool = True) -> None:
     """Write a file under a name that nobody has, flush it to the disk, then give it its own name.
+    What may be lost with the machine's power need not be flushed, which takes milliseconds.
 
     What had that name before is replaced, if it was a plain file: RefusedError for anything else.
     """
@@ -97,7 +98,8 @@ def write(path: Path, content: bytes) -> None:
         with file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                os.fsync(file.fileno())
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)

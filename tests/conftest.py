@@ -24,6 +24,7 @@ import jax
 import pytest
 
 from esrun import files
+from esrun.backend import machine
 from esrun.cli import main
 from esrun.config.check import checked
 from esrun.config.compose import composed
@@ -63,9 +64,10 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(autouse=True, scope="module")
 def few_programs():
-    """Let go of what a file's tests have compiled: Linux ends a process with too much of it."""
+    """Let go of what the tests so far have compiled before it is more than Linux allows."""
     yield
-    jax.clear_caches()
+    if machine.crowded():
+        jax.clear_caches()
 
 
 def pytest_sessionfinish(session):

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import quickly
 from defaults import make_policy
 
 from esrun.backend.compilation import Clock
@@ -110,7 +111,7 @@ def f20(x, x_opt, R, Q):
     return -np.mean(z * np.sin(np.sqrt(np.abs(z)))) / 100 + 4.189828872724339 + 100 * penalty
 
 
-@pytest.mark.parametrize("d", [2, 5, 80])
+@pytest.mark.parametrize("d", quickly([2, 5, 80], 5))
 @pytest.mark.parametrize(
     "definition", [f1, f2, f3, f5, f8, f9, f10, f15, f19, f20], ids=lambda f: f.__name__
 )
@@ -140,7 +141,7 @@ def test_fitness_is_zero_at_the_optimum_and_negative_elsewhere(function):
     assert values[1:].max() < -1e-7
 
 
-@pytest.mark.parametrize("function", EVERY)
+@pytest.mark.parametrize("function", quickly(EVERY, 1, 7, 10, 16, 21))
 def test_an_instance_is_always_the_same_and_differs_from_the_others(function):
     points = np.random.default_rng(0).uniform(-4, 4, (4, 3))
     one, again, other = (fitness(function, points, instance) for instance in (1.0, 1, 2.0))

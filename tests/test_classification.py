@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import quickly
 from safetensors.numpy import load_file
 
 from esrun import load, numpy_policy
@@ -356,7 +357,7 @@ def test_a_wrong_task_is_refused_in_one_line(in_process, tmp_path, case):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("devices", quickly([1, 2], 2))
 def test_bits_do_not_depend_on_devices_or_chunks(trained, devices):
     words = ["policy.normalize_input=true", f"runtime.devices={devices}"]
     folder, _ = trained(*words)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from asktell import fresh, tell
+from conftest import quickly
 from defaults import make_policy, make_strategy
 from jax.flatten_util import ravel_pytree
 
@@ -51,7 +52,7 @@ def written_out(solutions, params, rank):
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("rank", [1, 3])
+@pytest.mark.parametrize("rank", quickly([1, 3], 3))
 def test_networks_and_updates_equal_those_of_perturbations_written_out(network, rank):
     policy = NETWORKS[network]
     params = jax.tree.map(lambda x: jnp.asarray(x, float), policy.init(jax.random.key(0)))

@@ -23,8 +23,8 @@ ENDS_ITSELF = {
     "UmbrellaChain-bsuite": 10,
 }
 """Steps after which an environment ends by itself, long before gymnax's limit."""
-KINDS = ("Breakout-MinAtar", "Catch-bsuite", "Pendulum-v1")
-"""Among them is every kind of input and output; the others are slow to compile."""
+KINDS = ("Breakout-MinAtar", "Pendulum-v1")
+"""Pictures and numbers, choices and forces; the others are slow to compile."""
 
 
 def image_like(env):

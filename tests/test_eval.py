@@ -59,7 +59,7 @@ def evaluated(in_process):
     return rows
 
 
-@pytest.mark.parametrize("kind", quickly(RUNS, "normalised", "recurrent"))
+@pytest.mark.parametrize("kind", quickly(RUNS, "normalised"))
 def test_it_is_the_summary_to_the_last_digit(trained, evaluated, tmp_path, kind):
     summary = trained([*RUNS[kind], "runtime.devices=1"])
     programs.program.cache_clear()  # as if another process had trained

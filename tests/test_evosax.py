@@ -77,7 +77,11 @@ def test_every_algorithm_traces_to_a_state_that_keeps_its_types(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["GradientlessDescent", "LGA", "PGPE", "PSO", "RandomSearch", "SV_CMA_ES"]
+    "name",
+    quickly(
+        ["GradientlessDescent", "LGA", "PGPE", "PSO", "RandomSearch", "SV_CMA_ES"],
+        *("LGA", "PGPE", "PSO"),
+    ),
 )
 @pytest.mark.usefixtures("quick_to_compile")
 def test_three_generations_climb(name):

@@ -68,7 +68,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", quickly(CASES, "divide_l1", "pgpe"))
+@pytest.mark.parametrize("case", quickly(CASES, "divide_l1"))
 def test_members_are_selected_by_what_is_left_and_all_else_stays_raw(built, case):
     run = built(*SINE, *CASES[case], "runtime.population_chunk=6")
     options, seed = run.config.strategy, np.uint32(0)

@@ -87,7 +87,7 @@ BLOCKS = {"three blocks, the last not full": 6, "one block": 14}
 
 
 @pytest.mark.parametrize("blocks", quickly(BLOCKS, "three blocks, the last not full"))
-@pytest.mark.parametrize("name", quickly(RUNS, "openai_es", "decay"))
+@pytest.mark.parametrize("name", quickly(RUNS, "openai_es"))
 def test_by_hand_it_is_the_chunk_to_the_bit(built, name, blocks):
     size = BLOCKS[blocks]
     run = built(*RUNS[name], *SMALL, f"runtime.population_chunk={size}")

@@ -77,8 +77,9 @@ def test_a_folder_of_any_name_can_be_typed(typed, tmp_path, name, chdir):
     "ending",
     [
         ("strategy=cma_es", "generations=10000"),  # tolfun
-        ("strategy=cma_es", "generations=10000", "strategy.restarts=ipop",
-         "strategy.max_restarts=1"),
+        pytest.param(
+            ("strategy=cma_es", "generations=10000", "strategy.restarts=ipop",
+             "strategy.max_restarts=1"), marks=pytest.mark.slow),
         ("strategy.sigma_decay=1e-3", "strategy.sigma_limit=1e-20", "generations=40"),
         ("strategy.learning_rate=1e38", "generations=40"),
     ],

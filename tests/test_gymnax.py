@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import quickly
 from defaults import ROLLOUT, make_policy
 from flax import struct
 from gymnax.environments import environment, spaces
@@ -174,7 +175,9 @@ ROLLOUTS = {
 }
 
 
-@pytest.mark.parametrize("env", sorted(ROLLOUTS))
+@pytest.mark.parametrize(
+    "env", quickly(sorted(ROLLOUTS), "Pendulum-v1", "FrozenLake-misc", "BernoulliBandit-misc")
+)
 def test_rollout_is_a_plain_loop(env, keys):
     make, env_params, length, decode, encode = ROLLOUTS[env]
     subject = task(env, length, env_params)

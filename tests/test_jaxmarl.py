@@ -1,6 +1,7 @@
 """JaxMARL as tasks: episodes are those of a loop over the package's own steps, for agents that are
 alike and for others, with and without those who play against them."""
 
+import functools
 import warnings
 
 import jax
@@ -26,14 +27,20 @@ def task(env, env_params=(), team="all", opponent="random", **rollout):
     return make_jaxmarl(env=env, **own, **ROLLOUT | rollout)
 
 
+@functools.cache
+def compiled(env):
+    """-> a game's own two functions."""
+    game = opened(env, {})
+    return jax.jit(quiet(game.reset)), jax.jit(quiet(game.step_env))
+
+
 def by_hand(env, rows, key, length, act, others=None):
     """-> (rewards by agent [t], observations by agent [t + 1], states) of the package's own loop:
     `act` (row, state) -> the actions of the policy's agents by name, `others` (key) those of the
     rest."""
-    game = opened(env, {})
-    step = jax.jit(quiet(game.step_env))
+    reset, step = compiled(env)
     reset_key, step_key = jax.random.split(key)
-    observed, state = quiet(game.reset)(reset_key)
+    observed, state = reset(reset_key)
     rewards, seen, states, over = [], [observed], [state], False
     for t in range(length):
         if over:

@@ -140,7 +140,7 @@ def test_statistics_are_those_of_the_references_whatever_the_input(option):
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("option", MADE)
-@pytest.mark.parametrize("init", ["zeros", "normal"])
+@pytest.mark.parametrize("init", quickly(["zeros", "normal"], "zeros"))
 def test_constant_inputs_stay_finite(option, norm, init):
     """Neither features that are all the same nor references that do not differ are divided by 0."""
     policy = made(option, norm, init=init)
@@ -328,7 +328,7 @@ FILES = {
 CASES = [(name, norm) for name in FILES for norm in NORMS]
 
 
-@pytest.mark.parametrize("case", quickly(CASES, *CASES[1:4]))
+@pytest.mark.parametrize("case", quickly(CASES, *CASES[1:3]))
 def test_a_policy_is_what_it_was_in_its_file(built, case, tmp_path):
     name, norm = case
     run = built(*FILES[name], *OPENAI, f"policy.norm={norm}")

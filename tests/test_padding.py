@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import quickly
 from defaults import make_strategy
 
 from esrun.backend import devices
@@ -33,7 +34,7 @@ def advanced(run, program):
     return state, {name: np.asarray(column)[:GENERATIONS] for name, column in rows.items()}
 
 
-@pytest.mark.parametrize("members", [14, 113])
+@pytest.mark.parametrize("members", quickly([14, 113], 113))
 def test_a_padded_search_is_the_search_of_as_many_members(built, members):
     run = built(*WORK)
     own = restarts.searching(run, restarts.Search(members, 2.0, None, large=True), [])
@@ -94,12 +95,13 @@ def test_the_intervals_of_decomposition_are_those_of_as_many_members(members):
 def test_padding_is_not_among_the_fitness_that_ends_a_search(members):
     n, drawn = 3, np.random.default_rng(members)
     plain = padded = fresh_history(n, True, jnp.float32)
+    noted = jax.jit(record, static_argnums=3)
     for generation in range(60):
         fitness = drawn.normal(size=members).round(1) if generation < 20 else np.ones(members)
         fitness = jnp.asarray(fitness, jnp.float32).at[1].set(jnp.nan if generation < 3 else 1)
         longer = jnp.concatenate([fitness, jnp.full(20 - members, -jnp.inf)])
-        plain = record(plain, jnp.int32(generation), fitness, n)
-        padded = record(padded, jnp.int32(generation), longer, n, jnp.int32(members))
+        plain = noted(plain, jnp.int32(generation), fitness, n)
+        padded = noted(padded, jnp.int32(generation), longer, n, jnp.int32(members))
         for one, other in zip(plain, padded, strict=True):
             np.testing.assert_array_equal(one, other)
     assert plain.flat

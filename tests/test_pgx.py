@@ -1,6 +1,7 @@
 """Pgx's games as tasks: episodes are those of a loop over the package's own steps, whoever begins
 and whoever plays against the policy."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -36,10 +37,16 @@ def at_random(key, state, player):
     return int(jax.random.categorical(key, legal))
 
 
+@functools.cache
+def compiled(env):
+    """-> a game's own two functions."""
+    game = pgx.make(env)
+    return jax.jit(game.init), jax.jit(game.step)
+
+
 def by_hand(env, rows, key, episode_length, theirs=at_random):
     """-> (return, moves of ours, who began, illegal moves) of one game, by Pgx's own functions."""
-    game = pgx.make(env)
-    init, advance = jax.jit(game.init), jax.jit(game.step)
+    init, advance = compiled(env)
     illegal = 0
 
     def step(state, action, key):
@@ -146,8 +153,8 @@ def test_an_illegal_move_is_never_made(keys):
     assert steps > 1
     assert np.all(np.diff((boards >= 0).sum(-1)) > 0)  # a piece more, and no game that stood still
     returns, _, _ = evaluate(subject, keys(64), stubborn)
-    own = [by_hand("connect_four", stubborn[0], key, 30) for key in keys(4)]
-    np.testing.assert_array_equal(returns[0][:4], [x[0] for x in own])
+    own = [by_hand("connect_four", stubborn[0], key, 30) for key in keys(2)]
+    np.testing.assert_array_equal(returns[0][:2], [x[0] for x in own])
     assert np.mean(returns) > 0.2  # four in the first column, most often
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import quickly
 
 from esrun.errors import ConfigError
 from esrun.results import charts
@@ -190,7 +191,7 @@ SCENES = {
 
 
 @pytest.mark.parametrize("scene", SCENES)
-@pytest.mark.parametrize("axis", ["generations", "env_steps"])
+@pytest.mark.parametrize("axis", quickly(["generations", "env_steps"], "generations"))
 def test_no_text_lies_over_another_one(tmp_path, monkeypatch, scene, axis):
     one, drawn = chart(SCENES[scene](tmp_path), axis), {}
     with canvas(*charts.size([one])) as figure:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import quickly
 from defaults import make_policy
 
 from esrun.policies.cnn import pooled
@@ -287,7 +288,7 @@ def test_stacked_vanilla_rnn_by_hand():
 
 
 @pytest.mark.parametrize("cell", sorted(HAIKU))
-@pytest.mark.parametrize("hidden", [[8], [8, 8]])
+@pytest.mark.parametrize("hidden", quickly([[8], [8, 8]], [8, 8]))
 def test_last_output_depends_on_the_first_input(cell, hidden):
     policy = rnn(cell=cell, hidden=hidden)
     params = policy.init(KEY)

@@ -31,10 +31,10 @@ def test_many_structures_leave_few_programs(built, monkeypatch):
     jax.clear_caches()
     programs.program.cache_clear()
     counts = []
-    for n in range(2, 8):
+    for n in range(2, 6):
         trained(built("task=sphere", "strategy=snes", f"task.dimension={n}"))
         counts.append(alive())
-    assert max(counts[3:]) <= max(counts[:3])
+    assert counts[3] <= max(counts[:3])
     assert programs.program.cache_info().currsize <= 2
 
 

@@ -183,7 +183,8 @@ def test_classic_control_is_gymnasiums_picture(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders", "Pong"]
+    "name",
+    quickly(["Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders", "Pong"], "Breakout"),
 )
 @pytest.mark.filterwarnings("ignore")
 def test_minatar_has_gymnaxs_colours(name):
@@ -223,7 +224,7 @@ def test_a_replayed_search_is_the_run(trained, in_process, tmp_path):
     assert rows[2]["fitness_best"] == pytest.approx(best, rel=1e-5)
 
 
-@pytest.mark.parametrize("words", [SPHERE, [*SPHERE, "task.dimension=1"]])
+@pytest.mark.parametrize("words", quickly([SPHERE, [*SPHERE, "task.dimension=1"]], SPHERE))
 def test_a_search_is_a_film_and_a_generation_a_still(trained, in_process, tmp_path, words):
     trained(words)
     assert in_process("render", "run")[:2] == (0, "run/render.gif\n")

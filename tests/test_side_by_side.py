@@ -8,7 +8,7 @@ import threading
 import jax
 import numpy as np
 import pytest
-from conftest import finished, wait_for
+from conftest import finished, quickly, wait_for
 from safetensors.numpy import load_file
 
 from esrun.backend import devices, memory
@@ -46,8 +46,9 @@ def same(one, other):
     [
         [*SPHERE, "strategy=cma_es"],
         [*POLES],
-        ["task=digits", "strategy=openai_es", "strategy.population_size=4", "policy.hidden=[4]",
-         "task.batch_size=16", "generations=2"],
+        pytest.param(
+            ["task=digits", "strategy=openai_es", "strategy.population_size=4", "policy.hidden=[4]",
+             "task.batch_size=16", "generations=2"], marks=pytest.mark.slow),
         ["task=rastrigin", "strategy=cma_es", "strategy.restarts=bipop", "generations=120",
          "strategy.population_size=6", "task.dimension=3"],
     ],
@@ -90,7 +91,7 @@ def test_none_begins_after_one_that_ends_the_sweep(in_process, tmp_path):
     assert len(list((tmp_path / "sw").glob("*/run.json"))) < 9
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", quickly([signal.SIGTERM, signal.SIGINT], signal.SIGTERM))
 def test_a_sweep_that_a_signal_ends_goes_on_to_the_same(start, in_process, tmp_path, number):
     words = ("-m", *SPHERE, "strategy=snes", "seed=range(4)", "hydra.sweep.dir=sw")
     long = "generations=30000"

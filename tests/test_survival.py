@@ -161,9 +161,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(start, tmp_path, o
     assert whole[0] == again[0]
 
 
-@pytest.mark.parametrize(
-    "name", quickly(["SIGTERM", "SIGHUP", "SIGUSR1", "SIGINT"], "SIGTERM", "SIGINT")
-)
+@pytest.mark.parametrize("name", quickly(["SIGTERM", "SIGHUP", "SIGUSR1", "SIGINT"], "SIGTERM"))
 def test_a_signal_saves_and_exits_with_75_and_the_same_command_goes_on(start, tmp_path, name):
     process = start(tmp_path, *OPENAI, *COMMON, "generations=100000")
     wait_for(lambda: generations(tmp_path) > 50, process)

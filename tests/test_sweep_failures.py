@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from conftest import finished
 
 COMMON = (
@@ -120,13 +121,19 @@ def test_a_single_run_that_failed_may_begin_anew(sweep, tmp_path):
     assert len(json.loads((tmp_path / "run" / "run.json").read_text())["resumed"]) == 1
 
 
-def test_a_damaged_summary_is_named_before_anything_runs(sweep, tmp_path):
-    assert sweep(*SWEEP)[0] == 1
-    (tmp_path / "sw" / "1" / "summary.json").write_bytes(b'{"status": 3}')
-    for words in (SWEEP, ("resume", "sw", "--retry-failed")):
+@pytest.mark.parametrize("name", ["summary.json", "run.json"])
+@pytest.mark.parametrize("content", [b'{"status": 3}', b'{"form', b"[]", b""])
+def test_a_damaged_record_ends_its_own_job_alone(sweep, tmp_path, name, content):
+    assert sweep("-m", *COMMON, "seed=0,1", "hydra.sweep.dir=sw")[0] == 0
+    (tmp_path / "sw" / "1" / name).write_bytes(content)
+    for words in (("-m", *COMMON, "seed=0,1,2", "hydra.sweep.dir=sw"), ("resume", "sw")):
         code, said, wrong = sweep(*words)
-        assert (code, said, len(wrong)) == (2, [], 1)
-        assert "sw/1/summary.json" in wrong[0]
+        assert (code, len(wrong)) == (2, 1)
+        assert f"sw/1/{name}" in wrong[0]
+        (row,) = [line for line in said if line.startswith(" 1 ")]
+        assert "refused" in row
+    assert (tmp_path / "sw" / "1" / name).read_bytes() == content
+    assert json.loads((tmp_path / "sw" / "2" / "summary.json").read_text())["status"] == "done"
 
 
 LAUNCHER = '''

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import MAIN, tree
+from conftest import MAIN, quickly, tree
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
@@ -424,7 +424,10 @@ def test_a_job_has_a_folder_of_its_own_below_the_sweeps(refused, esrun, tmp_path
     assert esrun(*words).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["a b", "it's", "back\\slash", "end\\", "q\\'uote", "ünï", "$x"])
+@pytest.mark.parametrize(
+    "name",
+    quickly(["a b", "it's", "back\\slash", "end\\", "q\\'uote", "ünï", "$x"], "a b", "q\\'uote"),
+)
 def test_a_sweep_runs_wherever_its_folder_lies(esrun, tmp_path, name):
     (tmp_path / name).mkdir()
     done = esrun("-m", *TINY, "seed=0", folder=tmp_path / name)

@@ -26,8 +26,8 @@ class Composed(NamedTuple):
     """Resolved."""
     hydra: DictConfig
     """Hydra's own section, its interpolations in force."""
-    text: DictConfig
-    """The configuration unresolved, as Hydra records it."""
+    whole: DictConfig
+    """The configuration unresolved, as Hydra records it; Hydra's own section may be in it."""
 
 
 class Sweep(NamedTuple):
@@ -74,10 +74,7 @@ def _taken_apart(cfg: DictConfig, overrides: list[str], job: int | None = None) 
     if job is not None:
         with open_dict(cfg.hydra):
             cfg.hydra.job.num, cfg.hydra.job.id = job, str(job)
-    text = hydra.copied(cfg)
-    with open_dict(text):
-        del text["hydra"]
-    return Composed(hydra.resolved(cfg, text), cfg.hydra, text)
+    return Composed(hydra.resolved(cfg), cfg.hydra, cfg)
 
 
 def sweep(overrides: list[str], source: Source = PRIMARY) -> Sweep:

@@ -21,7 +21,8 @@ from esrun.training.score import Score
 from esrun.types import TrainState
 
 SHARE = 0.02
-"""The most of a run's time that its checkpoints may take; a last one is written in any case."""
+"""The most of a run's time that its checkpoints may take, and the best policy; the last ones are
+written in any case."""
 
 
 class Saver:

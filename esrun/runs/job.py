@@ -26,7 +26,7 @@ from esrun.runs.sweep_show import Place
 def order(one: Composed, config: Config, made: Made, going_on: bool) -> Order:
     """-> the order for a composed and checked configuration in a folder."""
     chosen = one.hydra.runtime.choices.items()
-    raw = flat(OmegaConf.to_container(one.text, resolve=False))
+    raw = flat(hydra.container(one.whole, resolve=False))
     return Order(
         config=config,
         given=one.config,
@@ -82,7 +82,7 @@ def _hydras_record(one: Composed) -> dict[str, bytes]:
             word, hidden
         )
     return {
-        "config.yaml": yaml_of(OmegaConf.to_container(one.text, enum_to_str=True)),
+        "config.yaml": yaml_of(hydra.container(one.whole, enum_to_str=True)),
         "hydra.yaml": yaml_of({"hydra": section}),
         "overrides.yaml": yaml_of(words),
     }

@@ -13,7 +13,7 @@ from esrun import files
 from esrun.backend import devices
 from esrun.config.check import KINDS
 from esrun.config.schema.run import Config
-from esrun.errors import ConfigError, complain, printable
+from esrun.errors import ConfigError, complain, tell
 from esrun.runs import in_step, record
 from esrun.runs.folder import Made, earlier_run, going_on, shown
 from esrun.runs.interrupts import Interrupts
@@ -132,7 +132,7 @@ def is_done(earlier: Record, order: Order, folder: RunFolder) -> bool:
     refuse_changes(earlier.config, order.given, order.force)
     done = earlier.done and earlier.generations >= order.config.generations
     if done:
-        print(printable(f"{where} is done already ({earlier.stop_reason})"))
+        tell(f"{where} is done already ({earlier.stop_reason})")
     return done
 
 
@@ -145,7 +145,7 @@ def lacks_checkpoints(earlier: Record, order: Order, folder: RunFolder) -> bool:
         return False
     where = shown(folder.path)
     if order.retries and earlier.failed:
-        print(printable(f"{where} has no checkpoint from before it failed: it begins anew"))
+        tell(f"{where} has no checkpoint from before it failed: it begins anew")
         return False
     complain(
         f"{where} has done {earlier.generations} generations and has no checkpoint of them: put "
@@ -217,7 +217,7 @@ def write_record(
     files.write_json(folder.record, about)
     for name, content in order.hydra.items():
         files.make_folder(folder.hydra)
-        files.write(folder.hydra / name, content)
+        files.write(folder.hydra / name, content, flush=False)  # nothing goes on from these
 
 
 def about(run: "Run", order: Order) -> dict:

@@ -4,6 +4,7 @@ import functools
 import platform
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
@@ -13,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from esrun import files
 from esrun.backend import devices
 from esrun.config.trees import flat
-from esrun.errors import ConfigError, printable
+from esrun.errors import ConfigError, RecordError, printable
 from esrun.files import STARTED_IN
 from esrun.runs import git
 from esrun.runs.paths import RunFolder
@@ -87,7 +88,7 @@ def validated(model: type[Model], content: Any, path: Path) -> Model:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         wrong = f"{key} {first['msg']}".strip().lower()
-        raise ConfigError(f"{path} is no record of a run: {wrong}") from error
+        raise RecordError(f"{path} is no record of a run: {wrong}") from error
 
 
 def read_json(path: Path) -> Any:
@@ -97,7 +98,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+        raise RecordError(f"{path} cannot be read: {error}") from error
 
 
 class _Versions(BaseModel):
@@ -234,13 +235,12 @@ def describe(
     }
 
 
+@functools.cache
 def _versions() -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = dict.fromkeys(PACKAGES, "?")
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "?"
     return found
 
 

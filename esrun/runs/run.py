@@ -166,7 +166,7 @@ def _train(opened: OpenRun, loggers: Loggers, clock: "Clock") -> "Outcome":
         if start:
             show.resume(start.progress)
         start = in_step.starting(built, start or (opened.beginning and opened.beginning.start))
-        with Metrics(folder.metrics, generation, show.say) as metrics:
+        with Metrics(folder.metrics, generation, show.say) as metrics, keeper:
             loggers.go_on(folder.metrics, generation)
 
             def report(progress):

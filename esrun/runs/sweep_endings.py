@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from esrun import files
-from esrun.errors import DONE, FAILED, USAGE, ConfigError, clipped, printable
+from esrun.errors import DONE, FAILED, USAGE, ConfigError, RecordError, clipped, printable, tell
 from esrun.runs import folder
 from esrun.runs.folder import shown
 from esrun.runs.paths import RunFolder
@@ -78,9 +78,13 @@ def failed_earlier(place: Path, config: dict) -> str | None:
     """-> why the run of this configuration in a folder has failed, None where it has not. One that
     fails by its numbers fails again, so it is not run again unless that is asked for.
 
-    Raises ConfigError for a folder that holds something else than a run, or a damaged record.
+    Of a damaged record the run's own turn tells. Raises ConfigError for a folder that holds
+    something else than a run.
     """
-    record = folder.earlier_run(place)
+    try:
+        record = folder.earlier_run(place)
+    except RecordError:
+        return None
     if record is None or not record.failed:
         return None
     try:
@@ -92,7 +96,7 @@ def failed_earlier(place: Path, config: dict) -> str | None:
 
 def leave_failed(place: Path, why: str) -> int:
     """Say that a job has failed earlier and is left so -> its exit code."""
-    print(printable(f"{shown(place)} has failed before ({clipped(why, LONGEST)}), and is left so"))
+    tell(f"{shown(place)} has failed before ({clipped(why, LONGEST)}), and is left so")
     return FAILED
 
 

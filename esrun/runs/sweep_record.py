@@ -11,10 +11,11 @@ from pydantic import BaseModel, Field
 from esrun import files
 from esrun.config import registry
 from esrun.config.trees import flat
-from esrun.errors import ConfigError
+from esrun.errors import ConfigError, RecordError
 from esrun.runs.folder import SWEEP, shown
 from esrun.runs.record import (
     FORMAT,
+    Record,
     command_line,
     read_json,
     read_record,
@@ -57,16 +58,25 @@ class _Sweep(BaseModel):
 
 
 def read(sweep: Path) -> list[Asked]:
-    """-> the jobs of a sweep whose configuration is known; a run knows its own.
+    """-> the jobs of a sweep whose configuration is known; a run knows its own, unless its record
+    is damaged.
 
-    Raises ConfigError for a record that is damaged.
+    Raises ConfigError for a record of the sweep that is.
     """
-    jobs = ((job, read_record(job.folder)) for job in asked(sweep))
+    jobs = ((job, _known(job.folder)) for job in asked(sweep))
     own = (
         job if own is None else job._replace(config=own.config, choices=own.choices)
         for job, own in jobs
     )
     return [job for job in own if job.config]
+
+
+def _known(folder: Path) -> Record | None:
+    """-> what is known of a run, None where its record is damaged: its own turn tells of that."""
+    try:
+        return read_record(folder)
+    except RecordError:
+        return None
 
 
 def asked(sweep: Path) -> list[Asked]:
@@ -101,7 +111,7 @@ def begun_with(folder: Path, config: dict) -> tuple[Path, str] | None:
     sweep = next((x for x in folder.parents if os.path.lexists(x / SWEEP)), None)
     beside = [job.folder for job in asked(sweep)] if sweep else []
     for place in [folder, *(beside if folder in beside else [])]:
-        record = read_record(place)
+        record = _known(place)
         if record and record.data and _reads(record.config) == _reads(config):
             return place, record.data
     return None

@@ -39,7 +39,9 @@ def assembler(structure: str, precision: str) -> Callable[[Any], Parts]:
         policy = factories["policy"](
             input_shape=task.input_shape, output_size=task.output_size, **options["policy"]
         )
-        params = jax.eval_shape(lambda: policy.init(jax.random.key(0)))
+        if "params" not in known:
+            known["params"] = jax.eval_shape(lambda: policy.init(jax.random.key(0)))
+        params = known["params"]
         n = sum(x.size for x in jax.tree.leaves(params))
         if n >= 2**31:
             raise ValueError(
