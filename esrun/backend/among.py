@@ -2,9 +2,7 @@
 all of them, and fewer messages between them."""
 
 import base64
-import functools
 import math
-import operator
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -120,15 +118,6 @@ def gathered(tree: Any, axis: str) -> Any:
 
     each = packed(lambda x: jax.lax.all_gather(x, axis), tree)
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), each)
-
-
-def summed(tree: Any, axis: str) -> Any:
-    """-> the sum over devices of every leaf, added in their order. (To gather takes one exchange
-    between processes, where a sum by JAX takes two.)"""
-    import jax
-
-    each = packed(lambda x: jax.lax.all_gather(x, axis), tree)
-    return jax.tree.map(lambda x: functools.reduce(operator.add, list(x)), each)
 
 
 def least_memory(devices: tuple) -> int | None:

@@ -238,7 +238,9 @@ def total(tree):
     """-> the sum over devices of every leaf, the same everywhere, added in an order of JAX's."""
     import jax
 
-    return among.summed(tree, AXIS) if among.several() else jax.lax.psum(tree, AXIS)
+    # not gathered and added: XLA would fuse that sum with what it is used for, and round otherwise
+    summed = functools.partial(jax.lax.psum, axis_name=AXIS)
+    return among.packed(summed, tree) if among.several() else summed(tree)
 
 
 def in_full_precision():
