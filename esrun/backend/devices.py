@@ -57,7 +57,7 @@ def start(precision: str, deterministic: bool) -> None:
         wanted = int(os.environ["JAX_NUM_CPU_DEVICES"])
         if _started():
             _say_what_came_too_late(wanted, lacks_flag)
-        else:
+        elif hosts.here is not None or not jax.distributed.is_initialized():
             jax.config.update("jax_num_cpu_devices", wanted)
         jax.config.update("jax_enable_x64", precision == "float64")
         all_local()

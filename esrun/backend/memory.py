@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from esrun.backend import among, machine
+from esrun.backend import among, hosts, machine
 from esrun.backend.devices import BESIDE
 
 
@@ -20,7 +20,7 @@ def of_each(devices: tuple) -> int | None:
     It does not depend on what else is running, so that a run that is resumed plans as it did. Of
     several hosts it is the least.
     """
-    if among.several():
+    if hosts.here is not None:
         return among.least_memory(devices)
     if devices[0].platform == "cpu":
         whole = machine.memory()
