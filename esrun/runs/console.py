@@ -47,14 +47,6 @@ class Show:
         self._shows = progress != "off" and self._beside is None
         can_rewrite = self._terminal.is_terminal and not self._terminal.is_dumb_terminal
         self._rewrites = self._shows and can_rewrite
-        self._log = Console(
-            file=self._file,
-            width=100,
-            color_system=None,
-            highlight=False,
-            legacy_windows=False,
-        )
-        self._consoles = [self._log] if self._beside else [self._terminal, self._log]
         self._live: Live | None = None
         self._every, self._goal, self._place = every, Goal(generations, stop), place
         self._held_out: float | None = None
@@ -69,26 +61,31 @@ class Show:
         self._stop_live()
         self._file.close()
 
-    def say(self, what) -> None:
-        """Print a line or anything that rich can show, on the console and in the log."""
-        what = clean(what) if isinstance(what, str) else what
-        for console in self._consoles:
-            console.print(what, markup=False, soft_wrap=isinstance(what, str))
-        if self._beside and self._beside.say and isinstance(what, str):
-            self._beside.say(what)
+    def say(self, line: str) -> None:
+        """Print a line, on the console and in the log."""
+        line = clean(line)
+        self.note(line)
+        if self._beside is None:
+            self._terminal.print(line, markup=False, soft_wrap=True)
+        elif self._beside.say:
+            self._beside.say(line)
 
     def note(self, line: str) -> None:
         """Write a line to the log alone."""
-        self._log.print(clean(line), markup=False, soft_wrap=True)
+        print(f"{clean(line)}\n", end="", file=self._file, flush=True)
 
     def panel(self, title: str, rows: dict[str, str], below: dict[str, str]) -> None:
-        """Figures in a box; `below` it what is copied to a shell and must not be broken into
-        lines."""
+        """Figures in a box; `below` it what is copied to a shell and must not be broken into lines.
+        The log has a line for each."""
         self._stop_live()
-        self.say(Panel(figures(rows), title=title, title_align="left", expand=False))
-        for name, value in below.items():
-            for console in self._consoles:
-                console.print(Text(clean(f"{name}: {value}")), soft_wrap=True)
+        lines, width = [f"{name}: {value}" for name, value in below.items()], max(map(len, rows))
+        for line in [title, *(f"  {name:{width}}  {x}" for name, x in rows.items()), *lines]:
+            self.note(line)
+        if self._beside is None:
+            box = Panel(figures(rows), title=title, title_align="left", expand=False)
+            self._terminal.print(box)
+            for line in lines:
+                self._terminal.print(Text(clean(line)), soft_wrap=True)
 
     def resume(self, progress: Progress) -> None:
         """A run goes on from here."""
@@ -119,7 +116,7 @@ class Show:
         elif due and self._shows and not self._rewrites:
             self._terminal.print(Text(line.fitted()), soft_wrap=True)
         if due:
-            self._log.print(Text(line.fitted()), soft_wrap=True)
+            self.note(line.fitted())
 
     def status(self, line: Bar | str) -> None:
         """The line at the bottom of a terminal; nothing without one."""

@@ -48,6 +48,7 @@ class Health:
         self._sigma: float | None = None
         self._best, self._stuck = -math.inf, 0
         self._beginning: list[float] = []
+        self._first: tuple[float, float] | None = None
         self._latest: deque[dict] = deque(maxlen=WINDOW)
 
     def look(self, rows: list[dict], search: int = 0) -> list[str]:
@@ -174,10 +175,10 @@ class Health:
             or self._latest[0]["generation"] - self._origin <= 2 * BEGINNING
         ):
             return False
-        latest = [row["fitness_mean"] for row in self._latest]
-        return _mean(latest) - _mean(self._beginning) <= 2 * math.hypot(
-            _error(latest), _error(self._beginning)
-        )
+        if self._first is None:
+            self._first = _mean(self._beginning), _error(self._beginning)
+        latest, (mean, error) = [row["fitness_mean"] for row in self._latest], self._first
+        return _mean(latest) - mean <= 2 * math.hypot(_error(latest), error)
 
     def _noise(self) -> str:
         """What the strategy itself knows of signal and noise."""

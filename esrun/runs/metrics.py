@@ -135,4 +135,8 @@ class Metrics:
 
 
 def _encoded(line: dict) -> bytes:
-    return (json.dumps(files.plain(line)) + "\n").encode()
+    try:
+        text = json.dumps(line, allow_nan=False)
+    except (TypeError, ValueError):  # a number that JSON does not have
+        text = json.dumps(files.plain(line))
+    return f"{text}\n".encode()
