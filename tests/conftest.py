@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker("runs")
     if any("::" in word for word in config.args):
         return
-    for name in ("slow", "browser"):
+    for name in ("slow", "browser", "hosts"):
         if name not in config.option.markexpr:
             left = [item for item in items if item.get_closest_marker(name)]
             config.hook.pytest_deselected(items=left)

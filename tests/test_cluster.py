@@ -23,11 +23,11 @@ INLINE = re.findall(r"`(esrun (?:-m )?[a-z]+=[^`]*)`", PAGE)
 FAKES = {
     "python": f'exec {sys.executable} "$@"',
     "nvidia-smi": "printf '0\\n1\\n'",
-    "srun": 'exec "$@"',
+    "srun": 'while :; do case $1 in --*) shift ;; *) exec "$@" ;; esac; done',
     "scontrol": 'echo "$*" >>"$HERE/scontrol.txt"',
-    # runs the tasks of an array here and now; its other options are Slurm's own business
+    # runs a job or the tasks of an array here and now; its other options are Slurm's own business
     "sbatch": """
-name=esrun
+name=esrun array=
 while :; do
     case $1 in
         --array=*) array=${1#--array=} ;;
@@ -37,6 +37,10 @@ while :; do
     esac
     shift
 done
+if [ -z "$array" ]; then
+    SLURM_JOB_NAME=$name SLURM_JOB_ID=4711 sh "$@"
+    exit
+fi
 worst=0
 for task in $(seq "${array%-*}" "${array#*-}"); do
     SLURM_JOB_NAME=$name SLURM_ARRAY_JOB_ID=4711 SLURM_ARRAY_TASK_ID=$task sh "$@" || worst=$?
@@ -170,6 +174,24 @@ def test_an_array_is_queued_again_where_it_was_interrupted(shell):
     ]
     assert (shell.here / "scontrol.txt").read_text() == "requeue 4711_1\n"
     assert "policy.hidden=[512]" in shell(block("--array=0-4"))[1][0][1]
+
+
+@pytest.mark.commands
+@pytest.mark.parametrize(
+    ("code", "saved", "ended", "again"),
+    [(0, True, 0, False), (75, False, 75, True), (1, True, 1, False), (2, True, 2, False),
+     (137, True, 75, True), (137, False, 137, False)],
+)  # fmt: skip
+def test_a_job_of_several_hosts_is_queued_again(shell, code, saved, ended, again):
+    folder = shell.here / "outputs" / "esrun-4711" / "checkpoints"
+    folder.mkdir(parents=True)
+    if saved:
+        (folder / "1.safetensors").write_text("")
+    found, asked = shell(block("slurm_hosts.sh"), [code])
+    assert (found, len(asked)) == (ended, 1)
+    words = ["runtime.hosts=auto", "hydra.run.dir=outputs/esrun-4711", "resume=auto"]
+    assert asked[0][1][-3:] == words
+    assert (shell.here / "scontrol.txt").exists() == again
 
 
 @pytest.mark.commands

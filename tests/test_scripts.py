@@ -57,7 +57,7 @@ def test_a_command_that_cannot_start_does_not_keep_the_others(tmp_path):
 
 
 def test_shell_scripts_are_posix():
-    for name in ("esrun", "test", "setup.sh", "slurm_array.sh"):
+    for name in ("esrun", "test", "setup.sh", "slurm_array.sh", "slurm_hosts.sh"):
         subprocess.run(["sh", "-n", SCRIPTS / name], check=True)
 
 

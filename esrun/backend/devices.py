@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from esrun.backend import among, hosts
 from esrun.backend.machine import cores
 from esrun.errors import ConfigError, complain, first_line, printable
 
@@ -56,10 +57,11 @@ def start(precision: str, deterministic: bool) -> None:
         wanted = int(os.environ["JAX_NUM_CPU_DEVICES"])
         if _started():
             _say_what_came_too_late(wanted, lacks_flag)
-        elif not jax.distributed.is_initialized():
+        elif hosts.here is not None or not jax.distributed.is_initialized():
             jax.config.update("jax_num_cpu_devices", wanted)
         jax.config.update("jax_enable_x64", precision == "float64")
         all_local()
+        among.settle()
     except (ValueError, RuntimeError, AssertionError) as error:
         reason = printable(first_line(error))
         told = printable(f"; the environment says {' '.join(given)}") if given else ""
@@ -115,25 +117,33 @@ def all_local() -> tuple:
     return _HERE.get() or tuple(jax.local_devices())
 
 
+def found() -> tuple:
+    """-> every device that a run could take: of all processes, where several train in step."""
+    return all_local() if hosts.here is None else among.all_there()
+
+
 def choose(requested: int | str, most: int) -> tuple:
-    """-> the devices to run on: for "auto" all local ones up to `most`.
+    """-> the devices to run on: for "auto" all local ones up to `most`; those of all processes
+    where several train in step.
 
     Raises ValueError when more are requested than there are.
     """
-    found = all_local()
+    if hosts.here is not None:
+        return among.chosen(most)
+    local = all_local()
     if requested == "auto":
-        return found[:most]
-    if int(requested) > len(found):
+        return local[:most]
+    if int(requested) > len(local):
         raise ValueError(
-            f"runtime.devices must be at most {len(found)}, the devices that JAX sees here "
-            f"({found[0].platform}), got {requested}: write runtime.devices=auto"
+            f"runtime.devices must be at most {len(local)}, the devices that JAX sees here "
+            f"({local[0].platform}), got {requested}: write runtime.devices=auto"
         )
-    return found[: int(requested)]
+    return local[: int(requested)]
 
 
 def names(devices: tuple) -> list[str]:
-    """-> "cpu:0" and so on."""
-    return [f"{device.platform}:{device.id}" for device in devices]
+    """-> "cpu:0" and so on, of several processes "1/cpu:0"."""
+    return [among.name(device) for device in devices]
 
 
 def on_cpu(devices: tuple | None = None) -> bool:
@@ -155,23 +165,13 @@ class OnEvery:
         asks for."""
         import jax
         import numpy as np
-        from jax.sharding import PartitionSpec
 
         def program(_, arguments):
             return function(*arguments)
 
         self._numbers = np.arange(len(devices))  # pmap asks for one argument that is mapped
-        if jax.process_count() > 1 if mesh is None else mesh:
-            everywhere = PartitionSpec()
-            self._mapped = jax.jit(
-                jax.shard_map(
-                    program,
-                    mesh=_mesh(devices),
-                    in_specs=(PartitionSpec(AXIS), everywhere),
-                    out_specs=everywhere,
-                    check_vma=False,
-                )
-            )
+        if among.several() if mesh is None else mesh:
+            self._mapped = among.meshed(program, _mesh(devices))
         else:
             self._mapped = jax.pmap(
                 program, axis_name=AXIS, devices=devices, in_axes=(0, None), out_axes=None
@@ -198,6 +198,8 @@ def replicated(devices: tuple, tree):
     """-> the same tree on every device, lying as the results of a program lie."""
     import jax
 
+    if among.several():
+        return among.everywhere(tree, _everywhere(devices))
     return jax.device_put(tree, _everywhere(devices))
 
 
@@ -222,19 +224,23 @@ def number():
     return jax.lax.axis_index(AXIS)
 
 
-def gather(x):
-    """X [size, ...] on every device -> [devices * size, ...], the same everywhere, in the order of
-    the devices."""
+def gather(tree):
+    """-> every leaf [size, ...] on every device as [devices * size, ...], the same everywhere, in
+    the order of the devices."""
     import jax
 
-    return jax.lax.all_gather(x, AXIS, tiled=True)
+    if among.several():
+        return among.gathered(tree, AXIS)
+    return jax.tree.map(lambda x: jax.lax.all_gather(x, AXIS, tiled=True), tree)
 
 
 def total(tree):
     """-> the sum over devices of every leaf, the same everywhere, added in an order of JAX's."""
     import jax
 
-    return jax.lax.psum(tree, AXIS)
+    # not gathered and added: XLA would fuse that sum with what it is used for, and round otherwise
+    summed = functools.partial(jax.lax.psum, axis_name=AXIS)
+    return among.packed(summed, tree) if among.several() else summed(tree)
 
 
 def in_full_precision():

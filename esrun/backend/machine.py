@@ -21,6 +21,17 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def which_cores() -> list[int] | None:
+    """-> the numbers of those cores, None where the system does not tell."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
+def keep_to(cores: list[int]) -> None:
+    """Have this thread and those that it will start run on these cores alone."""
+    with contextlib.suppress(AttributeError, OSError):
+        os.sched_setaffinity(0, cores)
+
+
 def processor() -> list[str]:
     """-> what machine code depends on: the system, and the kind of processor as far as it is
     known."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from esrun.backend import machine
+from esrun.backend import among, hosts, machine
 from esrun.backend.devices import BESIDE
 
 
@@ -17,8 +17,11 @@ def of_each(devices: tuple) -> int | None:
     """-> the bytes that one of the devices may hold, None if nobody knows. Devices of a CPU share
     the machine's, and so do runs that go on side by side.
 
-    It does not depend on what else is running, so that a run that is resumed plans as it did.
+    It does not depend on what else is running, so that a run that is resumed plans as it did. Of
+    several hosts it is the least.
     """
+    if hosts.here is not None:
+        return among.least_memory(devices)
     if devices[0].platform == "cpu":
         whole = machine.memory()
         return whole and whole // (len(devices) * BESIDE.get())
@@ -29,7 +32,9 @@ def of_each(devices: tuple) -> int | None:
 
 
 def free_of_each(devices: tuple) -> int | None:
-    """-> the bytes that one of the devices could take just now, None if nobody knows."""
+    """-> the bytes that one of the devices could take just now, None if nobody knows;
+    of several hosts one of this one's."""
+    devices = among.own(devices)
     if devices[0].platform == "cpu":
         free = machine.available()
         return free and free // (len(devices) * BESIDE.get())
@@ -38,13 +43,15 @@ def free_of_each(devices: tuple) -> int | None:
 
 
 def sharing(devices: tuple) -> int:
-    """-> how many of the devices share one memory: all those of a CPU."""
+    """-> how many of the devices share one memory: all those of a CPU (of one host)."""
+    devices = among.own(devices)
     return len(devices) if devices[0].platform == "cpu" else 1
 
 
 def peak_of(devices: tuple, before: int) -> int | None:
-    """-> the most bytes that were held: by one accelerator, or on a CPU by the process beyond the
-    `before` bytes."""
+    """-> the most bytes that were held here: by one accelerator, or on a CPU by the process beyond
+    the `before` bytes."""
+    devices = among.own(devices)
     if devices[0].platform == "cpu":
         return max(0, machine.most_resident() - before) or None
     return (

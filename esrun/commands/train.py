@@ -52,6 +52,12 @@ def train(arguments: list[str]) -> int:
 
 
 def _sweep(overrides: list[str], source: Source) -> int:
+    given = [word.lstrip("+") for word in overrides if "runtime.hosts=" in word]
+    if any(word.startswith("runtime.hosts=") and not word.endswith("=null") for word in given):
+        raise ConfigError(
+            "runtime.hosts is for one run, whose processes train in step, and this is a sweep: "
+            "type its jobs one by one, or write runtime.hosts=null"
+        )
     from esrun.runs.sweep import run_sweep
 
     return run_sweep(overrides, source)
@@ -61,10 +67,24 @@ def _single(one: Composed, typed: list[str]) -> int:
     from esrun.config.check import checked
 
     config = checked(one.config)
-    from esrun.runs.job import run_composed
+    from esrun.runs.folder import is_typed
+    from esrun.runs.in_step import asked_for, together
+    from esrun.runs.job import environment, run_composed
 
-    made = _run_folder(one, typed)
-    return run_composed(one, config, made, going_on=one.config["resume"] is not None)
+    runtime = config.runtime
+    if runtime.hosts is not None and not is_typed("runtime.hosts", typed):
+        raise ConfigError(
+            f"runtime.hosts={runtime.hosts} must be typed on the command line, not set by a file"
+        )
+    with together(runtime.hosts, asked_for(one.config), runtime.devices) as here:
+        if here is not None and here.number:
+            from esrun.runs.following import follow
+
+            with environment(one):
+                return follow(config)
+        made = _run_folder(one, typed)
+        code = run_composed(one, config, made, going_on=one.config["resume"] is not None)
+        return code if here is None else here.part(code)
 
 
 def _run_folder(one: Composed, typed: list[str]) -> "Made":

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from esrun import files
 from esrun.backend import devices
+from esrun.backend.addresses import place_of
 from esrun.config import registry
 from esrun.config.complaints import complaint
 from esrun.config.extras import installing_extra
@@ -86,6 +87,8 @@ def _check_together(config: Config) -> None:
     _check_view(config.task, config.policy)
     _check_file(config.task)
     requested = config.runtime.devices
+    if config.runtime.hosts is not None:
+        place_of(config.runtime.hosts)
     if requested == "auto" or devices.may_have_accelerator() or requested <= devices.cores():
         return
     raise ConfigError(

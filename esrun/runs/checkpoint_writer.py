@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from esrun.backend import devices
+from esrun.backend import devices, hosts
 from esrun.config.schema import run as schema
 from esrun.runs import checkpoint
 from esrun.training.build import Run
@@ -65,6 +65,7 @@ class Saver:
         if found is None:
             return None
         self._generation = found.progress["generation"]
+        _tell()
         return Start(
             devices.replicated(run.local_devices, found.state), restored_progress(found.progress)
         )
@@ -111,6 +112,7 @@ class Saver:
             before()
             found = checkpoint.Checkpoint(jax.tree.map(np.asarray, state), kept)
             checkpoint.save(self._folder, found, self._options.keep)
+            _tell()
             return time.monotonic() - began
 
         self._generation, self._time = progress.generation, time.monotonic()
@@ -131,6 +133,12 @@ class Saver:
                 self._say(f"no checkpoint was written: {error}; training goes on")
             self._refused, self._generation = True, -1
         self._writing = None
+
+
+def _tell() -> None:
+    """There is a checkpoint: who trains in step learns that a lost run can be gone on with."""
+    if hosts.here is not None:
+        hosts.here.note_saved()
 
 
 class _Strict(BaseModel):

@@ -5,8 +5,6 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from esrun import files
 from esrun.backend import memory
 from esrun.config.schema.run import Config
@@ -16,9 +14,9 @@ from esrun.runs.checkpoint import DamagedError
 from esrun.runs.folder import going_on, shown
 from esrun.runs.opening import OpenRun
 from esrun.runs.policy import describe, packed_mean, packed_members
-from esrun.training.build import Run
 from esrun.training.loop import Outcome, Progress
-from esrun.training.score import Score, scored
+from esrun.training.restarts import tested
+from esrun.training.score import Score
 from esrun.training.stop import SIGNAL
 
 if TYPE_CHECKING:
@@ -41,7 +39,7 @@ def leave(opened: OpenRun, outcome: Outcome, compiling: "Clock") -> tuple[Outcom
         _write_policies(opened, outcome)
     wrong: dict[str, Any] = {}
     try:
-        outcome = _tested(opened.built, outcome)
+        outcome = tested(opened.built, outcome)
     except Exception as error:
         opened.show.say(traceback.format_exc())
         reason = f"the test part could not be scored: {type(error).__name__}: {error}"
@@ -50,18 +48,6 @@ def leave(opened: OpenRun, outcome: Outcome, compiling: "Clock") -> tuple[Outcom
     summary = _summary(opened, outcome, compiling) | wrong
     files.write_json(opened.folder.summary, summary)
     return outcome, summary
-
-
-def _tested(built: Run, outcome: Outcome) -> Outcome:
-    """-> the outcome with the score of its mean policy on the task's test part, where it has one
-    and the run is done."""
-    task = built.program.parts(built.hyper).task
-    if task.test is None or outcome.score is None or outcome.reason is SIGNAL:
-        return outcome
-    assert built.program.test is not None
-    seed = np.uint32(built.config.seed)
-    _, returns, measures = built.program.test(built.hyper, seed, outcome.state)
-    return outcome._replace(test=scored(outcome.progress.generation, returns, measures))
 
 
 def _write_policies(opened: OpenRun, outcome: Outcome) -> None:

@@ -5,9 +5,11 @@ from contextlib import suppress
 from typing import Any
 
 from esrun import files
+from esrun.errors import SAVED
 from esrun.runs.folder import going_on
 from esrun.runs.opening import Order, names_in, write_record
 from esrun.runs.paths import RunFolder
+from esrun.runs.process_signals import end
 from esrun.runs.record import FORMAT, Record
 
 
@@ -31,6 +33,26 @@ def leave(
         | {"seed": order.config.seed},
     )
     return words(folder, signal, generations)
+
+
+def leave_lost(folder: RunFolder, order: Order, line: str, code: int, reason: str) -> None:
+    """Write the summary of a run that another process is missing from, in whatever thread, and end
+    with the last line and the exit code."""
+    with suppress(OSError, ValueError):
+        if folder.record.exists():
+            told: Any = {}
+            with suppress(OSError, ValueError):
+                told = files.read_json(folder.summary)
+            status = "interrupted" if code == SAVED else "failed"
+            files.write_json(
+                folder.summary,
+                told
+                | {"format": FORMAT, "status": status, "stop_reason": reason}
+                | {"generations": folder.saved(), "seed": order.config.seed}
+                | names_in(order.config, order.choices),
+            )
+    further = f"; to go on: {going_on(folder.path)}" if code == SAVED else ""
+    end(code, f"esrun: {line}{further}")
 
 
 def words(folder: RunFolder, signal: str, generation: int) -> str:

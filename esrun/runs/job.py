@@ -3,7 +3,7 @@
 import functools
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,11 @@ def run_composed(
         one.hydra.runtime.output_dir = str(asked.made.folder)
     with _surroundings(one.hydra, asked.made.folder):
         return carry_out(asked._replace(hydra=_hydras_record(one), place=place, retries=retries))
+
+
+def environment(one: Composed) -> AbstractContextManager:
+    """-> the environment variables that Hydra's section asks for."""
+    return env_override(one.hydra.job.env_set)
 
 
 @contextmanager

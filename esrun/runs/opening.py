@@ -14,7 +14,7 @@ from esrun.backend import devices
 from esrun.config.check import KINDS
 from esrun.config.schema.run import Config
 from esrun.errors import ConfigError, complain, tell
-from esrun.runs import record
+from esrun.runs import in_step, record
 from esrun.runs.folder import Made, earlier_run, going_on, shown
 from esrun.runs.interrupts import Interrupts
 from esrun.runs.paths import RunFolder
@@ -186,11 +186,10 @@ def cut_as_before(config: Config, earlier: Record | None) -> Config:
     """-> the configuration, with the blocks that the run began with where they went by the memory
     of its machine. Another search has other blocks: those of a restarting run are cut anew."""
     cut, runtime = earlier and earlier.blocks, config.runtime
-    if not cut or cut.by != "memory" or runtime.population_chunk != "auto":
-        return config
-    if config.strategy.restarting() is not None:
-        return config
-    runtime = runtime.model_copy(update={"population_chunk": cut.members})
+    by_memory = cut and cut.by == "memory" and runtime.population_chunk == "auto"
+    anew = not by_memory or config.strategy.restarting() is not None
+    chunk = in_step.cut(cut.members if cut and not anew else runtime.population_chunk)
+    runtime = runtime.model_copy(update={"population_chunk": chunk})
     return config.model_copy(update={"runtime": runtime})
 
 

@@ -17,6 +17,7 @@ from safetensors.numpy import load as parse
 from esrun import files
 from esrun.errors import ConfigError, printable
 from esrun.header import read_header
+from esrun.runs import in_step
 from esrun.runs.checkpoint import found
 from esrun.runs.folder import shown
 from esrun.runs.paths import RunFolder
@@ -86,13 +87,17 @@ def begun(run: Run, folder: RunFolder, earlier: Record | None) -> Beginning | No
     Raises ConfigError for an origin that is none, with which the run would be at its end, or which
     is another one than an `earlier` process began with.
     """
-    if found(folder.checkpoints) or (begins := origin(run)) is None:
+    begins = None if found(folder.checkpoints) else origin(run)
+    if begins is None:
+        in_step.begins_at()
         return None
     if earlier is not None and earlier.start not in (None, begins.digest):
         raise ConfigError(
             f"policy.start has changed since this run began, when its digest was "
             f"{printable(earlier.start)}, got {begins.about}: put it back, or start a new run"
         )
+    moments = begins.normalizer._asdict() if begins.normalizer else {}
+    in_step.begins_at({"policy": begins.mean, "references": begins.references, **moments})
     try:
         return Beginning(
             begins, Start(state_at(run, begins.mean, begins.normalizer, begins.references), NOTHING)

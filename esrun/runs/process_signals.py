@@ -42,8 +42,8 @@ class OfProcess(Interrupts):
         super().__init__()
         self._lock = threading.RLock()
         self._code, self._ctrl_c = None, 0
-        self.in_time = False
-        """Whether Python's own end may take PATIENCE seconds and no longer."""
+        self.patience: float | None = None
+        """Seconds that Python's own end may take, None for as long as it likes."""
         self._phases: dict[int, Phase] = {}
         self._reader, writer = os.pipe()
         os.set_blocking(writer, False)
@@ -102,8 +102,10 @@ class OfProcess(Interrupts):
             with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or none at all
                 stream.flush()
         self._code = code
-        if self.in_time:
-            bound = threading.Timer(PATIENCE, os._exit, [code])
+        if self.patience == 0:
+            os._exit(code)
+        if self.patience:
+            bound = threading.Timer(self.patience, os._exit, [code])
             bound.daemon = True
             bound.start()
 
@@ -160,8 +162,14 @@ def take_over() -> OfProcess | None:
 
 def end_in_time() -> None:
     """Have this process wait no longer for what a library does at Python's end than PATIENCE."""
+    if _process and _process.patience is None:
+        _process.patience = PATIENCE
+
+
+def end_at_once() -> None:
+    """Have this process not wait at all for what libraries do at Python's end."""
     if _process:
-        _process.in_time = True
+        _process.patience = 0.0
 
 
 def end(code: int, line: str) -> None:

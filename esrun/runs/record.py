@@ -22,7 +22,7 @@ from esrun.runs.secrets import masked_word
 
 FREE = (
     *("generations", "task.generations", "stop", "runtime.devices", "resume", "log", "logger"),
-    *("runtime.workers", "runtime.parallel_runs", "task.episodes_at_once"),
+    *("runtime.workers", "runtime.parallel_runs", "runtime.hosts", "task.episodes_at_once"),
     *("checkpoint", "archive", "policy.keep_every", "progress", "sweep", "tune"),
 )
 """Keys that a resumed run may change: how long it lasts, what it says and keeps, not its bits."""

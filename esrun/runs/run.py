@@ -6,11 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from esrun import garbage_collection
-from esrun.backend import devices
-from esrun.errors import DONE, FAILED, SAVED, complain
-from esrun.runs import ending_early
+from esrun.backend import devices, hosts
+from esrun.errors import DONE, FAILED, SAVED, complain, first_line
+from esrun.runs import ending_early, in_step
 from esrun.runs.folder import shown
-from esrun.runs.interrupts import Interrupts, listening
+from esrun.runs.interrupts import Interrupts
 from esrun.runs.loggers.telling import SHORTLY, Loggers
 from esrun.runs.opening import (
     OpenRun,
@@ -43,12 +43,14 @@ def carry_out(order: Order) -> int:
     """
     began, folder = time.monotonic(), RunFolder(order.made.folder)
     with (
-        listening() as interrupts,
+        in_step.listening() as interrupts,
         held(folder, order.made) as earlier,
         interrupts.saving(),
     ):
         if earlier is not None and is_done(earlier, order, folder):
             return DONE
+        if hosts.here is not None:
+            hosts.here.when_lost = partial(ending_early.leave_lost, folder, order)
         with interrupts.at_once(partial(ending_early.leave, folder, order, earlier, began)):
             opened = _opened(order, folder, earlier, interrupts, began)
         if opened is None:
@@ -62,6 +64,7 @@ def _opened(
 ) -> OpenRun | None:
     """-> the run, None where it cannot be gone on with or written to, which is said."""
     identity, run = folder.identity(), built(cut_as_before(order.config, earlier))
+    in_step.meet_with(run)
     if earlier is not None and lacks_checkpoints(earlier, order, folder):
         return None
     from esrun.runs.console import Show
@@ -114,7 +117,11 @@ def _train_and_leave(opened: OpenRun) -> int:
             opened, outcome = _trained_as_memory_allows(opened, loggers, compiling)
             outcome, summary = ending.leave(opened, outcome, compiling)
     except Exception as error:
+        if hosts.here is not None:
+            hosts.here.verdict()
         ending.leave_failed(opened, error)
+        if hosts.here is not None:
+            hosts.here.leave(first_line(error), FAILED)
         return FAILED
     finally:
         loggers.close()
@@ -129,7 +136,7 @@ def _trained_as_memory_allows(
         try:
             return opened, _train(opened, loggers, clock)
         except RuntimeError as error:  # XLA's errors are RuntimeErrors with a code in the text
-            if "RESOURCE_EXHAUSTED" not in str(error):
+            if "RESOURCE_EXHAUSTED" not in str(error) or not in_step.all_have_run_out_of_memory():
                 raise
             from esrun.training.retreat import with_less_memory
 
@@ -158,7 +165,7 @@ def _train(opened: OpenRun, loggers: Loggers, clock: "Clock") -> "Outcome":
         keeper = Keeper(folder, built, order.written, show.say, opened.check_folder, generation)
         if start:
             show.resume(start.progress)
-        start = start or (opened.beginning and opened.beginning.start)
+        start = in_step.starting(built, start or (opened.beginning and opened.beginning.start))
         with Metrics(folder.metrics, generation, show.say) as metrics, keeper:
             loggers.go_on(folder.metrics, generation)
 
@@ -194,9 +201,9 @@ def _train(opened: OpenRun, loggers: Loggers, clock: "Clock") -> "Outcome":
                 report,
                 start=start,
                 save=save,
-                interrupted=lambda: opened.interrupts.name is not None,
                 beginning=beginning,
                 say=show.say,
+                **in_step.agreed(opened.interrupts),
             )
 
 

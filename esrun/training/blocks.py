@@ -200,7 +200,7 @@ def total(
     if blocks.devices == 2 and own[1] and most == 1:  # a sum of two has no order: nothing to gather
         here = lies[0] if where.any() else 0
         return devices.total(jax.tree.map(lambda x: x[here], forest))
-    gathered = jax.tree.map(lambda x: devices.gather(x[lies]), forest)
+    gathered = devices.gather(jax.tree.map(lambda x: x[lies], forest))
     known = {
         node: device * most + i for device, nodes in enumerate(own) for i, node in enumerate(nodes)
     }

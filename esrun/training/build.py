@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from esrun.backend import cache, devices, machine, memory
+from esrun.backend import among, cache, devices, machine, memory
 from esrun.config import registry
 from esrun.config.check import KINDS
 from esrun.config.schema.base import TaskModel
@@ -52,12 +52,13 @@ class Run(NamedTuple):
     """The digest of the data that the task has read, None where it reads none."""
 
 
-def build(config: Config, begins: bool = True, least: int | None = None) -> Run:
+def build(config: Config, begins: bool = True, least: int | None = None, where: tuple = ()) -> Run:
     """-> the run. Sets JAX up for it. Raises ConfigError for what only the built parts can tell.
 
     `begins`: whether it may begin with its first state, which must not be at its end already.
     `least`: of the members of searches that may follow one another; None: this is the first.
-    Searches whose populations differ little share a program.
+    Searches whose populations differ little share a program. `where`: the devices, if they are
+    not to be chosen.
     """
     devices.start(config.runtime.precision, config.runtime.deterministic)
     cache.use()
@@ -82,9 +83,8 @@ def build(config: Config, begins: bool = True, least: int | None = None) -> Run:
         first = parts(hyper)
         refuse_more_steps_than_are_counted(first)
         refuse_unknown_references(first)
-        most = worth(first, devices.all_local(), runtime.population_chunk)
-        local = devices.choose(runtime.devices, most)
-        local = local[:1] if first.task.simulators else local
+        local = where or _chosen_devices(config, first)
+        local = among.own(local)[:1] if first.task.simulators else local
         _place(devices.replicated(local, long), hyper)
         restarting = config.strategy.restarting() is not None
         shared = restarting and not first.task.simulators
@@ -108,6 +108,11 @@ def build(config: Config, begins: bool = True, least: int | None = None) -> Run:
             raise
         raise ConfigError(NO_ROOM) from error
     return Run(config, program, hyper, local, data and data[1])
+
+
+def _chosen_devices(config: Config, parts: Parts) -> tuple:
+    most = worth(parts, devices.found(), config.runtime.population_chunk)
+    return devices.choose(config.runtime.devices, most)
 
 
 def _chosen(models: dict[str, Any]) -> tuple[dict, dict, dict]:

@@ -6,14 +6,15 @@ recombined, and the generation is told. The blocks are those of the compiled chu
 """
 
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from esrun.backend import devices, machine, memory
+from esrun.backend import among, devices, machine, memory
+from esrun.tasks.normalizer import nothing
 from esrun.tasks.simulators import Played, Pool, Simulators, together
 from esrun.training.blocks import KEPT, Blocks, added
 from esrun.training.generation import Parts, Seen
@@ -36,7 +37,7 @@ def make_hosted_program(
 ) -> Program:
     """As `make_program`, for a task with `simulators`; policy and strategy live on the first
     device. `workers` processes step the environments, "auto": one a core."""
-    one = local_devices[:1]
+    one = among.own(local_devices)[:1]
     initial = devices.OnEvery(one, beginning(build, normalize_input, restarting, top_k))
     pieces = Pieces(build)
 
@@ -66,10 +67,12 @@ def make_hosted_program(
             act = pieces.acting(pieces.act_of(state.normalizer), hyper, mean, (1, blocks.size))
             return lambda number: pool(hyper).play(number, seeds_of(episodes[i]), real, act)
 
-        played = together(map(play, range(blocks.count)))
+        def of(numbers: Iterable[int]) -> list[list]:
+            return [[x.totals, x.steps, x.terminated] for x in together(map(play, numbers))]
+
+        played = among.shared(blocks.count, of)
         totals, steps, terminated = (
-            np.concatenate([getattr(x, name) for x in played])[:held_out_episodes]
-            for name in ("totals", "steps", "terminated")
+            np.concatenate(x)[:held_out_episodes] for x in zip(*played, strict=True)
         )
         returns = jnp.asarray(totals, float)
         held_out = pieces.mean_of(returns)
@@ -121,7 +124,7 @@ def generation(
     drawn = pieces.drawn(hyper, seed, state.generation)
     parts, episodes = pieces.parts(hyper), seeds_of(drawn.episodes)
     p, paid = parts.strategy.population_size, parts.task.simulators.paid
-    shape = blocks.size, len(episodes)
+    shape, kept = (blocks.size, len(episodes)), {}
 
     def evaluate(i) -> Callable[[int], Generator[None, None, Any]]:
         def played(number):
@@ -133,21 +136,33 @@ def generation(
             seeds = np.tile(episodes, blocks.size)
             done: Played = yield from pool.play(number, seeds, real, act, paid)
             figures = done.totals.reshape(shape), done.steps.reshape(shape), done.memory[1]
-            seen = pieces.seen(hyper, members, solutions, *figures)
-            return members, solutions if keeps(blocks, solutions) else None, seen
+            kept[i] = solutions if keeps(blocks, solutions) else None
+            return jax.tree.leaves(pieces.seen(hyper, members, solutions, *figures))
 
         return played
 
-    done = together(map(evaluate, range(blocks.count)))
-    told = [(seen.fitness, seen.decayed) for *_, seen in done]
-    fitness, decayed = jax.tree.map(lambda *each: jnp.concatenate(each)[:p], *told)
-    steps, inputs = added([(seen.steps, seen.inputs) for *_, seen in done], pieces.plus)
+    told = among.shared(blocks.count, lambda numbers: together(map(evaluate, numbers)))
+    done = [jax.tree.unflatten(structure_of(parts, state), seen) for seen in told]
+    each = [(seen.fitness, seen.decayed) for seen in done]
+    fitness, decayed = jax.tree.map(lambda *x: jnp.concatenate(x)[:p], *each)
+    steps, inputs = added([(seen.steps, seen.inputs) for seen in done], pieces.plus)
     everything = Seen(fitness, steps, inputs, decayed)
     weights = pieces.weigh(hyper, state.strategy, everything.selected_by)
-    sums = [
-        pieces.recombine(hyper, drawn, state, members, weights, own) for members, own, _ in done
-    ]
+    sums = []
+    for i in range(blocks.count):
+        members = i * blocks.size + np.arange(blocks.size)
+        if i not in kept:  # another process has played them
+            solutions = pieces.ask(hyper, drawn, state, members)
+            kept[i] = solutions if keeps(blocks, solutions) else None
+        sums.append(pieces.recombine(hyper, drawn, state, members, weights, kept[i]))
     return pieces.tell(hyper, drawn, state, fitness, added(sums, pieces.plus), everything)
+
+
+def structure_of(parts: Parts, state: TrainState) -> Any:
+    """-> the structure of what is `Seen` of members."""
+    inputs = state.normalizer and nothing(parts.task.input_shape)
+    decayed = None if parts.strategy.decay_fitness is None else 0
+    return jax.tree.structure(Seen(0, 0, inputs, decayed))  # type: ignore
 
 
 def keeps(blocks: Blocks, solutions: PyTree) -> bool:

@@ -175,7 +175,8 @@ def scored_by(
             return jax.tree.map(lambda x: x[0], (seen.returns, seen.measures)), ()
 
         played, _ = over_blocks(plan_episodes(count, local_devices), fence, play)
-        returns, measures = jax.tree.map(lambda x: jnp.ravel(devices.gather(x))[:count], played)
+        gathered = devices.gather(played)
+        returns, measures = jax.tree.map(lambda x: jnp.ravel(x)[:count], gathered)
         held_out = fence.around(jnp.mean, returns)
         return state._replace(held_out=held_out), returns, measures
 

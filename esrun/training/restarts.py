@@ -16,7 +16,6 @@ the best fitness. What the run reports is the best mean of all searches, on held
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import jax
@@ -31,7 +30,7 @@ from esrun.training.build import Run, build
 from esrun.training.loop import Outcome, Progress, Start
 from esrun.training.program import SEARCH, stream
 from esrun.training.score import scored
-from esrun.training.stop import GENERATIONS
+from esrun.training.stop import GENERATIONS, SIGNAL
 from esrun.types import Incumbent, Moments, Reason, TrainState
 
 EVALUATIONS = Reason("evaluations")
@@ -82,9 +81,8 @@ def search_until(
     *,
     start: Start | None = None,
     save: Callable[[TrainState, Progress, bool], None] = lambda state, progress, final: None,
-    interrupted: Callable[[], bool] = lambda: False,
-    beginning: Callable[[Progress], AbstractContextManager] = lambda progress: nullcontext(),
     say: Callable[[str], None] = lambda line: None,
+    **others: Any,
 ) -> Outcome:
     """Train, with the restarts that the strategy asks for; `say` is told of each.
 
@@ -97,8 +95,7 @@ def search_until(
             *(now.program, now.hyper, now.config, report),
             start=start,
             save=save,
-            interrupted=interrupted,
-            beginning=beginning,
+            **others,
         )
 
     if kind is None:
@@ -163,10 +160,9 @@ def searching(run: Run, search: Search, past: list[dict]) -> Run:
         own = began + math.ceil(search.evaluations / search.population_size)
         generations = min(generations, own)
     strategy = config.strategy.model_copy(update=changes)
+    others = config.model_copy(update={"strategy": strategy, "generations": generations})
     # the state lies where it is
-    runtime = config.runtime.model_copy(update={"devices": len(run.local_devices)})
-    others = {"strategy": strategy, "generations": generations, "runtime": runtime}
-    built = build(config.model_copy(update=others), begins=False, least=first)
+    built = build(others, begins=False, least=first, where=run.local_devices)
     shared: dict[str, Any] = {"init": run.program.init, "evaluate": run.program.evaluate}
     if built.program.plan() is not None or built.program.advance is not run.program.advance:
         shared["prepare"] = lambda *arguments: None  # they are compiled, `advance` may not be
@@ -219,6 +215,18 @@ def better(state: TrainState) -> Incumbent:
     present = Incumbent(state.strategy.mean, state.held_out)
     beats = jnp.isfinite(present.held_out) & (present.held_out > state.incumbent.held_out)
     return present if beats else state.incumbent
+
+
+def tested(run: Run, outcome: Outcome) -> Outcome:
+    """-> the outcome with the score of its mean policy on the task's test part, where it has one
+    and the run is done."""
+    task = run.program.parts(run.hyper).task
+    if task.test is None or outcome.score is None or outcome.reason is SIGNAL:
+        return outcome
+    assert run.program.test is not None
+    seed = np.uint32(run.config.seed)
+    _, returns, measures = run.program.test(run.hyper, seed, outcome.state)
+    return outcome._replace(test=scored(outcome.progress.generation, returns, measures))
 
 
 def with_the_best(run: Run, outcome: Outcome) -> Outcome:

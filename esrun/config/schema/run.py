@@ -45,6 +45,7 @@ class Runtime(Model):
     deterministic: bool
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
     parallel_runs: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
+    hosts: str | None = None
 
 
 class Sweep(Model):

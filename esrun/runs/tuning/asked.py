@@ -85,6 +85,8 @@ def asked(words: list[str], source: Source) -> Asked:
             f"resume must be null or auto for a study, got {config.resume}: esrun tune goes on "
             "with the study that the same words have begun"
         )
+    if config.runtime.hosts is not None:
+        raise ConfigError("runtime.hosts is for one run, and a study has many: leave it out")
     _check_space(space, config, source)
     rungs, tune = _rungs(config), config.tune
     if config.seed + tune.seeds + tune.fresh_seeds - 1 > LAST_SEED:
