@@ -49,7 +49,7 @@ def members_of(run, state, seed):
     return jax.jit(all_of)(jax.tree.map(np.asarray, state))
 
 
-@pytest.mark.parametrize("kind", quickly(KINDS, "cma_es", "eggroll"))
+@pytest.mark.parametrize("kind", quickly(KINDS, "eggroll"))
 def test_the_archive_holds_the_best_of_all_members_that_there_were(built, kind):
     run = built(*KINDS[kind], "strategy.population_size=12", f"archive.top_k={K}")
     seed, state, every = np.uint32(3), run.program.init(run.hyper, np.uint32(3)), []

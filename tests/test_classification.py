@@ -175,7 +175,7 @@ def test_training_never_sees_the_other_parts(trained, monkeypatch):
     assert summary_of(other)["eval"] != summary_of(folder)["eval"]
 
 
-@pytest.mark.parametrize("verb", ["resume", "eval", "render"])
+@pytest.mark.parametrize("verb", quickly(["resume", "eval", "render"], "resume"))
 def test_other_data_are_refused_wherever_a_run_reads_them_again(
     trained, in_process, monkeypatch, verb
 ):
@@ -250,7 +250,7 @@ def test_what_fails_on_the_test_part_loses_nothing(in_process, tmp_path, monkeyp
         raise RuntimeError("no room")
 
     with monkeypatch.context() as patched:
-        patched.setattr("esrun.runs.ending._tested", fails)
+        patched.setattr("esrun.runs.ending.tested", fails)
         code, _, complaint = in_process(*SHORT, "hydra.run.dir=run")
     summary = summary_of(tmp_path / "run")
     assert (code, summary["status"]) == (1, "failed")

@@ -93,6 +93,7 @@ print("add", "frozen", gc.get_freeze_count() > 100_000, gc.isenabled())
     ]
 
 
+@pytest.mark.slow
 def test_a_second_run_finds_what_the_first_one_compiled_and_computes_the_same(esrun, tmp_path):
     kept, trained = [], []
     for name in ("first", "second"):

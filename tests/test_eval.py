@@ -70,6 +70,7 @@ def test_it_is_the_summary_to_the_last_digit(trained, evaluated, tmp_path, kind)
     assert tree(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_another_process_says_the_same(esrun, tmp_path):
     words = RUNS["normalised"]
     assert esrun(*words, "hydra.run.dir=run", "runtime.devices=2").returncode == 0

@@ -63,7 +63,7 @@ def test_the_names_are_those_of_evosax():
     assert sorted(evosax.algorithms.algorithms) == NAMES
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", quickly(NAMES, *NAMES[::3]))
 def test_every_algorithm_traces_to_a_state_that_keeps_its_types(name):
     # a scan refuses a state that changes its types or shapes
     state = jax.eval_shape(lambda: trained(name))

@@ -121,6 +121,7 @@ def test_where_fitness_is_flat_the_weights_alone_are_selected(built):
     np.testing.assert_array_equal(rows["tied"][:20], 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", quickly(CASES, "divide_l1"))
 def test_one_device_and_two_have_the_same_bits(built, case):
     words = [*SINE, *CASES[case], "runtime.population_chunk=4"]

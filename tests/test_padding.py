@@ -56,6 +56,7 @@ def test_a_padded_search_is_the_search_of_as_many_members(built, members):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_devices_that_share_the_blocks_have_the_bits_of_one(built, monkeypatch):
     monkeypatch.setattr("esrun.training.slices.WORTH_TWO", 0)  # too much for one device alone
     monkeypatch.setattr("esrun.training.rooms.WORTH_TWO", 0)

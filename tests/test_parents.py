@@ -66,6 +66,7 @@ def test_a_truncation_sweep_compiles_once(built, strategy):
     assert all(np.abs(other - first).max() > 0.01 for other in others)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", quickly(FAMILY, "lm_ma_es"))
 def test_one_device_and_two_have_the_same_bits_with_given_parents(built, strategy):
     words = [f"strategy={strategy}", "strategy.parents=7", "strategy.population_size=40",

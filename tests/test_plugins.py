@@ -88,6 +88,7 @@ def test_list_names_plugins_and_imports_none(esrun):
     assert "wandb" in esrun("list", "loggers").stdout
 
 
+@pytest.mark.slow
 def test_an_entry_point_alone_is_a_choice_with_its_factorys_defaults(esrun):
     words = ["task=bare", "policy.hidden=[]", "generations=2", "eval.episodes=2"]
     bare = MODULE.replace("make_faulty", "make_bare").replace("int,", "int = 2,")

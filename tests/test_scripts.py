@@ -77,6 +77,7 @@ def test_counts_of_failures_enter_the_expected_running_time_and_not_the_range(bb
     assert bbob.Counts(np.array([7, 9]), np.array([False, False])).row() == "inf | – | 0 of 2 | inf"
 
 
+@pytest.mark.slow
 def test_evaluations_are_counted_to_the_generation_that_first_reaches_the_target(bbob, built):
     table = bbob.Table((1,), 10_000)
     counts = bbob.measured(table, 1, 2, trials=2)
