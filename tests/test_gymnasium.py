@@ -382,3 +382,14 @@ def test_a_film_has_the_returns_of_the_evaluation(in_process, env):
     code, said, error = in_process("render", "run", "--episodes", "2")
     assert (code, said.strip()) == (0, "run/render.gif"), error
     assert Path("run/render.gif").stat().st_size > 10_000
+
+
+def test_a_limit_between_evaluations_ends_a_run_with_a_score(in_process, tmp_path):
+    """The chunk behind the limit has no generation, and a score."""
+    words = ("task=gymnasium", "task.env=CartPole-v1", "strategy=openai_es", "task.episodes=1")
+    words = (*words, "strategy.population_size=4", "task.episode_length=20", "eval.episodes=2")
+    run = ("stop.env_steps=1", "eval.every=2", "generations=6", "hydra.run.dir=run")
+    assert in_process(*words, *run)[0] == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["generations"], summary["stop_reason"]) == (1, "env_steps")
+    assert summary["eval"]["mean"] > 0

@@ -198,7 +198,8 @@ def _further(
 ) -> Progress:
     """-> the progress after `count` generations more."""
     columns = {name: np.asarray(column)[:count] for name, column in chunk.rows.items()}
-    env_steps = before.env_steps + np.cumsum(step_counts.number(columns.pop("env_steps")))
+    steps = columns.pop("env_steps", np.zeros((0, 2), np.uint32))  # a chunk of none may have none
+    env_steps = before.env_steps + np.cumsum(step_counts.number(steps))
     rows = [
         {
             "generation": before.generation + 1 + i,
