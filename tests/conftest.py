@@ -1,6 +1,7 @@
 """JAX as the tests need it, set up before anything imports it: two CPU devices, one OpenBLAS
 thread."""
 
+import json
 import os
 import shutil
 import signal
@@ -21,7 +22,9 @@ os.environ["JAX_ENABLE_COMPILATION_CACHE"] = (
 )
 
 import jax
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from esrun import files
 from esrun.backend import machine
@@ -323,6 +326,22 @@ def refused(request, typed):
         return done.stderr
 
     return run
+
+
+def metrics_of(run):
+    """-> what a run's metrics say but for the time."""
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [{key: x for key, x in line.items() if key != "wall_seconds"} for line in lines]
+
+
+def same(one, other):
+    """Whether two runs have computed the same, to the bit."""
+    for name in ("policy", "policy_best"):
+        a, b = (load_file(run / f"{name}.safetensors") for run in (one, other))
+        assert a.keys() == b.keys()
+        for key, x in a.items():
+            np.testing.assert_array_equal(x, b[key])
+    assert metrics_of(one) == metrics_of(other)
 
 
 def tree(root):

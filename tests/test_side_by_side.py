@@ -8,7 +8,7 @@ import threading
 import jax
 import numpy as np
 import pytest
-from conftest import finished, quickly, wait_for
+from conftest import finished, quickly, same, wait_for
 from safetensors.numpy import load_file
 
 from esrun.backend import devices, memory
@@ -23,22 +23,6 @@ POLES = (
     "task=cartpole", "strategy=openai_es", "strategy.population_size=8", "generations=3",
     "task.episode_length=30", "policy.hidden=[4]", "eval.episodes=4",
 )  # fmt: skip
-
-
-def metrics(run):
-    """-> what a run's metrics say but for the time."""
-    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return [{key: x for key, x in line.items() if key != "wall_seconds"} for line in lines]
-
-
-def same(one, other):
-    """Whether two runs have computed the same, to the bit."""
-    for name in ("policy", "policy_best"):
-        a, b = (load_file(run / f"{name}.safetensors") for run in (one, other))
-        assert a.keys() == b.keys()
-        for key, x in a.items():
-            np.testing.assert_array_equal(x, b[key])
-    assert metrics(one) == metrics(other)
 
 
 @pytest.mark.parametrize(

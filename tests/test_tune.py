@@ -7,12 +7,12 @@ import signal
 import sys
 import time
 
+import conftest
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from conftest import finished, wait_for
-from safetensors.numpy import load_file
 
 from esrun.config import compose
 from esrun.config.space import Dimension
@@ -38,20 +38,9 @@ def summary(run):
     return json.loads((run / "summary.json").read_text())
 
 
-def metrics(run):
-    """-> what a run's metrics say but for the time."""
-    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return [{key: x for key, x in line.items() if key != "wall_seconds"} for line in lines]
-
-
 def same(one, other):
     """Whether two runs have computed the same, to the bit."""
-    for name in ("policy", "policy_best"):
-        a, b = (load_file(run / f"{name}.safetensors") for run in (one, other))
-        assert a.keys() == b.keys()
-        for key, x in a.items():
-            np.testing.assert_array_equal(x, b[key])
-    assert metrics(one) == metrics(other)
+    conftest.same(one, other)
     assert summary(one)["eval"] == summary(other)["eval"]
 
 
