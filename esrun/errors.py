@@ -47,6 +47,8 @@ def why(error: BaseException) -> str:
 
 def printable(text: str) -> str:
     """-> the text without what could steer a terminal: words from files are shown too."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else "?" for c in text)
 
 

@@ -83,7 +83,7 @@ def measured(table: Table, function: int, dimension: int, trials: int) -> Counts
             f"task.instance={number}",
         ]
         limits = [f"seed={number}", f"stop.env_steps={table.budget * dimension}"]
-        run = build(checked(composed([*task, *limits, *SETTINGS, *table.overrides])[0]))
+        run = build(checked(composed([*task, *limits, *SETTINGS, *table.overrides]).config))
         outcome = search_until(run, lambda progress: None)
         # a step is an evaluation, and a run ends with the generation that reaches the target
         return outcome.progress.env_steps, outcome.reason.name == "fitness"

@@ -60,7 +60,7 @@ def minimised(strategy: str, function: str, dimension: int, seeds: int) -> str:
             f"strategy={strategy}",
             f"seed={seed}",
         ]
-        run = build(checked(composed([*task, *SETTINGS])[0]))
+        run = build(checked(composed([*task, *SETTINGS]).config))
         outcomes.append(advance_until(run.program, run.hyper, run.config, lambda progress: None))
     if sum(outcome.reason.name == "fitness" for outcome in outcomes) > seeds / 2:
         return f"{statistics.median(outcome.progress.evaluations for outcome in outcomes):.0f}"

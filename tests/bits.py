@@ -40,7 +40,7 @@ def main(most, overrides):
     from esrun.training.build import build
 
     def built(*words):
-        return build(checked(composed(list(words))[0]))
+        return build(checked(composed(list(words)).config))
 
     for count in range(1, most + 1):
         print(json.dumps(digests(built, [*overrides, f"runtime.devices={count}"])), flush=True)

@@ -144,7 +144,7 @@ def sweep(in_process):
 def built():
     """-> (overrides) -> the run that `esrun *overrides` would train; JAX has its precision until
     the test ends."""
-    yield lambda *overrides: build(checked(composed(list(overrides))[0]))
+    yield lambda *overrides: build(checked(composed(list(overrides)).config))
     jax.config.update("jax_enable_x64", False)
 
 

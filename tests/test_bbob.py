@@ -192,7 +192,7 @@ def test_a_sweep_over_instances_compiles_once(built):
 )
 def test_a_wrong_value_gets_one_line(override, parts):
     with pytest.raises(ConfigError) as caught:
-        checked(composed(["task=bbob", override])[0])
+        checked(composed(["task=bbob", override]).config)
     for part in parts:
         assert part in str(caught.value)
 
@@ -200,4 +200,4 @@ def test_a_wrong_value_gets_one_line(override, parts):
 def test_without_the_package_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "bbobax", None)
     with pytest.raises(ConfigError, match=r"^task=bbob needs .*: .* -m pip install 'bbobax.*'$"):
-        checked(composed(["task=bbob"])[0])
+        checked(composed(["task=bbob"]).config)

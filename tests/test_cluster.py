@@ -139,9 +139,9 @@ def acceptable(words, capsys):
         assert {x for x in words if x.startswith("-")} <= {*flags}
     elif words[0] == "-m":
         for job in jobs(words[1:]):
-            checked(composed(job)[0])
+            checked(composed(job).config)
     else:
-        checked(composed(words)[0])
+        checked(composed(words).config)
 
 
 def jobs(words):

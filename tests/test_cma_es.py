@@ -248,22 +248,22 @@ def test_a_sweep_over_a_rate_compiles_once(built, rate):
 def test_rates_out_of_their_range_are_one_line_whose_remedy_works(words, line):
     given = [f"strategy.{word}" for word in words]
     with pytest.raises(ConfigError, match="write ") as caught:
-        checked(composed(["strategy=cma_es", *given])[0])
+        checked(composed(["strategy=cma_es", *given]).config)
     assert line in str(caught.value)
     remedy = str(caught.value).rsplit("write ", 1)[1].removeprefix("for example ")
     kept = [word for word in given if word.split("=")[0] != remedy.split("=")[0]]
-    checked(composed(["strategy=cma_es", *kept, remedy])[0])
+    checked(composed(["strategy=cma_es", *kept, remedy]).config)
 
 
 def test_rates_that_add_up_to_one_are_taken():
-    said = composed(["strategy=cma_es"])[0]["strategy"]
+    said = composed(["strategy=cma_es"]).config["strategy"]
     for hundredths in range(101):
         c_1, c_mu = float(f"{hundredths / 100:.2f}"), float(f"{(100 - hundredths) / 100:.2f}")
         CMAES.model_validate(said | {"c_1": c_1, "c_mu": c_mu})
 
 
 def test_a_record_of_before_the_rates_could_be_said_goes_on(tmp_path):
-    new = composed(["strategy=cma_es"])[0]
+    new = composed(["strategy=cma_es"]).config
     old = new | {"strategy": {k: x for k, x in new["strategy"].items() if k not in RATES}}
     assert checked(old) == checked(new)
     one, other = (Order(checked(x), x, Made(tmp_path), {}) for x in (old, new))

@@ -15,7 +15,7 @@ from esrun.training.structure import joined, split
 def complaint(*overrides):
     """-> the one line that a command line gets."""
     with pytest.raises(ConfigError) as caught:
-        checked(composed(list(overrides))[0])
+        checked(composed(list(overrides)).config)
     return str(caught.value)
 
 
@@ -189,21 +189,21 @@ def test_the_remedy_is_the_default_of_the_option_in_use():
 @pytest.mark.parametrize("experiment", options("experiment"))
 def test_every_experiment_composes(experiment):
     reads = experiment in ("bytes", "mnist", "mnist_cnn")
-    checked(composed([f"experiment={experiment}", *([f"task.file={__file__}"] * reads)])[0])
+    checked(composed([f"experiment={experiment}", *([f"task.file={__file__}"] * reads)]).config)
 
 
 def test_a_task_may_choose_its_policy_and_the_command_line_may_choose_another():
-    assert composed(["task=breakout"])[0]["policy"]["name"] == "cnn"
-    assert composed(["task=breakout", "policy=mlp"])[0]["policy"]["name"] == "mlp"
+    assert composed(["task=breakout"]).config["policy"]["name"] == "cnn"
+    assert composed(["task=breakout", "policy=mlp"]).config["policy"]["name"] == "mlp"
 
 
 def test_a_task_may_set_the_generations_and_the_command_line_has_the_last_word():
-    assert composed(["task=sine"])[0]["generations"] == 2000
-    assert composed(["task=sine", "generations=7"])[0]["generations"] == 7
+    assert composed(["task=sine"]).config["generations"] == 2000
+    assert composed(["task=sine", "generations=7"]).config["generations"] == 7
 
 
 def test_whole_numbers_serve_as_floats():
-    config = checked(composed(["strategy.sigma=1", "task.env_params.g=9"])[0])
+    config = checked(composed(["strategy.sigma=1", "task.env_params.g=9"]).config)
     assert type(config.strategy.sigma) is float
     assert type(config.task.env_params["g"]) is float
 

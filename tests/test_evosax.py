@@ -211,7 +211,7 @@ def test_a_state_comes_back_from_a_checkpoint_and_goes_on_to_the_same_bits(name,
 
 def complaint(*overrides, until=checked):
     with pytest.raises(ConfigError) as caught:
-        until(checked(composed(["task=sphere", "strategy=evosax", *overrides])[0]))
+        until(checked(composed(["task=sphere", "strategy=evosax", *overrides]).config))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

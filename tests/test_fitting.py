@@ -41,11 +41,11 @@ def test_every_policy_is_taken_or_refused_at_once(policy, task, built, tmp_path,
     (tmp_path / "text").write_bytes(bytes(range(256)) * 8)
     words = [*TASKS[task], f"policy={policy}", *SMALL]
     if fits(policy, task):
-        checked(composed(words)[0])
+        checked(composed(words).config)
         return
     late = policy == "cnn" and task in MADE_FIRST
     with pytest.raises(ConfigError, match="write policy=") as error:
-        built(*words) if late else checked(composed(words)[0])
+        built(*words) if late else checked(composed(words).config)
     assert "\n" not in str(error.value)
 
 

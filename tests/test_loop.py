@@ -12,6 +12,7 @@ from esrun.config.check import checked
 from esrun.config.compose import composed
 from esrun.runs.metrics import Metrics
 from esrun.training.loop import NOTHING, Start, advance_until
+from esrun.training.stop import Reached
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
@@ -195,7 +196,7 @@ class SlowProgram:
                 return len(new)
 
         rows = {"env_steps": np.tile([0, 1], (len(new), 1)), "fitness_best": np.ones(len(new))}
-        return state, rows, Done(), {}
+        return state, rows, Done(), Reached(np.zeros(0, bool), ())
 
 
 @pytest.mark.parametrize(

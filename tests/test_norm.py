@@ -503,14 +503,14 @@ def test_a_policy_with_another_norm_is_no_beginning(built, tmp_path, words, line
 )  # fmt: skip
 def test_what_cannot_be_normalised_is_one_line(words, line):
     with pytest.raises(ConfigError) as refused:
-        checked(composed(["task=cartpole", *words])[0])
+        checked(composed(["task=cartpole", *words]).config)
     assert line in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
 def test_a_convolution_alone_may_be_normalised():
     words = ["task=breakout", "policy=cnn", "policy.norm=layer", "policy.hidden=[]"]
-    assert checked(composed(words)[0]).policy.norm == "layer"
+    assert checked(composed(words).config).policy.norm == "layer"
 
 
 def test_a_task_that_gives_no_references_is_one_line(built):

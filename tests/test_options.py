@@ -59,14 +59,14 @@ def as_if_installed(monkeypatch):
 
 @pytest.mark.parametrize("option", options("task"))
 def test_task_composes_and_passes_the_checks(option, as_if_installed):
-    config = checked(composed(chosen(option))[0])
+    config = checked(composed(chosen(option)).config)
     needed = dict([NEEDED[option]]) if option in NEEDED else {}
     assert config.task.model_dump().items() >= (read("task", option) | needed).items()
 
 
 @pytest.mark.parametrize("option", options("strategy"))
 def test_strategy_composes_and_passes_the_checks(option):
-    assert checked(composed([f"strategy={option}"])[0]).strategy.model_dump() == read(
+    assert checked(composed([f"strategy={option}"]).config).strategy.model_dump() == read(
         "strategy", option
     )
 
@@ -74,13 +74,13 @@ def test_strategy_composes_and_passes_the_checks(option):
 @pytest.mark.parametrize("option", options("policy"))
 def test_policy_composes_with_a_task_it_fits_and_passes_the_checks(option):
     fitting = {"cnn": "breakout", "vector": "sphere"}.get(option, "cartpole")
-    config = checked(composed([f"task={fitting}", f"policy={option}"])[0])
+    config = checked(composed([f"task={fitting}", f"policy={option}"]).config)
     assert config.policy.model_dump() == read("policy", option)
 
 
 @pytest.mark.parametrize("option", options("logger"))
 def test_logger_composes_and_passes_the_checks(option, as_if_installed):
-    config = checked(composed([f"logger=[{option}]"])[0])
+    config = checked(composed([f"logger=[{option}]"]).config)
     assert config.logger[option].model_dump() == read("logger", option)
 
 
@@ -88,7 +88,7 @@ def test_logger_composes_and_passes_the_checks(option, as_if_installed):
 def test_experiment_composes_sets_what_it_says_and_passes_the_checks(option):
     task = option.removesuffix("_cnn")
     needed = chosen(task)[1:]  # an experiment whose task needs it has the task's name
-    config = checked(composed([f"experiment={option}", *needed])[0])
+    config = checked(composed([f"experiment={option}", *needed]).config)
     said = read("experiment", option)
     assert config.generations == said["generations"]
     for kind in KINDS:
@@ -96,11 +96,13 @@ def test_experiment_composes_sets_what_it_says_and_passes_the_checks(option):
 
 
 def test_runs_that_do_not_say_what_is_kept_keep_what_new_ones_do():
-    config = composed([])[0]
+    config = composed([]).config
     del config["archive"], config["checkpoint"]["keep_at"], config["policy"]["keep_every"]
-    assert checked(config) == checked(composed([])[0])
+    assert checked(config) == checked(composed([]).config)
 
 
 def test_a_task_may_set_its_own_generations():
-    assert checked(composed(["task=sine"])[0]).generations == read("task", "sine")["generations"]
-    assert checked(composed(["task=sine", "generations=7"])[0]).generations == 7
+    assert (
+        checked(composed(["task=sine"]).config).generations == read("task", "sine")["generations"]
+    )
+    assert checked(composed(["task=sine", "generations=7"]).config).generations == 7

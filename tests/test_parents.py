@@ -90,9 +90,9 @@ def test_one_device_and_two_have_the_same_bits_with_given_parents(built, strateg
 )
 def test_a_wrong_number_of_parents_is_one_line_whose_remedy_works(strategy, given, line):
     with pytest.raises(ConfigError, match=line) as caught:
-        checked(composed([f"strategy={strategy}", f"strategy.parents={given}"])[0])
+        checked(composed([f"strategy={strategy}", f"strategy.parents={given}"]).config)
     remedy = str(caught.value).rsplit("write ", 1)[1].removeprefix("for example ")
-    checked(composed([f"strategy={strategy}", remedy])[0])
+    checked(composed([f"strategy={strategy}", remedy]).config)
 
 
 @pytest.mark.parametrize("strategy", FAMILY)

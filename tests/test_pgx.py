@@ -184,7 +184,7 @@ def stored(tmp_path):
 def _options(option):
     from esrun.config.compose import composed
 
-    said = composed([f"policy={option}", "task=sine"])[0]["policy"]
+    said = composed([f"policy={option}", "task=sine"]).config["policy"]
     return {key: x for key, x in said.items() if key not in ("keep_every", "start")}
 
 

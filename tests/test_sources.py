@@ -19,7 +19,7 @@ SIGMA, L2 = 0.03, 0.005
 
 
 def config(preset, *more):
-    return checked(composed([f"experiment={preset}", *more])[0])
+    return checked(composed([f"experiment={preset}", *more]).config)
 
 
 def made(kind, model, **given):

@@ -207,7 +207,7 @@ def test_explain_and_help_know_it(in_process, tmp_path, built):
 
 
 def test_a_record_of_before_there_was_a_start_means_null():
-    new = composed(SMALL)[0]
+    new = composed(SMALL).config
     old = new | {"policy": {k: x for k, x in new["policy"].items() if k != "start"}}
     assert checked(old) == checked(new)
     assert jax.tree.leaves(checked(new).policy.start) == []

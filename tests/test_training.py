@@ -200,7 +200,7 @@ def test_best_fitness_ends_the_chunk_in_the_generation_that_reaches_it(built):
     first = int(np.argmax(best >= target)) + 1
     state, _, done, reached = advanced(built(*CMA, *ROSENBROCK, f"stop.fitness={target!r}"), 30)
     assert int(done) == first == int(state.generation)
-    assert bool(reached[FITNESS])
+    assert FITNESS in reached.held()
 
 
 def test_env_steps_end_the_chunk_in_the_generation_that_reaches_them(built):
@@ -209,7 +209,7 @@ def test_env_steps_end_the_chunk_in_the_generation_that_reaches_them(built):
     )
     assert int(done) == 4
     assert [int(x) for x in state.env_steps] == [0, 24 * 100 * 4]
-    assert bool(reached[ENV_STEPS])
+    assert ENV_STEPS in reached.held()
 
 
 def test_a_reached_limit_leaves_later_chunks_nothing_to_do(built):

@@ -8,6 +8,7 @@ nothing fuses with. Here a use is one.
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 ROTATIONS = (13, 15, 26, 6), (17, 29, 16, 24)
 PARITY = np.uint32(0x1BD11BDA)
@@ -29,16 +30,29 @@ def split(key: jax.Array, count: int = 2) -> jax.Array:
 
 def threefry(key: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
     """A random key, two uint32 words of counters (broadcast) -> two uint32 words of bits, by 20
-    rounds."""
+    rounds.
+
+    Written in `jax.lax`: an operator of jax.numpy is a jitted function, which takes four times as
+    long to trace, and a program has some 2,000 of these.
+    """
     words = jax.random.key_data(key)
-    first, second = words[..., 0], words[..., 1]
-    schedule = (first, second, first ^ second ^ PARITY)
-    x, y = x + schedule[0], y + schedule[1]
+    shape = jnp.broadcast_shapes(words.shape[:-1], x.shape, y.shape)
+    first, second, x, y = (
+        jnp.broadcast_to(word, shape) for word in (words[..., 0], words[..., 1], x, y)
+    )
+
+    def constant(number):
+        return lax.full(shape, number, np.uint32)
+
+    third = lax.bitwise_xor(lax.bitwise_xor(first, second), constant(PARITY))
+    schedule = (first, second, third)
+    x, y = lax.add(x, first), lax.add(y, second)
     for block in range(5):
         for rotation in ROTATIONS[block % 2]:
-            x = x + y
-            y = (y << rotation) | (y >> (32 - rotation))
-            y = x ^ y
-        x = x + schedule[(block + 1) % 3]
-        y = y + schedule[(block + 2) % 3] + np.uint32(block + 1)
+            x = lax.add(x, y)
+            left = lax.shift_left(y, constant(rotation))
+            right = lax.shift_right_logical(y, constant(32 - rotation))
+            y = lax.bitwise_xor(x, lax.bitwise_or(left, right))
+        x = lax.add(x, schedule[(block + 1) % 3])
+        y = lax.add(y, lax.add(schedule[(block + 2) % 3], constant(block + 1)))
     return x, y

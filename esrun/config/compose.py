@@ -4,10 +4,12 @@ JAX is not imported.
 Every complaint is a ConfigError: what must hold, what was given, what to write instead.
 """
 
+import functools
 import re
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from hydra.types import RunMode
@@ -20,7 +22,8 @@ from esrun.config.space import EXAMPLE, Space, taken_apart, with_preset
 from esrun.errors import ConfigError, first_line
 
 
-class Composed(NamedTuple):
+@dataclass(frozen=True)
+class Composed:
     """A configuration as Hydra composed it."""
 
     config: dict
@@ -29,6 +32,11 @@ class Composed(NamedTuple):
     """Hydra's own section, its interpolations in force."""
     whole: DictConfig
     """The configuration unresolved, as Hydra records it; Hydra's own section may be in it."""
+
+    @functools.cached_property
+    def written(self) -> dict:
+        """-> the configuration unresolved, without Hydra's section."""
+        return hydra.container(self.whole, enum_to_str=True)
 
 
 class Sweep(NamedTuple):

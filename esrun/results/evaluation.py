@@ -54,7 +54,7 @@ class Evaluator:
     def __init__(self, config: Config):
         """`config` is the run's, its `eval.episodes` how many are played."""
         self.run = build(config)
-        self.parts = self.run.program.parts(self.run.hyper)
+        self.parts = self.run.parts
         self._wide = config.runtime.precision == "float64"
 
     def figures(self, subject: Subject, seed: int, on_test: bool = False) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def make_look(run: Run, config: Config) -> Callable[[TrainState], Moment]:
     """-> state -> what is drawn of it. A search with another population has another compiled
     function, hidden in here."""
 
-    parts = run.program.parts(run.hyper)
+    parts = run.parts
 
     @jax.jit
     def drawn(seed: jax.Array, state: TrainState):

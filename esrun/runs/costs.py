@@ -33,7 +33,7 @@ grows by n^3."""
 
 def costs(built: Run, names: dict[str, str]) -> dict[str, Any]:
     """-> the figures, bytes and counts; None for what cannot be known before the run."""
-    config, parts = built.config, built.program.parts(built.hyper)
+    config, parts = built.config, built.parts
     p, n, generations = parts.strategy.population_size, parts.n, config.generations
     blocks = plan_blocks(parts, built.local_devices, config.runtime.population_chunk)
     members, member_bytes = blocks.size, block_bytes(parts, blocks.size) // blocks.size
@@ -128,7 +128,7 @@ def _itemsize(built: Run) -> int:
 
 def _needs(built: Run, state: Any, slice_bytes: int, members: int) -> dict[str, int]:
     """-> bytes that a run cannot do without, by what is to be made smaller for less of them."""
-    config, parts = built.config, built.program.parts(built.hyper)
+    config, parts = built.config, built.parts
     episodes = "task.batch_size" if hasattr(config.task, "batch_size") else "task.episodes"
     played = {  # training and evaluation take turns
         episodes: EPISODE_BYTES * members * parts.task.episodes,
@@ -197,7 +197,7 @@ def _warnings(cost: dict[str, Any], built: Run) -> list[str]:
             f"{blocks} {busy} of {there} devices busy: write "
             f"runtime.population_chunk={-(-p // there)}"
         )
-    return [*lines, *_held_out_warnings(cost, built.program.parts(built.hyper).task)]
+    return [*lines, *_held_out_warnings(cost, built.parts.task)]
 
 
 def _held_out_warnings(cost: dict[str, Any], task: Task) -> list[str]:

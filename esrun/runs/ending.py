@@ -51,7 +51,7 @@ def leave(opened: OpenRun, outcome: Outcome, compiling: "Clock") -> tuple[Outcom
 
 
 def _write_policies(opened: OpenRun, outcome: Outcome) -> None:
-    parts, state = opened.built.program.parts(opened.built.hyper), outcome.state
+    parts, state = opened.built.parts, outcome.state
     about = describe(opened.order.written, parts) | {"generation": outcome.progress.generation}
     files.write(opened.folder.policy, packed_mean(state, parts, about))
     members = state.archive and packed_members(state.archive, parts, about, state.references)

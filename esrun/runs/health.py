@@ -5,7 +5,7 @@ Nothing here ends a run or changes it; the stop rules are in `esrun.training.sto
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
@@ -50,6 +50,7 @@ class Health:
         self._beginning: list[float] = []
         self._first: tuple[float, float] | None = None
         self._latest: deque[dict] = deque(maxlen=WINDOW)
+        self._means: deque[float] = deque(maxlen=WINDOW)
 
     def look(self, rows: list[dict], search: int = 0) -> list[str]:
         """-> what is to be said of these generations, a line each. A restart has another number of
@@ -85,6 +86,7 @@ class Health:
             if row["generation"] - self._origin <= BEGINNING:
                 self._beginning.append(row["fitness_mean"])
             self._latest.append(row)
+            self._means.append(row["fitness_mean"])
 
     def _complaints(self, row: dict) -> Iterator[tuple[str, str]]:
         sigma, began = row["sigma"], self._sigma or row["sigma"]
@@ -176,9 +178,12 @@ class Health:
         ):
             return False
         if self._first is None:
-            self._first = _mean(self._beginning), _error(self._beginning)
-        latest, (mean, error) = [row["fitness_mean"] for row in self._latest], self._first
-        return _mean(latest) - mean <= 2 * math.hypot(_error(latest), error)
+            mean = _mean(self._beginning)
+            self._first = mean, _error(self._beginning, mean)
+        (first, error), latest = self._first, _mean(self._means)
+        if latest <= first:
+            return True
+        return latest - first <= 2 * math.hypot(_error(self._means, latest), error)
 
     def _noise(self) -> str:
         """What the strategy itself knows of signal and noise."""
@@ -207,11 +212,13 @@ def _about(x: float) -> str:
     return f"{float(f'{x:.1g}'):g}"
 
 
-def _mean(values: list[float]) -> float:
-    return math.fsum(x / len(values) for x in values)  # whose sum may leave the range
+def _mean(values: Sequence[float]) -> float:
+    try:
+        return math.fsum(values) / len(values)
+    except OverflowError:
+        return math.fsum(x / len(values) for x in values)
 
 
-def _error(values: list[float]) -> float:
+def _error(values: Sequence[float], mean: float) -> float:
     """-> the standard error of the mean."""
-    mean = _mean(values)
-    return math.hypot(*(x - mean for x in values)) / math.sqrt((len(values) - 1) * len(values))
+    return math.dist(values, [mean] * len(values)) / math.sqrt((len(values) - 1) * len(values))

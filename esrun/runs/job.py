@@ -26,14 +26,15 @@ from esrun.runs.sweep_show import Place
 def order(one: Composed, config: Config, made: Made, going_on: bool) -> Order:
     """-> the order for a composed and checked configuration in a folder."""
     chosen = one.hydra.runtime.choices.items()
-    raw = flat(hydra.container(one.whole, resolve=False))
     return Order(
         config=config,
         given=one.config,
         made=made.absolute(),
         choices={group: str(x) for group, x in chosen if "/" not in group and x},
         going_on=going_on,
-        secret=frozenset(key for key, x in raw.items() if isinstance(x, str) and "oc.env" in x),
+        secret=frozenset(
+            key for key, x in flat(one.written).items() if isinstance(x, str) and "oc.env" in x
+        ),
     )
 
 
@@ -87,7 +88,7 @@ def _hydras_record(one: Composed) -> dict[str, bytes]:
             word, hidden
         )
     return {
-        "config.yaml": yaml_of(hydra.container(one.whole, enum_to_str=True)),
+        "config.yaml": yaml_of(one.written),
         "hydra.yaml": yaml_of({"hydra": section}),
         "overrides.yaml": yaml_of(words),
     }

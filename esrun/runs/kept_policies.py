@@ -36,7 +36,7 @@ class Keeper:
         the run goes on, 0 for a new one. `say` is told of what cannot be kept; `check` raises where
         the folder is another one by now."""
         self._folder, self._config, self._say, self._check = folder, run.config, say, check
-        self._parts = run.program.parts(run.hyper)
+        self._parts = run.parts
         self._about = describe(written, self._parts)
         self._best = best_score(folder.policy_best, self._about) if began else -math.inf
         self._waiting: dict[Path, tuple[int, bytes]] = {}

@@ -198,7 +198,7 @@ def cut_of(run: "Run") -> record.Cut:
     from esrun.training.slices import goes_by_memory, plan_blocks
 
     chunk = run.config.runtime.population_chunk
-    blocks = plan_blocks(run.program.parts(run.hyper), run.local_devices, chunk)
+    blocks = plan_blocks(run.parts, run.local_devices, chunk)
     by_memory = chunk == "auto" and goes_by_memory(run.local_devices)
     by = "memory" if by_memory else "configuration"
     return record.Cut(count=blocks.count, members=blocks.size, by=by)
@@ -227,7 +227,7 @@ def write_record(
 def about(run: "Run", order: Order) -> dict:
     """-> what the summary says of a run from the beginning."""
     return {
-        "num_params": run.program.parts(run.hyper).n,
+        "num_params": run.parts.n,
         **names_in(order.config, order.choices),
         "seed": order.config.seed,
         "devices": devices.names(run.local_devices),

@@ -107,7 +107,7 @@ def begun(run: Run, folder: RunFolder, earlier: Record | None) -> Beginning | No
 
 
 def _of_numbers(run: Run, numbers: list[float]) -> Origin:
-    n = run.program.parts(run.hyper).n
+    n = run.parts.n
     if len(numbers) != n:
         raise ConfigError(
             f"policy.start must be {n} numbers, one a parameter, got {len(numbers)}: write a list "
@@ -120,7 +120,7 @@ def _of_file(run: Run, start: str) -> Origin:
     path = files.STARTED_IN / start
     path = RunFolder(path).policy if path.is_dir() else path
     content, tensors = _read(path)
-    parts = run.program.parts(run.hyper)
+    parts = run.parts
     params = jax.eval_shape(lambda: parts.policy.init(jax.random.key(0)))
     wanted = {
         f"params/{module}/{name}": x.shape
@@ -186,7 +186,7 @@ def _normalizer(run: Run, path: Path, tensors: dict[str, np.ndarray]) -> Moments
     seen = {name: tensors.get(f"normalizer/{name}") for name in Moments._fields}
     if not getattr(run.config.policy, "normalize_input", False) or seen["count"] is None:
         return None
-    shape = run.program.parts(run.hyper).task.input_shape
+    shape = run.parts.task.input_shape
     wanted = {"normalizer/count": (), "normalizer/mean": shape, "normalizer/m2": shape}
     given = {name: x.shape for name, x in tensors.items() if name.startswith("normalizer/")}
     _refuse_others(path, wanted, given)

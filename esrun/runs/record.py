@@ -27,7 +27,7 @@ FREE = (
 )
 """Keys that a resumed run may change: how long it lasts, what it says and keeps, not its bits."""
 
-PACKAGES = ("jax", "jaxlib", "dm-haiku", "optax", "gymnax", "numpy")
+PACKAGES = ("esrun", "jax", "jaxlib", "dm-haiku", "optax", "gymnax", "numpy")
 """Packages whose versions are recorded."""
 
 FORMAT = 2
@@ -222,7 +222,7 @@ def describe(
         "choices": choices,
         "command": earlier.command if earlier else typed,
         "resumed": [*earlier.resumed, typed] if earlier else [],
-        "versions": {"python": platform.python_version(), "esrun": version("esrun")} | _versions(),
+        "versions": _versions(),
         "devices": [
             f"{name} {device.device_kind}"
             for name, device in zip(devices.names(local_devices), local_devices, strict=True)
@@ -237,7 +237,7 @@ def describe(
 
 @functools.cache
 def _versions() -> dict[str, str]:
-    found: dict[str, str] = dict.fromkeys(PACKAGES, "?")
+    found = {"python": platform.python_version()} | dict.fromkeys(PACKAGES, "?")
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
             found[package] = version(package)

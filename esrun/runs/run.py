@@ -220,7 +220,7 @@ def _leave_beginning(
 def _announce(opened: OpenRun, resumed: int | None) -> None:
     """The panel at the beginning."""
     built, names, config = opened.built, opened.about, opened.built.config
-    parts = built.program.parts(built.hyper)
+    parts = built.parts
     episodes, task, env = parts.task.episodes, names["task"], getattr(config.task, "env", None)
     task = f"{task} {env}" if env and task == config.task.name else task
     where = " ".join(devices.names(built.local_devices))

@@ -60,7 +60,7 @@ def refuse_an_end_before_the_beginning(
     program's own unless it is given."""
     state = state or program.init(hyper, jnp.uint32(config.seed))
     strategy, limits = program.parts(hyper).strategy, stop_at(config, config.generations)
-    held = [reason for reason, yes in reached(strategy, state, limits).items() if yes]
+    held = reached(strategy, state, limits).held()
     if not held:
         return
     reason = max(held, key=lambda reason: reason.failed)

@@ -48,6 +48,8 @@ class Run(NamedTuple):
     program: Program
     hyper: Any
     local_devices: tuple
+    parts: Parts
+    """Made of `hyper`."""
     data: str | None = None
     """The digest of the data that the task has read, None where it reads none."""
 
@@ -107,7 +109,7 @@ def build(config: Config, begins: bool = True, least: int | None = None, where: 
         if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
         raise ConfigError(NO_ROOM) from error
-    return Run(config, program, hyper, local, data and data[1])
+    return Run(config, program, hyper, local, parts(hyper), data and data[1])
 
 
 def _chosen_devices(config: Config, parts: Parts) -> tuple:

@@ -48,7 +48,7 @@ def make_hosted_program(
         blocks, rows = plan(hyper), []
         while True:
             held = pieces.reached(hyper, state, stop)
-            over = any(map(bool, held.values())) or len(rows) == CHUNK
+            over = bool(held.held()) or len(rows) == CHUNK
             if over or int(state.generation) >= int(stop.generation):
                 break
             state, row = generation(pieces, pool(hyper), blocks, hyper, seed, state)

@@ -19,7 +19,14 @@ from esrun.training import step_counts
 from esrun.training.pace import Pace, halt
 from esrun.training.program import Program
 from esrun.training.score import Score, scored
-from esrun.training.stop import GENERATIONS, NON_FINITE_SCORE, SIGNAL, reason_to_stop, stop_at
+from esrun.training.stop import (
+    GENERATIONS,
+    NON_FINITE_SCORE,
+    SIGNAL,
+    Reached,
+    reason_to_stop,
+    stop_at,
+)
 from esrun.types import Reason, TrainState
 
 
@@ -70,7 +77,7 @@ class Chunk(NamedTuple):
     state: TrainState
     rows: dict
     done: jax.Array
-    reached: dict
+    reached: Reached
     score: tuple | None = None
 
 
@@ -200,14 +207,15 @@ def _further(
     columns = {name: np.asarray(column)[:count] for name, column in chunk.rows.items()}
     steps = columns.pop("env_steps", np.zeros((0, 2), np.uint32))  # a chunk of none may have none
     env_steps = before.env_steps + np.cumsum(step_counts.number(steps))
+    named = {name: column.tolist() for name, column in columns.items()}
     rows = [
         {
             "generation": before.generation + 1 + i,
             "evaluations": before.evaluations + (i + 1) * population_size,
             "env_steps": int(env_steps[i]),
         }
-        | {name: column[i].item() for name, column in columns.items()}
-        for i in range(count)
+        | dict(zip(named, figures, strict=True))
+        for i, figures in enumerate(zip(*named.values(), strict=True))
     ]
     generation = before.generation + count
     return Progress(

@@ -25,7 +25,7 @@ from esrun.training import archive
 from esrun.training.blocks import over_blocks
 from esrun.training.generation import Parts, generation
 from esrun.training.slices import FittingProgram, Plan, plan_episodes
-from esrun.training.stop import Stop, reached
+from esrun.training.stop import Reached, Stop, reached
 from esrun.types import Incumbent, PyTree, TrainState
 
 CHUNK = 1024
@@ -40,7 +40,7 @@ class Program(NamedTuple):
 
     init: Callable[[Any, Any], TrainState]
     """(hyper, seed) -> TrainState."""
-    advance: Callable[[Any, Any, TrainState, Stop], tuple[TrainState, dict, Any, dict]]
+    advance: Callable[[Any, Any, TrainState, Stop], tuple[TrainState, dict, Any, Reached]]
     """(hyper, seed, state, stop) -> (state, metrics [CHUNK, ...] each, generations done, which stop
     rules hold)."""
     evaluate: Callable[[Any, Any, TrainState], tuple[TrainState, jax.Array, dict]]
@@ -78,7 +78,7 @@ def make_program(
 
         def go_on(loop):
             done, state, _ = loop
-            stopped = jnp.any(jnp.stack(list(reached(parts.strategy, state, stop).values())))
+            stopped = jnp.any(reached(parts.strategy, state, stop).hold)
             return (done < CHUNK) & (state.generation < stop.generation) & ~stopped
 
         def body(loop):

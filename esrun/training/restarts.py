@@ -101,7 +101,7 @@ def search_until(
     if kind is None:
         return advance(run, start)
 
-    p = run.program.parts(run.hyper).strategy.population_size
+    p = run.parts.strategy.population_size
     default = Search(p, strategy.sigma, None, large=True)
     past = start.progress.searches if start else []
     search = next_search(kind, default, past, run.config.seed)
@@ -150,7 +150,7 @@ def _how_it_ended(outcome: Outcome, past: list[dict]) -> dict:
 def searching(run: Run, search: Search, past: list[dict]) -> Run:
     """-> the run with the search's own numbers. Only `advance` depends on how many members its
     arrays have room for."""
-    config, first = run.config, run.program.parts(run.hyper).strategy.population_size
+    config, first = run.config, run.parts.strategy.population_size
     changes: dict[str, Any] = {"sigma": search.sigma}
     if search.population_size != first:
         changes["population_size"] = search.population_size
@@ -220,7 +220,7 @@ def better(state: TrainState) -> Incumbent:
 def tested(run: Run, outcome: Outcome) -> Outcome:
     """-> the outcome with the score of its mean policy on the task's test part, where it has one
     and the run is done."""
-    task = run.program.parts(run.hyper).task
+    task = run.parts.task
     if task.test is None or outcome.score is None or outcome.reason is SIGNAL:
         return outcome
     assert run.program.test is not None

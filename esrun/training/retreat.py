@@ -7,7 +7,7 @@ from esrun.training.slices import plan_blocks
 def with_less_memory(run: Run) -> tuple[Run, str]:
     """-> (the same run with half the episodes at a time, or else half the population chunk; what to
     say of it). Raises MemoryError when there is nothing left to halve."""
-    config, parts, plan = run.config, run.program.parts(run.hyper), run.program.plan()
+    config, parts, plan = run.config, run.parts, run.program.plan()
     played = getattr(config.task, "episodes_at_once", 1)
     if played == "auto":
         played = (plan and plan.episodes) or parts.task.episodes

@@ -5,6 +5,8 @@ itself (`Strategy.ended`). `reached` is part of the compiled chunk of generation
 asks the clock too.
 """
 
+import functools
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -71,13 +73,28 @@ def stop_at(config: Config, generation: int) -> Stop:
     )
 
 
-def reached(strategy: Strategy, state: TrainState, stop: Stop) -> dict[Reason, jax.Array]:
-    """-> which of the stop rules hold, each [] bool. Besides what the user set: whether going on
-    makes sense at all."""
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["hold"], meta_fields=["reasons"])
+@dataclass(frozen=True)
+class Reached:
+    """Which of the stop rules hold: one array, which Python reads in one piece."""
+
+    hold: jax.Array  # [len(reasons)] bool
+    reasons: tuple[Reason, ...]
+
+    def held(self) -> list[Reason]:
+        """-> those that hold; waits for the devices."""
+        return [
+            reason for reason, yes in zip(self.reasons, np.asarray(self.hold), strict=True) if yes
+        ]
+
+
+def reached(strategy: Strategy, state: TrainState, stop: Stop) -> Reached:
+    """-> which of the stop rules hold. Besides what the user set: whether going on makes sense at
+    all."""
     mean, sigma = state.strategy.mean, state.strategy.sigma
     steps, limit = state.env_steps, stop.env_steps
     largest, info = jnp.max(jnp.abs(mean)), jnp.finfo(sigma.dtype)
-    return {
+    rules = {
         FITNESS: is_at_least(state.best_fitness, stop.fitness),
         EVAL: is_at_least(state.held_out, stop.held_out),
         ENV_STEPS: (steps[0] > limit[0]) | ((steps[0] == limit[0]) & (steps[1] >= limit[1])),
@@ -88,17 +105,22 @@ def reached(strategy: Strategy, state: TrainState, stop: Stop) -> dict[Reason, j
         NON_FINITE_STATE: jnp.isnan(sigma) | jnp.any(jnp.isnan(mean)),
         NON_FINITE_INPUTS: ~all_finite(state.normalizer),
     } | strategy.ended(state.strategy)
+    reasons = tuple(sorted(rules))
+    return Reached(jnp.stack([rules[reason] for reason in reasons]), reasons)
 
 
-def reason_to_stop(config: Config, generation: int, seconds: float, reached: dict) -> Reason | None:
+def reason_to_stop(
+    config: Config, generation: int, seconds: float, reached: Reached
+) -> Reason | None:
     """-> the limit that the run has reached, if any; a failure before any other.
 
     `reached` is the program's own word for its stop rules.
     """
-    limits = {reason: bool(yes) for reason, yes in reached.items()}
-    limits[SECONDS] = config.stop.seconds is not None and seconds >= config.stop.seconds
-    limits[GENERATIONS] = generation >= config.generations
-    held = [reason for reason, yes in limits.items() if yes]
+    held = reached.held()
+    if config.stop.seconds is not None and seconds >= config.stop.seconds:
+        held.append(SECONDS)
+    if generation >= config.generations:
+        held.append(GENERATIONS)
     return next((reason for reason in held if reason.failed), held[0] if held else None)
 
 

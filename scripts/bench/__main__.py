@@ -142,7 +142,7 @@ def words(text: str) -> tuple[str, ...]:
 
 def describe() -> dict:
     """-> when and where this was measured."""
-    spec = {"program": "esrun_program", "config": composed([])[0]}
+    spec = {"program": "esrun_program", "config": composed([]).config}
     with Worker([spec]) as worker:
         devices = worker.environment["devices"]
     return {

@@ -47,7 +47,7 @@ def compared(strategy: str, n: int, p: int, options: Options, notes: list[str]) 
             "policy.low=0.5",
             "policy.high=1.5",
         ]
-    )[0]
+    ).config
     specs = {name: {"program": f"{name}_program", "config": config} for name in ("esrun", "evosax")}
     if strategy == "cma_es":
         for name, package in {"pycma": "cma", "cmaes": "cmaes"}.items():

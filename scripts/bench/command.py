@@ -47,7 +47,7 @@ def compared(
     overrides: list[str], generations: int, strategy: str, options: Options, notes: list[str]
 ) -> list[dict]:
     """-> cold and warm rows for esrun and evosax."""
-    spec = {"program": "evosax_program", "config": composed(overrides)[0]}
+    spec = {"program": "evosax_program", "config": composed(overrides).config}
     summaries: dict[str, dict] = {}
 
     def esrun(cache: Path, name: str) -> None:

@@ -50,7 +50,7 @@ class Program:
         local, plan = self.run.local_devices, self.run.program.plan()
         steps, done = self.last
         return {
-            "parameters": self.run.program.parts(self.run.hyper).n,
+            "parameters": self.run.parts.n,
             "env_steps": float(np.mean(step_counts.number(np.asarray(steps)[: int(done)]))),
             "devices": len(local),
             "predicted_mb": plan and plan.bytes * memory.sharing(local) / 1e6,

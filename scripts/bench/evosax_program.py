@@ -145,7 +145,7 @@ def on_task(config: dict):
     from esrun.training.build import build
 
     run = build(checked(config))
-    task, policy, *_ = run.program.parts(run.hyper)
+    task, policy, *_ = run.parts
 
     def evaluate(key, population):
         seen = task.evaluate(jax.random.split(key, task.episodes), policy, population, None)

@@ -48,7 +48,8 @@ def grown(
 ) -> list[dict]:
     """-> a row for each value of the key."""
     configs = [
-        composed([*overrides, f"{key}={[v] if key == 'policy.hidden' else v}"])[0] for v in values
+        composed([*overrides, f"{key}={[v] if key == 'policy.hidden' else v}"]).config
+        for v in values
     ]
     with Worker([{"program": "esrun_program", "config": config} for config in configs]) as worker:
         firsts = [worker.turn(1, i)(True) for i in range(len(values))]

@@ -49,7 +49,7 @@ def compared(width: int, p: int, options: Options, notes: list[str]) -> list[dic
     ]
     generations = options.in_round(1)
     specs = {
-        name: {"program": f"{program}_program", "config": composed([*work, *overrides])[0]}
+        name: {"program": f"{program}_program", "config": composed([*work, *overrides]).config}
         for name, (program, overrides) in SIDES.items()
     }
     with open_all(specs, notes.append) as workers:

@@ -50,7 +50,7 @@ def compared(
 ) -> list[dict]:
     """-> a row for esrun and one for evosax, on JAX's first choice of devices or on those of
     `platform`."""
-    config = composed(overrides)[0]
+    config = composed(overrides).config
     task, strategy = config["task"], config["strategy"]
     most = strategy["population_size"] * task["episodes"] * task["episode_length"]
     specs = {name: {"program": f"{name}_program", "config": config} for name in ("esrun", "evosax")}

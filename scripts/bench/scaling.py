@@ -52,5 +52,5 @@ def spec(overrides: list[str], devices: int | str) -> dict:
     """-> esrun's program on so many devices."""
     return {
         "program": "esrun_program",
-        "config": composed([*overrides, f"runtime.devices={devices}"])[0],
+        "config": composed([*overrides, f"runtime.devices={devices}"]).config,
     }

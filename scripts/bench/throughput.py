@@ -30,14 +30,14 @@ def throughput(options: Options) -> Table:
 
 def platforms() -> list[str | None]:
     """-> JAX's first choice of devices, and the CPU behind it where that is another."""
-    with Worker([{"program": "esrun_program", "config": composed([])[0]}]) as worker:
+    with Worker([{"program": "esrun_program", "config": composed([]).config}]) as worker:
         first = worker.environment["devices"][0]
     return [None] if first.startswith("cpu") else [None, "cpu"]
 
 
 def one_by_one(words: list[str], options: Options, notes: list[str]) -> list[dict]:
     """-> the row of Gymnasium's loop, none where it cannot be made."""
-    config = composed(words)[0]
+    config = composed(words).config
     steps = options.size(config["task"]["episode_length"] * 20, 20)
     try:
         with Worker([{"program": "gymnasium_program", "config": config}]) as worker:
