@@ -20,7 +20,7 @@ def python(code):
 def test_gymnax_loads_no_plotting_before_something_is_drawn():
     loaded = python(
         "import esrun.tasks.gymnax, sys;"
-        "print('scipy.stats' in sys.modules, 'pandas' in sys.modules);"
+        "print('matplotlib.rcsetup' in sys.modules, 'pandas' in sys.modules);"
         "from gymnax.visualize import Visualizer;"
         "import matplotlib; matplotlib.use('agg');"
         "import matplotlib.pyplot as plt, gymnax.environments.misc.pong as pong;"

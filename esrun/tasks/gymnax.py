@@ -1,6 +1,7 @@
 """Any gymnax environment (Lange 2022, https://github.com/RobertTLange/gymnax) as a task."""
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, Unpack
 
 import jax
@@ -14,8 +15,10 @@ from esrun.tasks.spaces import Box, Discrete, Space
 from esrun.types import Task
 
 # some of its modules make arrays when they are imported, and five import these for their pictures:
-# 1 s of a start
-with jax.enable_x64(False), deferred("matplotlib.pyplot", "seaborn"):
+# 1 s of a start. (`from matplotlib import colors` loads the package unless they are there already.)
+DRAWING = ("matplotlib", "matplotlib.colors", "matplotlib.pyplot", "seaborn")
+with jax.enable_x64(False), deferred(*DRAWING):
+    import_module("matplotlib.colors")
     import gymnax
     from gymnax.environments import spaces
 
