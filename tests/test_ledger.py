@@ -89,3 +89,40 @@ def test_whatever_happens_every_block_is_done_once(seed):
                 assert all(held[place] == block for place, block in new)
                 found += [block for _, block in new]
     assert sorted(found) == list(range(blocks))
+
+
+def took(blocks, seconds, deaths=()):
+    """-> the time of a generation among workers who take so many `seconds` a block each; those of
+    `deaths` (when, who) are gone then for good."""
+    ledger, now, ends = Ledger(range(blocks), known(sum(seconds) / len(seconds))), 0.0, {}
+    there = dict(enumerate(seconds))
+    gone = sorted(deaths)
+    while not ledger.over:
+        for who, each in there.items():
+            if who not in ends and (given := ledger.give(who, len(there), now)):
+                ends[who] = now + each * len(given)
+        who = min(ends, key=lambda who: ends[who])
+        if gone and gone[0][0] <= ends[who]:
+            now, who = gone.pop(0)
+            ends.pop(who, None)
+            del there[who]
+            ledger.lost(who)
+        else:
+            now = ends.pop(who)
+            ledger.done(who, now)
+    return now
+
+
+@pytest.mark.parametrize("seconds", [(1.0, 2.0), (1.0, 4.0), (1.0, 1.0, 1.0, 3.0), (1.0,) * 32])
+def test_the_fast_and_the_slow_together_reach_nine_tenths_of_their_sum(seconds):
+    blocks = 32 * len(seconds)
+    ideal = blocks / sum(1 / each for each in seconds)
+    assert ideal / took(blocks, seconds) >= 0.9
+
+
+def test_a_death_costs_at_most_what_the_dead_was_at():
+    blocks, alone = 64, (1.0, 1.0)
+    whole = took(blocks, alone)
+    lost = took(blocks, alone, deaths=[(whole / 2, 1)])
+    # half of the blocks were done, but for those of the share that the dead held
+    assert lost <= whole / 2 + blocks / 2 + blocks / 8 + 1

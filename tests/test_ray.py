@@ -21,12 +21,16 @@ from test_hosts import free_port, generations, saved
 
 pytestmark = [pytest.mark.ray, pytest.mark.commands]
 
-SPHERE = ("task=sphere", "strategy=openai_es", "strategy.population_size=40", "eval.episodes=2")
 BLOCKS = "runtime.population_chunk=4"
-ENDLESS = (*SPHERE, BLOCKS, "generations=2000000000", "eval.every=1000000", "checkpoint.every=20")
+SPHERE = (
+    *("task=sphere", "strategy=openai_es", "strategy.population_size=40", "eval.episodes=2"),
+    *("eval.every=1000000", "checkpoint.every=20", BLOCKS),
+)
+ENDLESS = "generations=2000000000"
+SHARED = ("hydra.run.dir=run", "runtime.engine=ray")
 SMALL = (
-    *("task=pendulum", "task.episodes=2", "task.episode_length=30", "eval.every=20"),
-    *("eval.episodes=4", "generations=60", "seed=3", BLOCKS),
+    *("task=pendulum", "task.episodes=2", "task.episode_length=30", "seed=3", "eval.episodes=2"),
+    *("eval.every=1000000", "checkpoint.every=20", BLOCKS),
 )
 KINDS = {
     "openai_es": (*SMALL, "strategy=openai_es", "strategy.population_size=24", "policy.hidden=[8]",
@@ -35,9 +39,9 @@ KINDS = {
     "eggroll": (*SMALL, "strategy=eggroll", "strategy.population_size=24", "policy.hidden=[8]"),
     "a gru with a normaliser": (*SMALL, "strategy=pgpe", "strategy.population_size=24",
                                 "policy=rnn", "policy.normalize_input=true"),
-    "restarts": ("task=rastrigin", "task.dimension=3", "strategy=cma_es",
-                 "strategy.restarts=bipop", "generations=300", "eval.every=100",
-                 "eval.episodes=4", "seed=3", "runtime.population_chunk=3"),
+    "restarts": ("task=rastrigin", "task.dimension=5", "strategy=cma_es",
+                 "strategy.restarts=bipop", "eval.every=1000000", "checkpoint.every=20",
+                 "eval.episodes=2", "seed=3", "runtime.population_chunk=3"),
 }  # fmt: skip
 
 
@@ -80,10 +84,25 @@ def figures(folder, name):
     return [json.loads(line)[name] for line in lines]
 
 
-def locally(start, folder, words):
-    code, said = finished(start(folder, *words, "hydra.run.dir=local"))
-    assert code == 0, said
-    return computed(folder / "local")
+def goes_on(start, tmp_path, words=SPHERE):
+    """-> whether a run that goes on with one process has the bits of one that knew no other."""
+    words = [*words, f"generations={saved(tmp_path / 'run') + 50}"]
+    for folder in ("run", "local"):
+        one = start(tmp_path, *words, f"hydra.run.dir={folder}", "resume=auto")
+        code, said = finished(one)
+        assert code == 0, said
+    return computed(tmp_path / "run") == computed(tmp_path / "local")
+
+
+def further(running, folder, generations_more):
+    """Wait until a run is so many generations further."""
+    at = generations(folder)
+    wait_for(lambda: generations(folder) >= at + generations_more, running)
+
+
+def at_work(running, folder, count):
+    """Wait until so many workers are at work."""
+    wait_for(lambda: generations(folder) > 5 and figures(folder, "workers")[-1] == count, running)
 
 
 @pytest.fixture
@@ -138,69 +157,54 @@ def joined(cluster, monkeypatch):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_workers_that_are_killed_compute_what_one_process_does(joined, start, tmp_path, kind):
-    words = KINDS[kind]
-    running = start(tmp_path, *words, "hydra.run.dir=shared", "runtime.engine=ray",
-                    "runtime.workers=2")  # fmt: skip
-    chance = random.Random(kind)
+    words, run, chance = KINDS[kind], tmp_path / "run", random.Random(kind)
+    running = start(tmp_path, *words, *SHARED, ENDLESS, "runtime.workers=2")
     for _ in range(2):
-        at = generations(tmp_path / "shared") + chance.randrange(1, 20)
-        wait_for(lambda at=at: generations(tmp_path / "shared") >= at, running)
-        for pid in workers_of(joined)[:1]:
-            os.kill(pid, signal.SIGKILL)
-    code, said = finished(running)
-    assert code == 0, said
-    assert max(figures(tmp_path / "shared", "workers")) > 0
-    assert sum(figures(tmp_path / "shared", "workers_lost")) > 0
-    assert computed(tmp_path / "shared") == locally(start, tmp_path, words)
-
-
-def test_all_are_killed_and_the_run_goes_on_without_and_then_with_others(joined, start, tmp_path):
-    running = start(tmp_path, *ENDLESS, "hydra.run.dir=run", "runtime.engine=ray",
-                    "runtime.workers=3")  # fmt: skip
-    wait_for(lambda: len(workers_of(joined)) == 3 and generations(tmp_path / "run") > 5, running)
-    for pid in workers_of(joined):
-        os.kill(pid, signal.SIGKILL)
-    at = generations(tmp_path / "run")
-    wait_for(lambda: generations(tmp_path / "run") > at + 20, running)
-    wait_for(lambda: figures(tmp_path / "run", "workers")[-1] > 0, running)
+        at_work(running, run, 2)
+        further(running, run, chance.randrange(1, 20))
+        os.kill(chance.choice(workers_of(joined)), signal.SIGKILL)
+    further(running, run, 20)
     running.terminate()
     code, said = finished(running)
     assert code == 75, said
-    assert sum(figures(tmp_path / "run", "workers_lost")) == 3
-    assert sum(figures(tmp_path / "run", "workers_joined")) > 3
-    assert min(figures(tmp_path / "run", "workers")) == 0
+    assert sum(figures(run, "workers_lost")) == 2
+    assert goes_on(start, tmp_path, words)
+
+
+def test_all_are_killed_and_the_run_goes_on_without_and_then_with_others(joined, start, tmp_path):
+    run = tmp_path / "run"
+    running = start(tmp_path, *SPHERE, *SHARED, ENDLESS, "runtime.workers=3")
+    at_work(running, run, 3)
+    for pid in workers_of(joined):
+        os.kill(pid, signal.SIGKILL)
+    further(running, run, 20)
+    at_work(running, run, 3)
+    running.terminate()
+    code, said = finished(running)
+    assert code == 75, said
+    assert sum(figures(run, "workers_lost")) == 3
+    assert sum(figures(run, "workers_joined")) == 6
     assert goes_on(start, tmp_path)
 
 
 def test_a_stopped_worker_is_late_and_its_blocks_are_done_by_others(joined, start, tmp_path):
-    running = start(tmp_path, *ENDLESS, "hydra.run.dir=run", "runtime.engine=ray",
-                    "runtime.workers=2")  # fmt: skip
-    wait_for(lambda: len(workers_of(joined)) == 2 and generations(tmp_path / "run") > 5, running)
+    run = tmp_path / "run"
+    running = start(tmp_path, *SPHERE, *SHARED, ENDLESS, "runtime.workers=2")
+    at_work(running, run, 2)
     stopped = workers_of(joined)[0]
     os.kill(stopped, signal.SIGSTOP)
-    at = generations(tmp_path / "run")
-    wait_for(lambda: generations(tmp_path / "run") > at + 20, running)
+    further(running, run, 20)
     os.kill(stopped, signal.SIGCONT)
     running.terminate()
     code, said = finished(running)
     assert code == 75, said
-    assert sum(figures(tmp_path / "run", "blocks_twice")) > 0
+    assert sum(figures(run, "blocks_twice")) > 0
     assert goes_on(start, tmp_path)
-
-
-def goes_on(start, tmp_path):
-    """-> whether a run that goes on with one process has the bits of one that knew no other."""
-    end = saved(tmp_path / "run") + 50
-    words = [*SPHERE, BLOCKS, "eval.every=1000000", "checkpoint.every=20", f"generations={end}"]
-    code, said = finished(start(tmp_path, *words, "hydra.run.dir=run", "resume=auto"))
-    assert code == 0, said
-    return computed(tmp_path / "run") == locally(start, tmp_path, words)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGKILL, -9)])
 def test_a_cluster_of_its_own_ends_with_the_run(mark, start, tmp_path, number, code):
-    running = start(tmp_path, *ENDLESS, "hydra.run.dir=run", "runtime.engine=ray",
-                    "runtime.workers=1")  # fmt: skip
+    running = start(tmp_path, *SPHERE, *SHARED, ENDLESS, "runtime.workers=1")
     wait_for(lambda: saved(tmp_path / "run") > 5, running)
     assert any("raylet" in name for name in marked(mark).values())
     running.send_signal(number)
@@ -211,7 +215,7 @@ def test_a_cluster_of_its_own_ends_with_the_run(mark, start, tmp_path, number, c
 
 
 def test_a_signal_while_the_cluster_starts_leaves_nothing_behind(mark, start, tmp_path):
-    running = start(tmp_path, *ENDLESS, "hydra.run.dir=run", "runtime.engine=ray")
+    running = start(tmp_path, *SPHERE, *SHARED, ENDLESS)
     wait_for(lambda: any("raylet" in name for name in marked(mark).values()), running)
     running.terminate()
     code, said = finished(running)

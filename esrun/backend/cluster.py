@@ -182,9 +182,9 @@ def _connected(address: str) -> Any:
     return ray
 
 
-def _handlers() -> dict[int, Any]:
-    """-> this process's answers to signals, some of which Ray takes for itself."""
+def _handlers() -> dict[signal.Signals, Any]:
+    """-> this process's answers to signals that Ray takes for itself."""
     if threading.current_thread() is not threading.main_thread():
         return {}
-    return {x: found for x in signal.valid_signals() if (found := signal.getsignal(x)) is not None
-            and x not in (signal.SIGKILL, signal.SIGSTOP)}  # fmt: skip
+    found = {x: signal.getsignal(x) for x in (signal.SIGTERM, signal.SIGINT)}
+    return {x: handler for x, handler in found.items() if handler is not None}

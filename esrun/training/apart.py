@@ -69,7 +69,7 @@ class Apart:
         """-> what the blocks of these numbers told, [numbers, ...] each, as NumPy's arrays."""
         program, each, parts = self._looking(self.blocks(hyper)), self.at_once, []
         for first in range(0, len(numbers), each):
-            here = np.resize(np.int32(numbers[first : first + each]), each)
+            here = np.resize(np.asarray(numbers[first : first + each], np.int32), each)
             parts.append(program(hyper, seed, state, here))  # the next one, while the first runs
         whole = jax.tree.map(lambda *x: np.concatenate([np.asarray(one) for one in x]), *parts)
         return jax.tree.map(lambda x: x[: len(numbers)], whole)

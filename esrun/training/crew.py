@@ -56,8 +56,8 @@ class Crew:
         self.waited_for = True
         """Whether nobody was ready yet for the present order."""
         self.began = 0.0
-        """When that was given, by `time.monotonic`."""
-        self._order, self._about = b"", {}
+        """When this process was ready for that, by `time.monotonic`."""
+        self._order, self._about, self._on_cpu = b"", {}, True
         self._row = ((-1, -1), "")
         self._known = (0, 0, 0)
         self._failed = self._refused = 0
@@ -69,12 +69,13 @@ class Crew:
         self._on_cpu = on_cpu
         if order == self._order:
             return
-        self._order, self.waited_for, self.began = order, True, time.monotonic()
+        self._order, self.waited_for = order, True
         self.epoch, self.latest = self.epoch + 1, None
         for hand in self.hands.values():
             hand.ready = False
         self.tend()
         self._about = about()  # compiles, while the workers do
+        self.began = time.monotonic()
 
     def tend(self) -> None:
         """Have as many workers as are wanted, and those prepared that are not."""
