@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker("runs")
     if any("::" in word for word in config.args):
         return
-    for name in ("slow", "browser", "hosts"):
+    for name in ("slow", "browser", "hosts", "ray"):
         if name not in config.option.markexpr:
             left = [item for item in items if item.get_closest_marker(name)]
             config.hook.pytest_deselected(items=left)

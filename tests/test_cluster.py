@@ -94,6 +94,12 @@ def shell(tmp_path):
     return run
 
 
+@pytest.fixture(autouse=True)
+def ray_is_installed(monkeypatch):
+    """What the page says of it is checked without the package, which is an extra."""
+    monkeypatch.setattr("esrun.config.check.find_spec", lambda name: True)
+
+
 def put(folder, programs):
     """Put programs into a folder: scripts for sh, where they do not say otherwise."""
     for name, text in programs.items():

@@ -50,6 +50,7 @@ def show(cost: dict[str, Any]) -> None:
 
     from esrun.backend.memory import shown
     from esrun.runs.console import figures
+    from esrun.runs.far_costs import in_words
 
     episodes, held_out = cost["episodes_per_member"], cost["held_out"]
     devices, slices = len(cost["devices"]), cost["slices"]
@@ -92,6 +93,8 @@ def show(cost: dict[str, Any]) -> None:
         "memory": f"at least {shown(cost['least_memory_bytes'])}, "
         f"{shown(cost['free_memory_bytes']) if cost['free_memory_bytes'] else '?'} free",
     }
+    if cost["workers"]:
+        rows["workers"] = in_words(cost["workers"])
     console = Console(highlight=False)
     console.print(Panel(figures(rows), title="esrun explain", title_align="left", expand=False))
     if cost["hopeless"]:

@@ -89,12 +89,34 @@ def _check_together(config: Config) -> None:
     requested = config.runtime.devices
     if config.runtime.hosts is not None:
         place_of(config.runtime.hosts)
+    if config.runtime.engine == "ray":
+        _check_ray(config)
     if requested == "auto" or devices.may_have_accelerator() or requested <= devices.cores():
         return
     raise ConfigError(
         f"runtime.devices must be at most {devices.cores()}, the cores of this machine (no "
         f"accelerator is installed), got {requested}: write runtime.devices=auto"
     )
+
+
+def _check_ray(config: Config) -> None:
+    """Raise ConfigError for what workers of Ray's cannot do."""
+    if not find_spec("ray"):
+        raise ConfigError(
+            "runtime.engine=ray needs the package ray, which is not installed: "
+            f"{installing_extra('ray', 'ray')}"
+        )
+    if config.runtime.hosts is not None:
+        raise ConfigError(
+            "runtime.hosts is for processes in step, and workers of Ray's find each other by "
+            "themselves: write runtime.hosts=null or runtime.engine=local"
+        )
+    if config.task.name == "gymnasium":
+        raise ConfigError(
+            "runtime.engine=ray must have a task that JAX computes, got task=gymnasium, whose "
+            "environments are stepped by processes: write runtime.engine=local, or runtime.hosts "
+            "for several machines"
+        )
 
 
 def _check_file(task: TaskModel) -> None:

@@ -13,6 +13,7 @@ from esrun.backend import devices, memory
 from esrun.backend.memory import shown
 from esrun.config import registry
 from esrun.errors import ConfigError
+from esrun.runs.far_costs import far_costs
 from esrun.training.build import Run, scored_on
 from esrun.training.slices import block_bytes, plan_blocks
 from esrun.types import Task
@@ -75,6 +76,7 @@ def costs(built: Run, names: dict[str, str]) -> dict[str, Any]:
             "env_steps": _held_out_steps(parts.task, evaluations * held_out),
         },
         "least_memory_bytes": shared * sum(needs.values()),
+        "workers": far_costs(built, state),
         "memory_bytes": whole and whole * shared,
         "free_memory_bytes": free and free * shared,
     }

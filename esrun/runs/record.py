@@ -23,6 +23,7 @@ from esrun.runs.secrets import masked_word
 FREE = (
     *("generations", "task.generations", "stop", "runtime.devices", "resume", "log", "logger"),
     *("runtime.workers", "runtime.parallel_runs", "runtime.hosts", "task.episodes_at_once"),
+    *("runtime.engine", "runtime.worker_blocks"),
     *("checkpoint", "archive", "policy.keep_every", "progress", "sweep", "tune"),
 )
 """Keys that a resumed run may change: how long it lasts, what it says and keeps, not its bits."""
@@ -145,8 +146,7 @@ class _Ending(BaseModel):
 def what_it_computes(config: dict, also: Sequence[str] = ()) -> dict[str, Any]:
     """-> the keys of a configuration that a resumed run may not change, and those of sections that
     are named `also`."""
-    leaves = flat(config).items()
-    return {k: x for k, x in leaves if not _is_free(k) or k.partition(".")[0] in also}
+    return {k: x for k, x in flat(config).items() if not _is_free(k) or k.split(".")[0] in also}
 
 
 @functools.cache

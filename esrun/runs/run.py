@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from esrun import garbage_collection
-from esrun.backend import devices, hosts
+from esrun.backend import cluster, devices, hosts
 from esrun.errors import DONE, FAILED, SAVED, complain, first_line
 from esrun.runs import ending_early, in_step
 from esrun.runs.folder import shown
@@ -29,6 +29,7 @@ from esrun.runs.opening import (
 from esrun.runs.paths import RunFolder
 from esrun.runs.record import Record, doubts
 from esrun.runs.sweep_record import begun_with
+from esrun.training.worker import Worker
 
 if TYPE_CHECKING:
     from esrun.backend.compilation import Clock
@@ -46,6 +47,7 @@ def carry_out(order: Order) -> int:
         in_step.listening() as interrupts,
         held(folder, order.made) as earlier,
         interrupts.saving(),
+        cluster.closing(),
     ):
         if earlier is not None and is_done(earlier, order, folder):
             return DONE
@@ -63,6 +65,8 @@ def _opened(
     order: Order, folder: RunFolder, earlier: Record | None, interrupts: Interrupts, began: float
 ) -> OpenRun | None:
     """-> the run, None where it cannot be gone on with or written to, which is said."""
+    if order.config.runtime.engine == "ray":
+        cluster.open_cluster(Worker, order.config.runtime.workers)
     identity, run = folder.identity(), built(cut_as_before(order.config, earlier))
     in_step.meet_with(run)
     if earlier is not None and lacks_checkpoints(earlier, order, folder):
@@ -83,6 +87,8 @@ def _opened(
         show = Show(folder.log, every, *limits, config.progress, order.place)
         for line in [*(doubts(earlier) if earlier else []), *(f"warning: {x}" for x in warnings)]:
             show.say(line)
+        if cluster.here is not None:
+            cluster.here.say = show.say
     except OSError as error:
         complain(f"{shown(folder.path)} cannot be written to: {error}")
         return None

@@ -175,6 +175,7 @@ def needs_all(config: Config) -> bool:
     """Whether a run is to have the process, or the machine, for itself."""
     return (
         config.task.name == "gymnasium"  # its processes serve one run
+        or config.runtime.engine == "ray"  # and so do its workers
         or config.stop.seconds is not None  # a bound on what a machine does in that time
         or bool({x.name for x in config.logger.values()} - BESIDE_OTHERS)
     )

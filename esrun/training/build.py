@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from esrun.backend import among, cache, devices, machine, memory
+from esrun.backend import among, cache, cluster, devices, machine, memory
 from esrun.config import registry
 from esrun.config.check import KINDS
 from esrun.config.schema.base import TaskModel
@@ -28,6 +28,7 @@ from esrun.training.beginning import (
     refuse_more_steps_than_are_counted,
     refuse_unknown_references,
 )
+from esrun.training.far import over_workers
 from esrun.training.generation import Parts
 from esrun.training.program import Program
 from esrun.training.rooms import room_of
@@ -109,7 +110,10 @@ def build(config: Config, begins: bool = True, least: int | None = None, where: 
         if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
         raise ConfigError(NO_ROOM) from error
-    return Run(config, program, hyper, local, parts(hyper), data and data[1])
+    run = Run(config, program, hyper, local, parts(hyper), data and data[1])
+    if cluster.here is not None and program.apart is not None:
+        run = run._replace(program=over_workers(run, least, cluster.here))
+    return run
 
 
 def _chosen_devices(config: Config, parts: Parts) -> tuple:

@@ -6,8 +6,7 @@ all members together the weights, sums of any slices from `recombined`, and `tol
 """
 
 import functools
-from collections.abc import Callable, Hashable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,27 +22,8 @@ from esrun.tasks.references import all_referred
 from esrun.training import archive, step_counts
 from esrun.training.blocks import Blocks, in_order, over_blocks, worth_keeping
 from esrun.training.generation_metrics import figures, totals
-from esrun.types import Moments, Policy, PyTree, Referred, Strategy, Sums, Task, TrainState
-
-
-class Parts(NamedTuple):
-    """What a run is composed of, built from its options."""
-
-    task: Task
-    policy: Policy
-    strategy: Strategy
-    unravel: Callable[[Any], PyTree]
-    """(parameters [n]) -> the policy's tree."""
-    n: int
-    known: dict | None = None
-    """What has been found `once`, for all Parts of the same structure."""
-
-    def once(self, what: Hashable, find: Callable[[], Any]) -> Any:
-        """-> what `find` returns, a figure of shapes alone: runs of the same structure share it."""
-        known = {} if self.known is None else self.known
-        if what not in known:
-            known[what] = find()
-        return known[what]
+from esrun.training.members import Parts, params_of, policy_of
+from esrun.types import Moments, PyTree, Sums, TrainState
 
 
 class Keys(NamedTuple):
@@ -177,12 +157,17 @@ def merged(moments: Moments | None, inputs: Sums | None) -> Moments | None:
 
 
 def generation(
-    parts: Parts, blocks: Blocks, train_key: jax.Array, state: TrainState
+    parts: Parts,
+    blocks: Blocks,
+    train_key: jax.Array,
+    state: TrainState,
+    elsewhere: Seen | None = None,
 ) -> tuple[TrainState, dict]:
     """One generation on one of the devices -> (state, a row of metrics), both the same on all.
 
     A block's solutions stay where they were made if that costs little, and are made again
-    otherwise: what is fenced has the same bits in both cases.
+    otherwise: what is fenced has the same bits in both cases. What was seen `elsewhere` of all
+    blocks, [blocks, ...] each, is not evaluated again.
     """
     fence = Fence(state.generation >= 0)
     drawn = keys_of(parts, train_key, state.generation)
@@ -190,7 +175,14 @@ def generation(
     def ask(members):
         return fence.around(lambda members: asked(parts, drawn, state, members), members)
 
-    keeps = blocks.each == 1 or worth_keeping(blocks, jax.eval_shape(ask, jnp.arange(blocks.size)))
+    def worth_it():
+        return worth_keeping(blocks, jax.eval_shape(ask, jnp.arange(blocks.size)))
+
+    keeps = elsewhere is None and (blocks.each == 1 or worth_it())
+
+    def look_up(members, _):
+        told = jax.tree.map(lambda x: x[members[0] // blocks.size], elsewhere)
+        return (told.fitness, told.decayed, None), (told.steps, told.inputs)
 
     def evaluate(members, _):
         solutions = ask(members)
@@ -203,7 +195,8 @@ def generation(
         return fence.around(lambda all: in_order(blocks, all, parts.strategy), gathered)
 
     there = parts.strategy.members
-    (*fitness, kept), (steps, inputs) = over_blocks(blocks, fence, evaluate, members=there)
+    look = evaluate if elsewhere is None else look_up
+    (*fitness, kept), (steps, inputs) = over_blocks(blocks, fence, look, members=there)
     fitness, decayed = jax.tree.map(of_all, fitness)
     seen = Seen(fitness, steps, inputs, decayed)
     weights = fence.around(parts.strategy.weigh, state.strategy, seen.selected_by)
@@ -222,29 +215,3 @@ def generation(
     tell = functools.partial(told, parts, drawn)
     arguments = (state, fitness, sums, seen, best_solutions)
     return settled(tell, *arguments)[0](*arguments)
-
-
-def policy_of(parts: Parts, state: TrainState) -> Policy:
-    """-> the policy of the `params_of` members.
-
-    What members share, such as the mean that a low-rank perturbation is added to, enters the policy
-    from outside the members' axis: a product with it stays one product for all of them.
-    """
-    if parts.strategy.express is None:
-        return parts.policy
-    express, refer = parts.strategy.express(state.strategy), parts.policy.refer
-
-    def apply(solution, carry, x):
-        if isinstance(solution, Referred):
-            params = solution._replace(params=express(solution.params))
-        else:
-            params = express(solution)
-        return parts.policy.apply(params, carry, x)
-
-    about = refer and (lambda solution, references: refer(express(solution), references))
-    return parts.policy._replace(apply=apply, refer=about)
-
-
-def params_of(parts: Parts, solutions: PyTree) -> PyTree:
-    """-> the params of members, [m, ...] each."""
-    return solutions if parts.strategy.express else jax.vmap(parts.unravel)(solutions)

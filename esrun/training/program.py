@@ -22,6 +22,7 @@ from esrun.backend.fences import Fence
 from esrun.tasks import normalizer
 from esrun.tasks.references import all_referred
 from esrun.training import archive
+from esrun.training.apart import Apart
 from esrun.training.blocks import over_blocks
 from esrun.training.generation import Parts, generation
 from esrun.training.slices import FittingProgram, Plan, plan_episodes
@@ -55,6 +56,9 @@ class Program(NamedTuple):
     """As `evaluate`, on the task's `test` part."""
     prepare_advance: Callable[[Any, Any, TrainState, Stop], Any] | None = None
     """(hyper, seed, state, stop): compile `advance` alone, for arrays or shapes."""
+    apart: Apart | None = None
+    """The same generations with their blocks evaluated elsewhere; None where environments are
+    stepped by processes."""
 
 
 def make_program(
@@ -70,11 +74,12 @@ def make_program(
     """A run's program for `local_devices`; the `top_k` best members are kept. `build` makes Parts
     inside the trace, so that numbers stay arguments."""
 
-    def advance(blocks, build, hyper, seed, state, stop):
+    def advance(blocks, build, hyper, seed, state, stop, elsewhere=None):
         parts = build(hyper)
-        train_key = stream(seed, TRAIN)
+        train_key = train_key_of(seed)
         # traced once, though its metrics' shapes are asked for before the loop is
-        one = jax.jit(functools.partial(generation, parts, blocks, train_key), inline=True)
+        once = functools.partial(generation, parts, blocks, train_key, elsewhere=elsewhere)
+        one = jax.jit(once, inline=True)
 
         def go_on(loop):
             done, state, _ = loop
@@ -143,6 +148,7 @@ def make_program(
         prepare=prepare,
         test=devices.OnEvery(local_devices, scored_by("test", build, local_devices)),
         prepare_advance=prepare_advance,
+        apart=Apart(advance, train_key_of, build, local_devices, population_chunk),
     )
 
 
@@ -227,6 +233,11 @@ def make_unravel(shapes: PyTree) -> Callable[[Any], PyTree]:
         )
 
     return unravel
+
+
+def train_key_of(seed: jax.Array) -> jax.Array:
+    """-> the root key of training."""
+    return stream(seed, TRAIN)
 
 
 def stream(seed: jax.Array, number: int) -> jax.Array:

@@ -46,6 +46,8 @@ class Runtime(Model):
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
     parallel_runs: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
     hosts: str | None = None
+    engine: Literal["local", "ray"] = "local"
+    worker_blocks: Literal["auto"] | Annotated[int, Field(ge=1, le=2**20)] = "auto"
 
 
 class Sweep(Model):

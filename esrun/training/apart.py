@@ -1,0 +1,115 @@
+"""A generation whose blocks are evaluated apart from each other, wherever, and which is then told.
+
+The pieces are those of the compiled chunk, fenced as there, so they have its bits: `seen` is what
+it computes of a block, and `told` is the chunk itself, with what was seen in the place of
+evaluating.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from esrun.backend import devices
+from esrun.backend.fences import Fence
+from esrun.strategies.parts.padding import how_many
+from esrun.training.blocks import Blocks
+from esrun.training.generation import Seen, asked, evaluated, keys_of
+from esrun.training.members import Parts
+from esrun.training.slices import FittingProgram, Plan, plan_blocks
+from esrun.training.stop import Reached, Stop
+from esrun.types import TrainState
+
+
+class Apart:
+    """The two programs, for `local_devices`; nothing is compiled before it is needed."""
+
+    def __init__(
+        self,
+        advance: Callable,
+        train_key_of: Callable[[Any], jax.Array],
+        build: Callable[[Any], Parts],
+        local_devices: tuple,
+        population_chunk: int | str,
+    ):
+        """`advance` (blocks, build, hyper, seed, state, stop, what was seen of all blocks) is the
+        chunk's function, `build` makes Parts of hyper."""
+        self._build, self._devices, self._chunk = build, local_devices, population_chunk
+        self._telling = FittingProgram(advance, build, local_devices, population_chunk)
+
+        @functools.cache
+        def looking(blocks: Blocks) -> devices.OnEvery:
+            def look(hyper, seed, state, numbers):
+                number = numbers[devices.number()]
+                seen = _seen(build(hyper), blocks, train_key_of(seed), state, number)
+                return devices.gather(jax.tree.map(lambda x: x[None], seen))
+
+            return devices.OnEvery(local_devices, look)
+
+        self._looking = looking
+
+    @property
+    def at_once(self) -> int:
+        """-> how many blocks are evaluated side by side, one a device."""
+        return len(self._devices)
+
+    def blocks(self, hyper: Any) -> Blocks:
+        """-> how the population is cut."""
+        return plan_blocks(self._build(hyper), self._devices, self._chunk)
+
+    def wanted(self, hyper: Any) -> range:
+        """-> the numbers of the blocks that there are members of; the others are padding."""
+        members = int(how_many(self._build(hyper).strategy))
+        return range(-(-members // self.blocks(hyper).size))
+
+    def seen(self, hyper: Any, seed: Any, state: TrainState, numbers: list[int]) -> Seen:
+        """-> what the blocks of these numbers told, [numbers, ...] each, as NumPy's arrays."""
+        program, each, parts = self._looking(self.blocks(hyper)), self.at_once, []
+        for first in range(0, len(numbers), each):
+            here = np.resize(np.asarray(numbers[first : first + each], np.int32), each)
+            parts.append(program(hyper, seed, state, here))  # the next one, while the first runs
+        whole = jax.tree.map(lambda *x: np.concatenate([np.asarray(one) for one in x]), *parts)
+        return jax.tree.map(lambda x: x[: len(numbers)], whole)
+
+    def told(
+        self, hyper: Any, seed: Any, state: TrainState, stop: Stop, seen: Seen
+    ) -> tuple[TrainState, dict, Any, Reached]:
+        """-> as the chunk's own, after one generation of which all blocks, [blocks, ...], were
+        `seen`."""
+        one = stop._replace(generation=np.asarray(int(state.generation) + 1, np.int32))
+        return self._telling(hyper, seed, state, one, seen)
+
+    def reached(self, hyper: Any, seed: Any, state: TrainState, stop: Stop, seen: Seen) -> Reached:
+        """-> which stop rules hold; what was `seen` is not looked at."""
+        here = stop._replace(generation=np.asarray(int(state.generation), np.int32))
+        return self._telling(hyper, seed, state, here, seen)[3]
+
+    def nothing(self, hyper: Any, seed: Any, state: TrainState) -> Seen:
+        """-> zeros [blocks, ...], what is told of blocks that are padding."""
+        blocks = self.blocks(hyper)
+
+        def look(hyper, seed, state):
+            return _seen(self._build(hyper), blocks, jax.random.key(seed), state, jnp.int32(0))
+
+        shapes = jax.eval_shape(look, hyper, seed, state)
+        return jax.tree.map(lambda x: np.zeros((blocks.count, *x.shape), x.dtype), shapes)
+
+    def planned(self) -> Plan | None:
+        """-> how the members are cut, None until `told` is compiled."""
+        return self._telling.planned()
+
+
+def _seen(
+    parts: Parts, blocks: Blocks, train_key: jax.Array, state: TrainState, number: jax.Array
+) -> Seen:
+    """-> what the members of one block told, as in the chunk."""
+    fence, drawn = Fence(state.generation >= 0), keys_of(parts, train_key, state.generation)
+
+    def look(members):
+        solutions = fence.around(lambda members: asked(parts, drawn, state, members), members)
+        return evaluated(parts, drawn, state, members, solutions)
+
+    return fence.around(look, number * blocks.size + jnp.arange(blocks.size))

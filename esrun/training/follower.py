@@ -1,0 +1,79 @@
+"""The inside of a worker: a run that is followed, generation after generation.
+
+It begins with the run's state and goes on by being told what was seen of every block, from which it
+makes the same update as everybody else, to the bit. The archive, which nothing of training reads,
+is not kept here.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from esrun.backend import devices
+from esrun.config import imports
+from esrun.config.check import checked
+from esrun.errors import ConfigError
+from esrun.training import wire
+from esrun.training.build import build
+from esrun.training.handshake import about, digest_of_row, filled, unlimited
+from esrun.training.stop import stop_at
+from esrun.types import TrainState
+
+
+class Follower:
+    """One search of a run, followed."""
+
+    def __init__(self, order: dict[str, Any]):
+        """`order`: as in `hiring.Order`. Raises ConfigError for what this process cannot do."""
+        imports.allow(*order["imports"])
+        self._run = build(checked(order["config"]), begins=False, least=order["least"])
+        apart = self._run.program.apart
+        if apart is None:
+            raise ConfigError("environments that processes step are not shared with workers")
+        self._apart, self._seed = apart, np.uint32(self._run.config.seed)
+        self.about = about(self._run)
+        first = jax.eval_shape(self._run.program.init, self._run.hyper, self._seed)
+        self._template = first
+        self._nothing = apart.nothing(self._run.hyper, self._seed, first)
+        self._state: TrainState | None = None
+        self._epoch, self._row = -1, ""
+
+    def work(self, question: dict[str, Any], contents: Sequence[bytes]) -> bytes:
+        """-> a message: what the `blocks` told that a question names [blocks, ...], with the
+        `seconds` that it took and the `row` of the last generation that this worker was told of, as
+        a digest.
+
+        The `contents` lead to the question's `generation`: the state, where it is `whole`, or what
+        was seen in the generations since. Raises ValueError where they lead elsewhere.
+        """
+        began = time.monotonic()
+        if question["whole"]:
+            state = wire.unpacked(contents[0], self._template)
+            self._state = devices.replicated(self._run.local_devices, state)
+            self._epoch, self._row = question["epoch"], ""
+        else:
+            for content in contents:
+                self._hear(content)
+        state = self._state
+        here = (self._epoch, state and int(state.generation))
+        if state is None or here != (question["epoch"], question["generation"]):
+            raise ValueError(f"this worker is at {here}, and not where the run is")
+        seen = self._apart.seen(self._run.hyper, self._seed, state, question["blocks"])
+        seconds = time.monotonic() - began
+        return wire.packed({"seconds": seconds, "row": self._row}, seen)
+
+    def _hear(self, content: bytes) -> None:
+        assert self._state is not None
+        there = len(self._apart.wanted(self._run.hyper))
+        template = jax.tree.map(lambda x: x[:there], self._nothing)
+        seen = filled(self._nothing, wire.unpacked(content, template))
+        limits = stop_at(unlimited(self._run.config), 0)
+        self._state, rows, done, _ = self._apart.told(
+            self._run.hyper, self._seed, self._state, limits, seen
+        )
+        if int(done) != 1:
+            raise ValueError("the run has ended, as far as this worker can tell")
+        self._row = digest_of_row(rows)
