@@ -69,6 +69,9 @@ def run_of(folder: RunFolder, record: Record) -> Run:
 def run_named(folder: RunFolder, config: dict[str, Any], choices: dict[str, str]) -> Run:
     """-> a run by its configuration and the options that were chosen by name."""
     names = {kind: choices.get(kind) or _name(config.get(kind)) for kind in KINDS}
+    task = config.get("task")
+    if isinstance(task, dict) and names["task"] == _name(task) and task.get("env"):
+        names["task"] += f" {task['env']}"  # an option of many environments
     return Run(folder, config, {kind: printable(name) for kind, name in names.items()})
 
 
