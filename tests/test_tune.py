@@ -19,19 +19,26 @@ from esrun.config.space import Dimension
 from esrun.errors import ConfigError
 from esrun.runs import sweep_record
 from esrun.runs.tuning import asked as asking
-from esrun.runs.tuning.journal import JOURNAL, read
+from esrun.runs.tuning import journal
+from esrun.runs.tuning.journal import JOURNAL, loaded
 
 SPHERE = (
     "task=sphere", "task.dimension=3", "strategy=cma_es", "strategy.population_size=6",
     "generations=12", "eval.every=2", "eval.episodes=2", "checkpoint.every=2",
 )  # fmt: skip
 SPACE = ("strategy.sigma=tag(log,interval(0.001,10))", "strategy.c_m=choice(1.0,0.5)")
-FEW = ("tune.seeds=2", "tune.fresh_seeds=2", "tune.trials=4", "hydra.sweep.dir=st")
+FEW = (
+    "tune.seeds=2",
+    "tune.fresh_seeds=2",
+    "tune.finalists=2",
+    "tune.trials=4",
+    "hydra.sweep.dir=st",
+)
 
 
 def states(folder):
     """-> the states of a study's trials by their numbers, as Optuna has them."""
-    return [x.state.name for x in read(folder)]
+    return [x.state.name for x in loaded(folder).trials]
 
 
 def summary(run):
@@ -180,7 +187,7 @@ def test_rungs_are_where_every_run_is_evaluated(words, rungs):
 def test_a_study_to_its_end(in_process, tmp_path):
     code, said, wrong = in_process("tune", *SPHERE, *SPACE, *FEW)
     assert (code, wrong) == (0, "")
-    folder, found = tmp_path / "st", read(tmp_path / "st")
+    folder, found = tmp_path / "st", loaded(tmp_path / "st").trials
     assert "4 settings tried: " in said
     assert "on seeds that no trial had (2 to 3):" in said
     assert len(found) == 4
@@ -192,10 +199,11 @@ def test_a_study_to_its_end(in_process, tmp_path):
         scores = [summary(run)["eval"]["mean"] for run in runs]
         assert one.value == one.intermediate_values[last] == np.median(scores)
         assert (one.state.name == "COMPLETE") == (last == 12)
-    best = max(x.value for x in found if x.state.name == "COMPLETE")
-    best = next(x.number for x in found if x.value == best)
+    best = journal.best(loaded(folder))
+    assert best is not None
+    best = best.number
     assert {x.name for x in folder.iterdir() if x.name.startswith(f"{best}-")} == {
-        f"{best}-{seed}" for seed in range(4)
+        f"{best}-{seed}" for seed in range(6)
     }
     for run in (f"{best}-0", f"{best}-3", "default-2"):
         same(folder / run, alone(in_process, folder, run))
@@ -212,6 +220,29 @@ def test_a_study_to_its_end(in_process, tmp_path):
     )
 
 
+def test_the_best_of_the_finalists_is_that_of_all_their_seeds(in_process, tmp_path):
+    few = [word for word in FEW if "finalists" not in word]
+    code, said, _ = in_process("tune", *SPHERE, *SPACE, *few, "tune.pruner=none")
+    assert code == 0
+    assert "the finalists, over seeds 0 to 1 and 4 to 5:" in said
+    folder = tmp_path / "st"
+    first = journal.ended(loaded(folder))[:3]
+    assert len(first) == 3  # as many as tune.finalists has
+
+    def over_all(trial):
+        runs = (folder / f"{trial.number}-{seed}" for seed in (0, 1, 4, 5))
+        return np.median([summary(run)["eval"]["mean"] for run in runs])
+
+    best = max(first, key=over_all)
+    assert journal.best(loaded(folder)).number == best.number
+    text = (folder / "conf/experiment/tuned.yaml").read_text()
+    assert f"(trial {best.number})" in text
+    assert f"(0 to 1 and 4 to 5): {float(over_all(best))!r}" in text
+    # another trial that ends makes the choice an old one, until it is made again
+    assert in_process("tune", *SPHERE, *SPACE, *few, "tune.pruner=none", "tune.trials=5")[0] == 0
+    assert loaded(folder).user_attrs["chosen"]["of"] == 5
+
+
 def test_a_report_has_what_was_found(in_process, tmp_path, monkeypatch):
     assert in_process("tune", *SPHERE, *SPACE, *FEW, "tune.trials=6")[0] == 0
     code, _, wrong = in_process("report", "st")
@@ -221,7 +252,7 @@ def test_a_report_has_what_was_found(in_process, tmp_path, monkeypatch):
     assert "6 settings were tried: " in page
     found = pd.read_csv(tmp_path / "st/report/tables/trials.csv")
     assert list(found.trial) == list(found.trial.unique())
-    tried = read(tmp_path / "st")
+    tried = loaded(tmp_path / "st").trials
     known = {x.number: (x.value, x.params["strategy.sigma"], x.last_step) for x in tried}
     columns = ("trial", "held-out", "strategy.sigma", "generations")
     assert {a: (b, c, d) for a, b, c, d in zip(*(found[x] for x in columns), strict=True)} == known
@@ -270,7 +301,7 @@ def test_typed_again_it_goes_on_and_extends(in_process, tmp_path):
     assert in_process(*words, "tune.trials=3")[0] == 0
     assert in_process("resume", str(folder), "tune.trials=4")[0] == 0
     assert list(tmp_path.glob("multirun/*/*")) == [folder]
-    assert len(read(folder)) == 4
+    assert len(loaded(folder).trials) == 4
     assert {path: path.stat().st_mtime_ns for path in first} == first
     commands = sweep_record.commands(folder)
     assert len(commands) == 4
@@ -301,7 +332,9 @@ def test_a_setting_that_fails_is_one_that_was_tried(in_process, tmp_path):
     code, said, _ = in_process("tune", *words, rates, *FEW, "tune.sampler=random", "tune.trials=5")
     assert code == 0
     assert "is left: mean_exploded" in said
-    failed = [x for x in read(tmp_path / "st") if x.params["strategy.learning_rate"] == "1e+38"]
+    failed = [
+        x for x in loaded(tmp_path / "st").trials if x.params["strategy.learning_rate"] == "1e+38"
+    ]
     assert failed
     assert all(x.user_attrs["cause"] == "mean_exploded" for x in failed)
     assert {x.state.name for x in failed} == {"PRUNED"}
@@ -310,7 +343,7 @@ def test_a_setting_that_fails_is_one_that_was_tried(in_process, tmp_path):
 def test_runs_that_converge_before_their_rung_are_their_lines_alone(in_process, tmp_path):
     words = [*SPHERE, "generations=400", "eval.every=50", "tune.first_rung=200", *SPACE, *FEW]
     assert in_process("tune", *words, "tune.trials=2", "tune.fresh_seeds=0")[0] == 0
-    for one in read(tmp_path / "st"):
+    for one in loaded(tmp_path / "st").trials:
         run = f"{one.number}-0"
         assert summary(tmp_path / "st" / run)["stop_reason"] != "generations"
         same(tmp_path / "st" / run, alone(in_process, tmp_path / "st", run))
@@ -365,7 +398,7 @@ def check_whole(in_process, folder, count):
     of their lines alone."""
     assert len(states(folder)) == count
     assert set(states(folder)) <= {"COMPLETE", "PRUNED"}
-    for one in read(folder):
+    for one in loaded(folder).trials:
         for seed in (0, 1):
             run = folder / f"{one.number}-{seed}"
             assert summary(run)["status"] == "done"

@@ -63,6 +63,13 @@ class Asked(NamedTuple):
         tune, first = self.config.tune, self.config.seed
         return [first + tune.seeds + i for i in range(tune.fresh_seeds)]
 
+    @property
+    def final_seeds(self) -> list[int]:
+        """-> those that the finalists have besides; of one there are none."""
+        count = self.config.tune.fresh_seeds if self.config.tune.finalists > 1 else 0
+        first = self.config.seed + self.config.tune.seeds + count
+        return [first + i for i in range(count)]
+
 
 def asked(words: list[str], source: Source) -> Asked:
     """-> the study that words ask for. JAX is not imported. Raises ConfigError."""
@@ -89,7 +96,7 @@ def asked(words: list[str], source: Source) -> Asked:
         raise ConfigError("runtime.hosts is for one run, and a study has many: leave it out")
     _check_space(space, config, source)
     rungs, tune = _rungs(config), config.tune
-    if config.seed + tune.seeds + tune.fresh_seeds - 1 > LAST_SEED:
+    if config.seed + tune.seeds + 2 * tune.fresh_seeds - 1 > LAST_SEED:
         raise ConfigError(f"seed must leave room for those of the study below 2^32, got "
                           f"{config.seed}: write a smaller one")  # fmt: skip
     target = Path(os.path.abspath(compose.path_of(sweep.whole.hydra, "sweep.dir")))

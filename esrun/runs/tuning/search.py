@@ -10,7 +10,7 @@ from esrun.config.schema.run import Tune
 from esrun.config.space import Space
 from esrun.runs.interrupts import Interrupts
 from esrun.runs.sweep_jobs import Beside
-from esrun.runs.tuning.journal import run_name
+from esrun.runs.tuning.journal import ended, run_name
 from esrun.runs.tuning.runs import WORST, Runs, Score
 from esrun.runs.tuning.show import TrialBoard, scores, setting
 from esrun.runs.tuning.study import Study, Trial
@@ -137,9 +137,9 @@ class Search:
         if score == WORST:
             self._left(trial, next((x.cause for x in found if x.cause), "failed"))
         elif rung == self._rungs[-1]:
-            best = self._study.best
+            before = ended(self._study.optuna)
             self._study.end(trial, score)
-            new = best is None or best.value is None or score > best.value
+            new = not before or score > (before[0].value or 0)
             self._board.line(f"trial {trial.number}: {after}{', the best so far' * new}")
         elif is_left:
             self._study.end(trial, None)

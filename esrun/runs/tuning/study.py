@@ -78,13 +78,6 @@ class Study:
         """-> all of them, by number."""
         return self.optuna.get_trials(deepcopy=False)
 
-    @property
-    def best(self) -> "optuna.trial.FrozenTrial | None":
-        """-> of the trials that came to their end the one with the best score, None of none."""
-        complete = self._optuna.trial.TrialState.COMPLETE
-        ended = [x for x in self.trials if x.state == complete and x.value is not None]
-        return max(ended, key=lambda x: (x.value, -x.number), default=None)
-
     def setting(self, trial: "optuna.trial.FrozenTrial") -> list[str]:
         """-> the words of a trial's values."""
         return [

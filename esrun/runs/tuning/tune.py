@@ -18,6 +18,7 @@ from esrun.runs.sweep_jobs import places_for
 from esrun.runs.tuning import asked as asking
 from esrun.runs.tuning import ending
 from esrun.runs.tuning.asked import Asked
+from esrun.runs.tuning.finals import outcome
 from esrun.runs.tuning.journal import optuna_here
 from esrun.runs.tuning.runs import BrokenError, Runs
 from esrun.runs.tuning.search import EVERY, Group, Search
@@ -86,9 +87,9 @@ def _carried_out(asked: Asked, place: Path) -> int:
         result = None
         if not group.is_over:
             with _Turn(place, group):
-                result = None if group.is_over else ending.compared(asked, study, group)
-                if not group.is_over and (best := study.best):
-                    generations = f"generations={config.generations}"
+                result = None if group.is_over else outcome(asked, study, group)
+                if result is not None:
+                    generations, best = f"generations={config.generations}", result.best.trial
                     composed = one([*asked.space.setting(study.setting(best)), generations], 0)
                     ending.write_option(asked, study, place, composed, result)
         if heard.name is not None:
