@@ -16,10 +16,10 @@ from conftest import finished, wait_for
 
 from esrun.config import compose
 from esrun.config.space import Dimension
-from esrun.errors import ConfigError
+from esrun.errors import AwayError, ConfigError
 from esrun.runs import sweep_record
 from esrun.runs.tuning import asked as asking
-from esrun.runs.tuning import journal
+from esrun.runs.tuning import journal, runs, search
 from esrun.runs.tuning.journal import JOURNAL, loaded
 
 SPHERE = (
@@ -354,6 +354,68 @@ def test_time_that_is_over_begins_nothing(in_process, tmp_path):
     assert (code, "0 settings tried" in said) == (0, True)
     assert in_process("tune", *SPHERE, *SPACE, *FEW, "tune.trials=1")[0] == 0
     assert states(tmp_path / "st") == ["COMPLETE"]
+
+
+def test_a_trial_that_is_out_of_time_goes_on_with_the_next_command(
+    in_process, tmp_path, monkeypatch
+):
+    asked = iter([True, False])  # time for the first trial to be taken, and no more
+    with monkeypatch.context() as patch:
+        patch.setattr(search.Search, "_is_in_time", lambda self: next(asked, False))
+        few = [*FEW, "runtime.parallel_runs=1", "tune.seconds=5"]
+        code, said, _ = in_process("tune", *SPHERE, *SPACE, *few)
+    assert code == 0
+    begun = states(tmp_path / "st")
+    assert "RUNNING" in begun
+    assert f"{begun.count('RUNNING')} wait for more time" in said
+    code, said, _ = in_process("resume", "st")
+    assert (code, "wait for more time" in said) == (0, False)  # the limit was that command's
+    assert "RUNNING" not in states(tmp_path / "st")
+    assert len(states(tmp_path / "st")) == 4
+
+
+def test_what_is_away_for_a_while_ends_the_study_and_no_setting(in_process, tmp_path, monkeypatch):
+    known, real = iter(range(100)), runs.checked
+
+    def away(config):
+        if next(known) == 3:
+            raise AwayError("task.file must be a file: it is not there")
+        return real(config)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "checked", away)
+        code, _, wrong = in_process("tune", *SPHERE, *SPACE, *FEW)
+    assert (code, wrong.count("\n")) == (1, 1)
+    assert "it is not there: the study goes on with it when its command is typed again" in wrong
+    assert in_process("tune", *SPHERE, *SPACE, *FEW)[0] == 0
+    tried = loaded(tmp_path / "st").trials
+    assert len(tried) == 4
+    assert not any("cause" in one.user_attrs for one in tried)
+
+
+def test_a_trial_that_was_cut_before_it_had_values_gets_those_of_the_seed(in_process, tmp_path):
+    words = ["tune", *SPHERE, *SPACE, *FEW, "tune.sampler=random", "tune.trials=3"]
+    assert in_process(*words)[0] == 0
+    whole = [x.params for x in loaded(tmp_path / "st").trials]
+    log = tmp_path / "st" / JOURNAL
+    lines = log.read_text().splitlines(keepends=True)
+    created = [i for i, line in enumerate(lines) if json.loads(line)["op_code"] == 4]
+    log.write_text("".join(lines[: created[2] + 1]) + '{"op_code":5,"wo')
+    assert in_process(*words)[0] == 0
+    assert [x.params for x in loaded(tmp_path / "st").trials] == whole
+
+
+def test_a_journal_that_is_damaged_meanwhile_is_one_line(in_process, tmp_path, monkeypatch):
+    real = runs.Runs.score
+
+    def damage(self, *arguments):
+        with (tmp_path / "st" / JOURNAL).open("a") as file:
+            file.write("garbage\n")
+        return real(self, *arguments)
+
+    monkeypatch.setattr(runs.Runs, "score", damage)
+    code, _, wrong = in_process("tune", *SPHERE, *SPACE, *FEW)
+    assert (code, wrong.count("\n"), "cannot be read on" in wrong) == (1, 1, True)
 
 
 def test_a_journal_of_something_else_is_one_line(in_process, tmp_path):

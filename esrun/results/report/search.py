@@ -60,10 +60,10 @@ def _words(trials: Sequence[Any], left: int) -> str:
     ended, failed = states.count(COMPLETE), sum(CAUSE in one.user_attrs for one in trials)
     words = [
         f"{len(trials)} settings were tried: {ended} to their end, "
-        f"{states.count(LEFT) - failed} left at a rung, {failed} failed, refused or out of time."
+        f"{states.count(LEFT) - failed} left at a rung, {failed} failed or refused."
     ]
     if running := len(trials) - sum(one.state.is_finished() for one in trials):
-        words.append(f"{running} run yet, or were interrupted.")
+        words.append(f"{running} run yet, were interrupted or wait for more time.")
     words.append(
         "A setting's score is the median of its seeds' held-out means, and the best were chosen by "
         "it, so that it flatters: what to expect is what the best does on seeds that no trial had."

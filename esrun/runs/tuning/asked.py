@@ -31,6 +31,8 @@ NINTH = 9
 """The first rung is such a part of all generations, where nothing else is asked for: earlier, what
 begins slowly and ends well would be left."""
 LAST_SEED = 2**32 - 1
+LIMIT = "tune.seconds="
+"""A word that is of a command, not of the study."""
 
 
 class Asked(NamedTuple):
@@ -222,7 +224,7 @@ def _as_read(content: Any) -> Any:
 def record(place: Path, asked: Asked) -> None:
     """Note what the folder's study was asked. Raises OSError, ConfigError."""
     search = {
-        "words": [masked_word(word) for word in asked.words],
+        "words": [masked_word(word) for word in asked.words if not word.startswith(LIMIT)],
         "options": asked.source != PRIMARY,
         "sameness": asked.sameness,
         "fresh_seeds": asked.fresh_seeds,

@@ -19,7 +19,7 @@ from esrun.runs.secrets import masked
 from esrun.runs.sweep_table import add_row, console_of_tables, figure, table_of
 from esrun.runs.tuning.asked import Asked
 from esrun.runs.tuning.finals import Outcome
-from esrun.runs.tuning.journal import CAUSE, ended
+from esrun.runs.tuning.journal import CAUSE
 from esrun.runs.tuning.runs import WORST, Score
 from esrun.runs.tuning.show import setting
 from esrun.runs.tuning.study import Study
@@ -38,8 +38,9 @@ LEFT_OUT = ("seed", "tune", "resume", "sweep", "logger", "progress", "log", "run
 
 def show(asked: Asked, study: Study, folder: Path, result: Outcome | None) -> None:
     """The closing tables, and what to type next."""
-    trials = [x for x in study.trials if x.state.is_finished()]
-    to_the_end = ended(study.optuna)
+    known = study.trials
+    trials = [x for x in known if x.state.is_finished()]
+    to_the_end = study.ended
     failed = sum(CAUSE in x.user_attrs for x in trials)
     console = console_of_tables()
     if to_the_end:
@@ -50,8 +51,10 @@ def show(asked: Asked, study: Study, folder: Path, result: Outcome | None) -> No
     left = len(trials) - len(to_the_end) - failed
     print(
         f"{len(trials)} settings tried: {len(to_the_end)} to the end, {left} left at a rung, "
-        f"{failed} failed, refused or out of time"
+        f"{failed} failed or refused"
     )
+    if waiting := len(known) - len(trials):
+        print(f"{waiting} wait for more time, and go on when this is typed again")
     if result is not None and len(result.finalists) > 1:
         print(f"the finalists, over seeds {_said(result.best.seeds)}:")
         names = [f"trial {one.trial.number}" for one in result.finalists]

@@ -9,7 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from esrun.runs.tuning.asked import Asked
-from esrun.runs.tuning.journal import DEFAULT, choose, ended, run_name
+from esrun.runs.tuning.journal import DEFAULT, run_name
 from esrun.runs.tuning.runs import Score
 from esrun.runs.tuning.search import Group
 from esrun.runs.tuning.study import Study
@@ -76,7 +76,7 @@ def outcome(asked: Asked, study: Study, group: Group) -> Outcome | None:
 
 def _finalists(asked: Asked, study: Study, group: Group) -> list[Finalist]:
     """-> them, the best one first; nobody where a signal came first."""
-    trials, seeds = ended(study.optuna), [*asked.seeds, *asked.final_seeds]
+    trials, seeds = study.ended, [*asked.seeds, *asked.final_seeds]
     if not asked.final_seeds or len(trials) < 2:
         return [Finalist(one, asked.seeds, []) for one in trials[:1]]
     trials = trials[: asked.config.tune.finalists]
@@ -88,7 +88,7 @@ def _finalists(asked: Asked, study: Study, group: Group) -> list[Finalist]:
     each = [found[i * len(seeds) : (i + 1) * len(seeds)] for i in range(len(trials))]
     finalists = [Finalist(x, seeds, scores) for x, scores in zip(trials, each, strict=True)]
     finalists.sort(key=lambda one: -one.value)  # where they are equal the trials' own scores decide
-    choose(study.optuna, finalists[0].trial.number)
+    study.choose(finalists[0].trial.number)
     return finalists
 
 

@@ -20,7 +20,7 @@ JOURNAL = "study.log"
 NAME = "esrun"
 """Of the study in it."""
 CAUSE = "cause"
-"""What it keeps of a trial whose runs failed, or that was refused or out of time."""
+"""What it keeps of a trial whose runs failed, or that was refused."""
 CHOSEN = "chosen"
 """What it keeps of itself: the trial that the finalists' seeds have chosen, and of how many."""
 DEFAULT = "default"
@@ -97,7 +97,7 @@ def opened(optuna: Any, folder: Path) -> Any:
             content = file.seek(0, os.SEEK_END)
             if content > LARGEST:
                 raise files.RefusedError(f"it has more than {LARGEST} bytes")
-            _mend(file, content)
+        mend(folder)
         journal = optuna.storages.journal
         # a plain file, which a folder that is copied or moved keeps
         lock = journal.JournalFileOpenLock(str(path))
@@ -106,11 +106,13 @@ def opened(optuna: Any, folder: Path) -> Any:
         raise ConfigError(f"{shown(path)} cannot be read as a study: {why(error)}") from error
 
 
-def _mend(file: Any, size: int) -> None:
+def mend(folder: Path) -> None:
     """Cut off a last line that is not whole: what was killed, or had no more disk, in writing it
-    had told nobody. Nobody else writes meanwhile."""
-    tail = min(size, 2**16)
-    file.seek(size - tail)
-    last = file.read(tail)
-    if last and not last.endswith(b"\n"):
-        file.truncate(size - tail + last.rfind(b"\n") + 1)
+    had told nobody. Nobody else writes meanwhile. Raises OSError."""
+    with files.open_binary(folder / JOURNAL) as file:
+        size = file.seek(0, os.SEEK_END)
+        tail = min(size, 2**16)
+        file.seek(size - tail)
+        last = file.read(tail)
+        if last and not last.endswith(b"\n"):
+            file.truncate(size - tail + last.rfind(b"\n") + 1)

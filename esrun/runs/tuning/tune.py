@@ -20,10 +20,10 @@ from esrun.runs.tuning import ending
 from esrun.runs.tuning.asked import Asked
 from esrun.runs.tuning.finals import outcome
 from esrun.runs.tuning.journal import optuna_here
-from esrun.runs.tuning.runs import BrokenError, Runs
+from esrun.runs.tuning.runs import Runs
 from esrun.runs.tuning.search import EVERY, Group, Search
 from esrun.runs.tuning.show import TrialBoard
-from esrun.runs.tuning.study import LOCK, TRIALS, Study
+from esrun.runs.tuning.study import LOCK, TRIALS, BrokenError, Study
 
 LAST = "last.lock"
 """Whose turn it is to compare the best setting with the default one."""
