@@ -3,6 +3,8 @@
 import json
 import os
 import random
+import shlex
+import shutil
 import signal
 import sys
 import time
@@ -14,7 +16,8 @@ import pytest
 import yaml
 from conftest import finished, wait_for
 
-from esrun.config import compose
+from esrun.config import CONF_DIR, compose
+from esrun.config.loader import Source
 from esrun.config.space import Dimension
 from esrun.errors import AwayError, ConfigError
 from esrun.runs import sweep_record
@@ -138,6 +141,10 @@ def test_a_typed_word_takes_the_place_of_a_presets():
         (["task=choice(sphere,ackley)"], "must be a key of strategy, policy or task"),
         (["+strategy.sigma=interval(0.1,1)"], "must be a key of strategy, policy or task"),
         (["policy.keep_every=choice(1,2)"], "changes nothing of what is computed"),
+        (["strategy.sigma=choice(0.3)"], "must have at least two values"),
+        (["task=sphere", "task.dimension=choice(2,10)"], "changes the task, and settings are"),
+        (["strategy=choice(openai_es,cma_es)", "strategy.learning_rate=interval(0.01,0.1)"],
+         "strategy.learning_rate=interval(0.01,0.1) with strategy=cma_es: strategy.learning_rate"),
         ([*SPACE, "tune.first_rung=7"], "must be a multiple of eval.every (20)"),
         ([*SPACE, "tune.trials=0"], "tune.trials must be greater than or equal to 1"),
         ([*SPACE, "tune.sampler=cmaes"], "tune.sampler must be 'tpe' or 'random'"),
@@ -354,6 +361,39 @@ def test_time_that_is_over_begins_nothing(in_process, tmp_path):
     assert (code, "0 settings tried" in said) == (0, True)
     assert in_process("tune", *SPHERE, *SPACE, *FEW, "tune.trials=1")[0] == 0
     assert states(tmp_path / "st") == ["COMPLETE"]
+
+
+def test_where_no_setting_comes_to_its_end_the_study_has_failed(in_process, tmp_path):
+    words = ["task=sphere", "strategy=openai_es", "generations=4", "eval.every=2"]
+    wild = ["strategy.learning_rate=choice(1e38,9e37)", "strategy.optimizer=sgd"]
+    code, said, wrong = in_process("tune", *words, *wild, *FEW, "tune.trials=2")
+    assert (code, "no setting came to its end" in wrong) == (1, True)
+    assert "mean_exploded" in said
+    assert not (tmp_path / "st/conf").exists()
+
+
+def test_what_is_said_to_be_typed_is_right_for_options_and_modules_of_ones_own(
+    in_process, tmp_path, monkeypatch
+):
+    (tmp_path / "mine/task").mkdir(parents=True)
+    (tmp_path / "mine/experiment").mkdir()
+    own = (CONF_DIR / "task/sphere.yaml").read_text().replace("dimension: 10", "dimension: 2")
+    (tmp_path / "mine/task/small.yaml").write_text(own)
+    words = ["--config-dir", "mine", "task=small", *SPHERE[2:], *SPACE, *FEW]
+    code, said, _ = in_process("tune", *words)
+    assert code == 0
+    (line,) = (x for x in said.splitlines() if x.startswith("to train it"))
+    assert line.startswith("to train it (copied into mine/experiment): esrun --config-dir mine ")
+    shutil.copy(tmp_path / "st/conf/experiment/tuned.yaml", tmp_path / "mine/experiment")
+    typed = shlex.split(line.partition(": esrun ")[2])
+    assert in_process(*typed, "hydra.run.dir=again")[0] == 0
+    found = asking.asked([*SPHERE, *SPACE, "hydra.sweep.dir=st"], compose.PRIMARY)
+    assert asking.going_on(tmp_path / "st", found) == "esrun resume st"
+    found = found._replace(source=Source(directory="mine"))
+    assert asking.going_on(tmp_path / "st", found) == "its command again, with hydra.sweep.dir='st'"
+    found = found._replace(source=compose.PRIMARY, words=[*found.words, "hydra.job.chdir=true"])
+    assert asking.going_on(tmp_path / "st", found) == "its command again, with hydra.sweep.dir='st'"
+    assert asking.asked(found.words, compose.PRIMARY).alone
 
 
 def test_a_trial_that_is_out_of_time_goes_on_with_the_next_command(

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from esrun import files
-from esrun.config import compose
+from esrun.config import compose, imports
 from esrun.config.check import KINDS
 from esrun.config.compose import Composed
 from esrun.config.trees import flat
@@ -64,12 +64,15 @@ def show(asked: Asked, study: Study, folder: Path, result: Outcome | None) -> No
         names = [f"the best (trial {result.best.trial.number})", "the default"]
         console.print(_scores(names, [compared.best, compared.default]))
         best_score, default = (median(x.value for x in found) for found in compared[1:])
-        if best_score <= default:
+        if best_score == WORST:
+            print("the best setting fails with most of these seeds")
+        elif best_score <= default:
             print("the default setting is as good: search more trials, or another space")
     lines = [f"study folder: {shown(folder)}"]
     if to_the_end:
         lines.append(f"the best as an option: {shown(folder / CONF / 'experiment' / OPTION)}.yaml")
-        lines.append(f"to train it: {training(asked, folder)}")
+        copied = f" (copied into {own}/experiment)" if (own := asked.source.directory) else ""
+        lines.append(f"to train it{copied}: {training(asked, folder)}")
         lines.append(f"to see what each key does: {to_type('report', folder)}")
     for line in lines:
         print(printable(line))
@@ -89,8 +92,9 @@ def _scores(names: list[str], scores: list[list[Score]]) -> Any:
 def training(asked: Asked, folder: Path) -> str:
     """-> the command that trains the best setting, as its first fresh run was."""
     seed = (asked.fresh_seeds or asked.seeds)[0]
-    own = shown(folder / CONF)
-    words = ["esrun", "--config-dir", own, f"experiment={OPTION}", f"seed={seed}"]
+    own, modules = asked.source.directory or shown(folder / CONF), imports.allowed()
+    flags = [word for module in modules for word in ("--import", module)]
+    words = ["esrun", *flags, "--config-dir", own, f"experiment={OPTION}", f"seed={seed}"]
     return shlex.join(words)
 
 
@@ -136,8 +140,8 @@ def _header(asked: Asked, study: Study, folder: Path, result: Outcome) -> list[s
         lines.append(f"With seed={compared.seeds[0]} it trains to {compared.best[0].value!r}:")
     lines.append(training(asked, folder))
     if asked.source.directory:
-        lines.append(f"It may need the options of {asked.source.directory}: copy it to there, into "
-                     "experiment/")  # fmt: skip
+        lines.append(f"It may need the options of {asked.source.directory}: copied into its "
+                     "experiment/ it has them.")  # fmt: skip
     return [printable(line) for line in lines]
 
 
