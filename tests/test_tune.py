@@ -363,6 +363,12 @@ def test_time_that_is_over_begins_nothing(in_process, tmp_path):
     assert states(tmp_path / "st") == ["COMPLETE"]
 
 
+def test_another_study_is_not_begun_in_the_folder_of_one(in_process):
+    assert in_process("tune", *SPHERE, *SPACE, *FEW, "tune.trials=1")[0] == 0
+    code, _, wrong = in_process("tune", *SPHERE, *SPACE, *FEW, "tune.trials=1", "resume=null")
+    assert (code, "resume=null begins another study, and st holds one" in wrong) == (2, True)
+
+
 def test_where_no_setting_comes_to_its_end_the_study_has_failed(in_process, tmp_path):
     words = ["task=sphere", "strategy=openai_es", "generations=4", "eval.every=2"]
     wild = ["strategy.learning_rate=choice(1e38,9e37)", "strategy.optimizer=sgd"]

@@ -153,6 +153,11 @@ def study_folder(asked: Asked) -> Made:
                 if _sameness(place) == _as_read(asked.sameness):
                     return Made(place)
     if typed or not by_clock:
+        if anew and os.path.lexists(target / SWEEP):
+            raise ConfigError(
+                f"resume=null begins another study, and {shown(target)} holds one: write another "
+                "hydra.sweep.dir, or leave resume=null out to go on with it"
+            )
         folder.check_sweep(target)
         refuse_others(target, asked)
     return folder.make(target, fresh=not typed)
