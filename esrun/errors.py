@@ -18,6 +18,14 @@ class RecordError(ConfigError):
     """A file that tells of a run is damaged."""
 
 
+class AwayError(ConfigError):
+    """What a configuration needs is not there; another time it may be."""
+
+
+class UntrainableError(ConfigError):
+    """No run of this configuration can be trained, whatever is there."""
+
+
 def tell(line: str, *, wrong: bool = False) -> None:
     """Print a line, on standard error where something is wrong; whole, since another thread may
     print one too."""

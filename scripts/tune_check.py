@@ -21,7 +21,8 @@ from typing import NamedTuple
 
 from esrun.config.compose import composed
 from esrun.runs.sweep_record import search
-from esrun.runs.tuning.journal import read, run_name
+from esrun.runs.tuning.journal import best as chosen
+from esrun.runs.tuning.journal import loaded, run_name
 
 WRONG, AROUND = (10, 0.1), 30
 """How wrong the two keys are, and how far the space reaches around what is wrong."""
@@ -91,9 +92,8 @@ def study(task: str, sampler: str, seed: int, asked: argparse.Namespace) -> Foun
     )
     seconds = time.monotonic() - began
     fresh = (search(place.resolve()) or {})["fresh_seeds"]
-    best = max(
-        (x for x in read(place) if x.state.name == "COMPLETE"), key=lambda x: (x.value, -x.number)
-    )
+    best = chosen(loaded(place))
+    assert best is not None
     default = asked.out / f"{task}-{seed}"
     if not default.exists():
         seeds = ",".join(map(str, fresh))

@@ -195,6 +195,15 @@ def test_a_key_that_never_differs_alone_is_refused(sweep, tmp_path):
         drawn([str(tmp_path / "sweep")], ["strategy.c_m"])
 
 
+def test_how_often_a_run_is_scored_is_no_difference_unless_a_score_ends_it(sweep, tmp_path):
+    settings = [["strategy.c_m=1", "eval.every=1"], ["strategy.c_m=2", "eval.every=2"]]
+    sweep(settings)
+    assert list(drawn([str(tmp_path / "sweep")], ["strategy.c_m"])[0]) == ["1", "2"]
+    sweep([[*words, "stop.eval=0"] for words in settings], name="ended")
+    with pytest.raises(ConfigError, match="c_m: no two jobs differ in it alone"):
+        drawn([str(tmp_path / "ended")], ["strategy.c_m"])
+
+
 def test_scores_of_other_tasks_share_no_axis(sweep, tmp_path):
     sweep([["strategy.c_m=1"], ["strategy.c_m=2"]], name="one")
     sweep([["strategy.c_m=1", "strategy.sigma=0.1"], ["strategy.c_m=1", "strategy.sigma=0.2"]],

@@ -3,6 +3,8 @@
 import json
 import os
 import random
+import shlex
+import shutil
 import signal
 import sys
 import time
@@ -14,24 +16,32 @@ import pytest
 import yaml
 from conftest import finished, wait_for
 
-from esrun.config import compose
+from esrun.config import CONF_DIR, compose
+from esrun.config.loader import Source
 from esrun.config.space import Dimension
-from esrun.errors import ConfigError
+from esrun.errors import AwayError, ConfigError
 from esrun.runs import sweep_record
 from esrun.runs.tuning import asked as asking
-from esrun.runs.tuning.journal import JOURNAL, read
+from esrun.runs.tuning import journal, runs, search
+from esrun.runs.tuning.journal import JOURNAL, loaded
 
 SPHERE = (
     "task=sphere", "task.dimension=3", "strategy=cma_es", "strategy.population_size=6",
     "generations=12", "eval.every=2", "eval.episodes=2", "checkpoint.every=2",
 )  # fmt: skip
 SPACE = ("strategy.sigma=tag(log,interval(0.001,10))", "strategy.c_m=choice(1.0,0.5)")
-FEW = ("tune.seeds=2", "tune.fresh_seeds=2", "tune.trials=4", "hydra.sweep.dir=st")
+FEW = (
+    "tune.seeds=2",
+    "tune.fresh_seeds=2",
+    "tune.finalists=2",
+    "tune.trials=4",
+    "hydra.sweep.dir=st",
+)
 
 
 def states(folder):
     """-> the states of a study's trials by their numbers, as Optuna has them."""
-    return [x.state.name for x in read(folder)]
+    return [x.state.name for x in loaded(folder).trials]
 
 
 def summary(run):
@@ -131,6 +141,10 @@ def test_a_typed_word_takes_the_place_of_a_presets():
         (["task=choice(sphere,ackley)"], "must be a key of strategy, policy or task"),
         (["+strategy.sigma=interval(0.1,1)"], "must be a key of strategy, policy or task"),
         (["policy.keep_every=choice(1,2)"], "changes nothing of what is computed"),
+        (["strategy.sigma=choice(0.3)"], "must have at least two values"),
+        (["task=sphere", "task.dimension=choice(2,10)"], "changes the task, and settings are"),
+        (["strategy=choice(openai_es,cma_es)", "strategy.learning_rate=interval(0.01,0.1)"],
+         "strategy.learning_rate=interval(0.01,0.1) with strategy=cma_es: strategy.learning_rate"),
         ([*SPACE, "tune.first_rung=7"], "must be a multiple of eval.every (20)"),
         ([*SPACE, "tune.trials=0"], "tune.trials must be greater than or equal to 1"),
         ([*SPACE, "tune.sampler=cmaes"], "tune.sampler must be 'tpe' or 'random'"),
@@ -180,7 +194,7 @@ def test_rungs_are_where_every_run_is_evaluated(words, rungs):
 def test_a_study_to_its_end(in_process, tmp_path):
     code, said, wrong = in_process("tune", *SPHERE, *SPACE, *FEW)
     assert (code, wrong) == (0, "")
-    folder, found = tmp_path / "st", read(tmp_path / "st")
+    folder, found = tmp_path / "st", loaded(tmp_path / "st").trials
     assert "4 settings tried: " in said
     assert "on seeds that no trial had (2 to 3):" in said
     assert len(found) == 4
@@ -192,10 +206,11 @@ def test_a_study_to_its_end(in_process, tmp_path):
         scores = [summary(run)["eval"]["mean"] for run in runs]
         assert one.value == one.intermediate_values[last] == np.median(scores)
         assert (one.state.name == "COMPLETE") == (last == 12)
-    best = max(x.value for x in found if x.state.name == "COMPLETE")
-    best = next(x.number for x in found if x.value == best)
+    best = journal.best(loaded(folder))
+    assert best is not None
+    best = best.number
     assert {x.name for x in folder.iterdir() if x.name.startswith(f"{best}-")} == {
-        f"{best}-{seed}" for seed in range(4)
+        f"{best}-{seed}" for seed in range(6)
     }
     for run in (f"{best}-0", f"{best}-3", "default-2"):
         same(folder / run, alone(in_process, folder, run))
@@ -212,6 +227,29 @@ def test_a_study_to_its_end(in_process, tmp_path):
     )
 
 
+def test_the_best_of_the_finalists_is_that_of_all_their_seeds(in_process, tmp_path):
+    few = [word for word in FEW if "finalists" not in word]
+    code, said, _ = in_process("tune", *SPHERE, *SPACE, *few, "tune.pruner=none")
+    assert code == 0
+    assert "the finalists, over seeds 0 to 1 and 4 to 5:" in said
+    folder = tmp_path / "st"
+    first = journal.ended(loaded(folder))[:3]
+    assert len(first) == 3  # as many as tune.finalists has
+
+    def over_all(trial):
+        runs = (folder / f"{trial.number}-{seed}" for seed in (0, 1, 4, 5))
+        return np.median([summary(run)["eval"]["mean"] for run in runs])
+
+    best = max(first, key=over_all)
+    assert journal.best(loaded(folder)).number == best.number
+    text = (folder / "conf/experiment/tuned.yaml").read_text()
+    assert f"(trial {best.number})" in text
+    assert f"(0 to 1 and 4 to 5): {float(over_all(best))!r}" in text
+    # another trial that ends makes the choice an old one, until it is made again
+    assert in_process("tune", *SPHERE, *SPACE, *few, "tune.pruner=none", "tune.trials=5")[0] == 0
+    assert loaded(folder).user_attrs["chosen"]["of"] == 5
+
+
 def test_a_report_has_what_was_found(in_process, tmp_path, monkeypatch):
     assert in_process("tune", *SPHERE, *SPACE, *FEW, "tune.trials=6")[0] == 0
     code, _, wrong = in_process("report", "st")
@@ -221,7 +259,7 @@ def test_a_report_has_what_was_found(in_process, tmp_path, monkeypatch):
     assert "6 settings were tried: " in page
     found = pd.read_csv(tmp_path / "st/report/tables/trials.csv")
     assert list(found.trial) == list(found.trial.unique())
-    tried = read(tmp_path / "st")
+    tried = loaded(tmp_path / "st").trials
     known = {x.number: (x.value, x.params["strategy.sigma"], x.last_step) for x in tried}
     columns = ("trial", "held-out", "strategy.sigma", "generations")
     assert {a: (b, c, d) for a, b, c, d in zip(*(found[x] for x in columns), strict=True)} == known
@@ -270,7 +308,7 @@ def test_typed_again_it_goes_on_and_extends(in_process, tmp_path):
     assert in_process(*words, "tune.trials=3")[0] == 0
     assert in_process("resume", str(folder), "tune.trials=4")[0] == 0
     assert list(tmp_path.glob("multirun/*/*")) == [folder]
-    assert len(read(folder)) == 4
+    assert len(loaded(folder).trials) == 4
     assert {path: path.stat().st_mtime_ns for path in first} == first
     commands = sweep_record.commands(folder)
     assert len(commands) == 4
@@ -301,7 +339,9 @@ def test_a_setting_that_fails_is_one_that_was_tried(in_process, tmp_path):
     code, said, _ = in_process("tune", *words, rates, *FEW, "tune.sampler=random", "tune.trials=5")
     assert code == 0
     assert "is left: mean_exploded" in said
-    failed = [x for x in read(tmp_path / "st") if x.params["strategy.learning_rate"] == "1e+38"]
+    failed = [
+        x for x in loaded(tmp_path / "st").trials if x.params["strategy.learning_rate"] == "1e+38"
+    ]
     assert failed
     assert all(x.user_attrs["cause"] == "mean_exploded" for x in failed)
     assert {x.state.name for x in failed} == {"PRUNED"}
@@ -310,7 +350,7 @@ def test_a_setting_that_fails_is_one_that_was_tried(in_process, tmp_path):
 def test_runs_that_converge_before_their_rung_are_their_lines_alone(in_process, tmp_path):
     words = [*SPHERE, "generations=400", "eval.every=50", "tune.first_rung=200", *SPACE, *FEW]
     assert in_process("tune", *words, "tune.trials=2", "tune.fresh_seeds=0")[0] == 0
-    for one in read(tmp_path / "st"):
+    for one in loaded(tmp_path / "st").trials:
         run = f"{one.number}-0"
         assert summary(tmp_path / "st" / run)["stop_reason"] != "generations"
         same(tmp_path / "st" / run, alone(in_process, tmp_path / "st", run))
@@ -321,6 +361,107 @@ def test_time_that_is_over_begins_nothing(in_process, tmp_path):
     assert (code, "0 settings tried" in said) == (0, True)
     assert in_process("tune", *SPHERE, *SPACE, *FEW, "tune.trials=1")[0] == 0
     assert states(tmp_path / "st") == ["COMPLETE"]
+
+
+def test_another_study_is_not_begun_in_the_folder_of_one(in_process):
+    assert in_process("tune", *SPHERE, *SPACE, *FEW, "tune.trials=1")[0] == 0
+    code, _, wrong = in_process("tune", *SPHERE, *SPACE, *FEW, "tune.trials=1", "resume=null")
+    assert (code, "resume=null begins another study, and st holds one" in wrong) == (2, True)
+
+
+def test_where_no_setting_comes_to_its_end_the_study_has_failed(in_process, tmp_path):
+    words = ["task=sphere", "strategy=openai_es", "generations=4", "eval.every=2"]
+    wild = ["strategy.learning_rate=choice(1e38,9e37)", "strategy.optimizer=sgd"]
+    code, said, wrong = in_process("tune", *words, *wild, *FEW, "tune.trials=2")
+    assert (code, "no setting came to its end" in wrong) == (1, True)
+    assert "mean_exploded" in said
+    assert not (tmp_path / "st/conf").exists()
+
+
+def test_what_is_said_to_be_typed_is_right_for_options_and_modules_of_ones_own(
+    in_process, tmp_path, monkeypatch
+):
+    (tmp_path / "mine/task").mkdir(parents=True)
+    (tmp_path / "mine/experiment").mkdir()
+    own = (CONF_DIR / "task/sphere.yaml").read_text().replace("dimension: 10", "dimension: 2")
+    (tmp_path / "mine/task/small.yaml").write_text(own)
+    words = ["--config-dir", "mine", "task=small", *SPHERE[2:], *SPACE, *FEW]
+    code, said, _ = in_process("tune", *words)
+    assert code == 0
+    (line,) = (x for x in said.splitlines() if x.startswith("to train it"))
+    assert line.startswith("to train it (copied into mine/experiment): esrun --config-dir mine ")
+    shutil.copy(tmp_path / "st/conf/experiment/tuned.yaml", tmp_path / "mine/experiment")
+    typed = shlex.split(line.partition(": esrun ")[2])
+    assert in_process(*typed, "hydra.run.dir=again")[0] == 0
+    found = asking.asked([*SPHERE, *SPACE, "hydra.sweep.dir=st"], compose.PRIMARY)
+    assert asking.going_on(tmp_path / "st", found) == "esrun resume st"
+    found = found._replace(source=Source(directory="mine"))
+    assert asking.going_on(tmp_path / "st", found) == "its command again, with hydra.sweep.dir='st'"
+    found = found._replace(source=compose.PRIMARY, words=[*found.words, "hydra.job.chdir=true"])
+    assert asking.going_on(tmp_path / "st", found) == "its command again, with hydra.sweep.dir='st'"
+    assert asking.asked(found.words, compose.PRIMARY).alone
+
+
+def test_a_trial_that_is_out_of_time_goes_on_with_the_next_command(
+    in_process, tmp_path, monkeypatch
+):
+    asked = iter([True, False])  # time for the first trial to be taken, and no more
+    with monkeypatch.context() as patch:
+        patch.setattr(search.Search, "_is_in_time", lambda self: next(asked, False))
+        few = [*FEW, "runtime.parallel_runs=1", "tune.seconds=5"]
+        code, said, _ = in_process("tune", *SPHERE, *SPACE, *few)
+    assert code == 0
+    begun = states(tmp_path / "st")
+    assert "RUNNING" in begun
+    assert f"{begun.count('RUNNING')} wait for more time" in said
+    code, said, _ = in_process("resume", "st")
+    assert (code, "wait for more time" in said) == (0, False)  # the limit was that command's
+    assert "RUNNING" not in states(tmp_path / "st")
+    assert len(states(tmp_path / "st")) == 4
+
+
+def test_what_is_away_for_a_while_ends_the_study_and_no_setting(in_process, tmp_path, monkeypatch):
+    known, real = iter(range(100)), runs.checked
+
+    def away(config):
+        if next(known) == 3:
+            raise AwayError("task.file must be a file: it is not there")
+        return real(config)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "checked", away)
+        code, _, wrong = in_process("tune", *SPHERE, *SPACE, *FEW)
+    assert (code, wrong.count("\n")) == (1, 1)
+    assert "it is not there: the study goes on with it when its command is typed again" in wrong
+    assert in_process("tune", *SPHERE, *SPACE, *FEW)[0] == 0
+    tried = loaded(tmp_path / "st").trials
+    assert len(tried) == 4
+    assert not any("cause" in one.user_attrs for one in tried)
+
+
+def test_a_trial_that_was_cut_before_it_had_values_gets_those_of_the_seed(in_process, tmp_path):
+    words = ["tune", *SPHERE, *SPACE, *FEW, "tune.sampler=random", "tune.trials=3"]
+    assert in_process(*words)[0] == 0
+    whole = [x.params for x in loaded(tmp_path / "st").trials]
+    log = tmp_path / "st" / JOURNAL
+    lines = log.read_text().splitlines(keepends=True)
+    created = [i for i, line in enumerate(lines) if json.loads(line)["op_code"] == 4]
+    log.write_text("".join(lines[: created[2] + 1]) + '{"op_code":5,"wo')
+    assert in_process(*words)[0] == 0
+    assert [x.params for x in loaded(tmp_path / "st").trials] == whole
+
+
+def test_a_journal_that_is_damaged_meanwhile_is_one_line(in_process, tmp_path, monkeypatch):
+    real = runs.Runs.score
+
+    def damage(self, *arguments):
+        with (tmp_path / "st" / JOURNAL).open("a") as file:
+            file.write("garbage\n")
+        return real(self, *arguments)
+
+    monkeypatch.setattr(runs.Runs, "score", damage)
+    code, _, wrong = in_process("tune", *SPHERE, *SPACE, *FEW)
+    assert (code, wrong.count("\n"), "cannot be read on" in wrong) == (1, 1, True)
 
 
 def test_a_journal_of_something_else_is_one_line(in_process, tmp_path):
@@ -365,7 +506,7 @@ def check_whole(in_process, folder, count):
     of their lines alone."""
     assert len(states(folder)) == count
     assert set(states(folder)) <= {"COMPLETE", "PRUNED"}
-    for one in read(folder):
+    for one in loaded(folder).trials:
         for seed in (0, 1):
             run = folder / f"{one.number}-{seed}"
             assert summary(run)["status"] == "done"

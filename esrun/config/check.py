@@ -15,7 +15,7 @@ from esrun.config.complaints import complaint
 from esrun.config.extras import installing_extra
 from esrun.config.schema.base import Model, PolicyModel, TaskModel
 from esrun.config.schema.run import Config
-from esrun.errors import ConfigError, nearest
+from esrun.errors import AwayError, ConfigError, nearest
 
 KINDS = ("task", "strategy", "policy")
 
@@ -120,7 +120,7 @@ def _check_ray(config: Config) -> None:
 
 
 def _check_file(task: TaskModel) -> None:
-    """Raise ConfigError where the file or folder that a task is to read cannot be. A policy that
+    """Raise AwayError where the file or folder that a task is to read cannot be. A policy that
     was trained on it is loaded without."""
     file = getattr(task, "file", None) if task.reads else None
     if file is None:
@@ -130,7 +130,7 @@ def _check_file(task: TaskModel) -> None:
     if wrong is None and not os.access(path, os.R_OK):
         wrong = "may not be read"
     if wrong:
-        raise ConfigError(
+        raise AwayError(
             f"task.file must be a file or folder of this machine, got {file}: it {wrong}: write "
             "task.file=PATH"
         )

@@ -125,8 +125,10 @@ def dimension(word: Override) -> Dimension:
     if tags := getattr(said, "tags", None):
         raise ConfigError(f"{typed} is tagged {', '.join(sorted(tags))}, which a choice has no "
                           "use for: write it without tag")  # fmt: skip
-    if not values:
-        raise ConfigError(f"{typed} has no value in it: write for example {key}=choice(1,2)")
+    if len(values) < 2:
+        raise ConfigError(
+            f"{typed} must have at least two values: write for example {key}=choice(1,2)"
+        )
     return Dimension(key, typed, "choice", choices=values)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from esrun.config.check import KINDS, short
+from esrun.config.schema.base import TaskModel
 from esrun.config.trees import flat
 from esrun.errors import as_typed, clipped, printable
 from esrun.runs.paths import RunFolder
@@ -12,11 +13,6 @@ from esrun.runs.record import Record, what_it_computes
 
 LONGEST_VALUE, LONGEST = 28, 90
 """Characters of a value, and of all that is said of a group."""
-HOW = (
-    *("episodes", "generations", "action", "batch_size", "episodes_at_once", "flat"),
-    *("reward_offset", "alive_bonus", "feedback"),
-)
-"""Keys of a task that say how it is trained, not what is to be solved."""
 LONGEST_TASK = 60
 """Letters of what a task is called."""
 UNSET = "unset"
@@ -69,6 +65,9 @@ def run_of(folder: RunFolder, record: Record) -> Run:
 def run_named(folder: RunFolder, config: dict[str, Any], choices: dict[str, str]) -> Run:
     """-> a run by its configuration and the options that were chosen by name."""
     names = {kind: choices.get(kind) or _name(config.get(kind)) for kind in KINDS}
+    task = config.get("task")
+    if isinstance(task, dict) and names["task"] == _name(task) and task.get("env"):
+        names["task"] += f" {task['env']}"  # an option of many environments
     return Run(folder, config, {kind: printable(name) for kind, name in names.items()})
 
 
@@ -96,7 +95,7 @@ def by_problem(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 def problem_of(run: Run) -> dict[str, Any]:
     """-> the keys of a task that say what is to be solved."""
-    return {k: x for k, x in run.section("task").items() if k not in HOW}
+    return {k: x for k, x in run.section("task").items() if k not in TaskModel.how}
 
 
 def grouped(runs: Sequence[Run], also: Sequence[str] = ()) -> list[Group]:

@@ -63,7 +63,7 @@ def panels_of(jobs: Sequence[Job], keys: Sequence[str], score: str) -> list[Pane
     most values, then with the most jobs, then the first. `score` is one of `SCORES`. Raises
     ConfigError.
     """
-    known = [Known(job, what_it_computes(job.run.config, BUDGET)) for job in jobs]
+    known = [Known(job, _what_scores(job.run.config)) for job in jobs]
     varying = _varying(known)
     panels = [_panel(key, known, varying, score) for key in keys]
     for key in MEASURES:
@@ -91,6 +91,13 @@ class Known(NamedTuple):
     def value(self, key: str) -> Any:
         """-> that of a key."""
         return self.leaves.get(key, UNSET)
+
+
+def _what_scores(config: dict[str, Any]) -> dict[str, Any]:
+    """-> the keys of a configuration that its final score may depend on: not how often it is
+    scored on the way, unless such a score ends the run."""
+    keys = what_it_computes(config, BUDGET)
+    return keys if keys.get("stop.eval") is not None else {**keys, "eval.every": None}
 
 
 def _varying(known: Sequence[Known]) -> list[str]:

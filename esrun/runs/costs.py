@@ -12,7 +12,7 @@ import numpy as np
 from esrun.backend import devices, memory
 from esrun.backend.memory import shown
 from esrun.config import registry
-from esrun.errors import ConfigError
+from esrun.errors import UntrainableError
 from esrun.runs.far_costs import far_costs
 from esrun.training.build import Run, scored_on
 from esrun.training.slices import block_bytes, plan_blocks
@@ -93,10 +93,11 @@ def _held_out_steps(task: Task, episodes: int) -> int | None:
 
 
 def affordable(built: Run, names: dict[str, str]) -> list[str]:
-    """-> the warnings for a run that is to be trained. Raises ConfigError where it is hopeless."""
+    """-> the warnings for a run that is to be trained. Raises UntrainableError for a hopeless
+    one."""
     cost = costs(built, names)
     if cost["hopeless"]:
-        raise ConfigError(cost["hopeless"])
+        raise UntrainableError(cost["hopeless"])
     return cost["warnings"]
 
 

@@ -19,7 +19,7 @@ from esrun.config import registry
 from esrun.config.check import KINDS
 from esrun.config.schema.base import TaskModel
 from esrun.config.schema.run import Config
-from esrun.errors import ConfigError
+from esrun.errors import ConfigError, UntrainableError
 from esrun.strategies.parts.noise import make_table
 from esrun.training import programs
 from esrun.training.beginning import (
@@ -104,12 +104,14 @@ def build(config: Config, begins: bool = True, least: int | None = None, where: 
         )._replace(parts=parts)
         if begins and is_extreme(config):
             refuse_an_end_before_the_beginning(config, program, hyper)
+    except ConfigError:
+        raise
     except ValueError as error:
-        raise ConfigError(" ".join(str(error).split())) from error
+        raise UntrainableError(" ".join(str(error).split())) from error
     except (MemoryError, RuntimeError) as error:  # XLA's are RuntimeErrors with a code in the text
         if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        raise ConfigError(NO_ROOM) from error
+        raise UntrainableError(NO_ROOM) from error
     run = Run(config, program, hyper, local, parts(hyper), data and data[1])
     if cluster.here is not None and program.apart is not None:
         run = run._replace(program=over_workers(run, least, cluster.here))

@@ -75,6 +75,12 @@ class TaskModel(Model):
     still: ClassVar[bool] = False
     """Whether `esrun render` draws one picture of it, and no film."""
 
+    how: ClassVar[frozenset[str]] = frozenset({
+        *("episodes", "generations", "action", "batch_size", "episodes_at_once", "flat"),
+        *("reward_offset", "alive_bonus", "feedback"),
+    })  # fmt: skip
+    """Keys that say how it is trained, not what is to be solved."""
+
     run_keys = frozenset({"generations"})
 
     generations: Count | None = None  # a task may suggest how many; the run's own key decides

@@ -60,6 +60,7 @@ class Tune(Model):
     seconds: Positive | None
     seeds: Annotated[int, Field(ge=1, le=1000)]
     fresh_seeds: Annotated[int, Field(ge=0, le=1000)]
+    finalists: Annotated[int, Field(ge=1, le=100)]
     sampler: Literal["tpe", "random"]
     pruner: Literal["hyperband", "halving", "none"]
     first_rung: Literal["auto"] | Count
@@ -72,6 +73,7 @@ UNTUNED = Tune(
     seconds=None,
     seeds=3,
     fresh_seeds=5,
+    finalists=3,
     sampler="tpe",
     pruner="hyperband",
     first_rung="auto",

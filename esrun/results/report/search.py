@@ -43,10 +43,11 @@ def sections(found: Jobs) -> Iterator[Section]:
 
 def _blocks(place: Path, left: int, mark: str) -> Iterator[Any]:
     """`mark`: of the names of its files."""
-    trials = [one for one in journal.read(place) if one.params]
+    study = journal.loaded(place)
+    trials = [one for one in study.trials if one.params]
     yield _words(trials, left)
     yield _tried(trials, mark)
-    yield from _compared(place, trials, mark)
+    yield from _compared(place, journal.best(study), mark)
     yield _importances(trials, mark)
     keys = dict.fromkeys(key for one in trials for key in one.params)
     for key in keys:
@@ -59,14 +60,13 @@ def _words(trials: Sequence[Any], left: int) -> str:
     ended, failed = states.count(COMPLETE), sum(CAUSE in one.user_attrs for one in trials)
     words = [
         f"{len(trials)} settings were tried: {ended} to their end, "
-        f"{states.count(LEFT) - failed} left at a rung, {failed} failed, refused or out of time."
+        f"{states.count(LEFT) - failed} left at a rung, {failed} failed or refused."
     ]
     if running := len(trials) - sum(one.state.is_finished() for one in trials):
-        words.append(f"{running} run yet, or were interrupted.")
+        words.append(f"{running} run yet, were interrupted or wait for more time.")
     words.append(
-        "A setting's score is the median of its seeds' held-out means, and the best one was chosen "
-        "by it, so that it flatters: what to expect of it is what it does on seeds that no trial "
-        "had."
+        "A setting's score is the median of its seeds' held-out means, and the best were chosen by "
+        "it, so that it flatters: what to expect is what the best does on seeds that no trial had."
     )
     if left:
         words.append(f"The {left} runs of settings left before their end stand here alone.")
@@ -100,16 +100,14 @@ def _value(value: Any) -> Any:
     return printable(value) if isinstance(value, str) else value
 
 
-def _compared(place: Path, trials: Sequence[Any], mark: str) -> Iterator[Table]:
-    """-> the table of the best setting and the default one on seeds that no trial had."""
-    ended = [one for one in trials if one.state.name == COMPLETE and one.value is not None]
+def _compared(place: Path, best: Any, mark: str) -> Iterator[Table]:
+    """-> the table of the `best` trial's setting and the default one on seeds that no trial had."""
     search = sweep_record.search(place) or {}
     seeds = search.get("fresh_seeds")
-    if not ended or not isinstance(seeds, list) or not seeds:
+    if best is None or not isinstance(seeds, list) or not seeds:
         return
-    best = max(ended, key=lambda one: (one.value, -one.number)).number
     rows = []
-    for name, of in ((f"the best, trial {best}", best), ("the default", DEFAULT)):
+    for name, of in ((f"the best, trial {best.number}", best.number), ("the default", DEFAULT)):
         known = (ending(Job(place / run_name(of, seed), [], DONE)).score for seed in seeds)
         scores = [x for x in known if x is not None]
         figures = (median(scores), min(scores), max(scores)) if scores else (None,) * 3

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from esrun.config.check import KINDS, checked
 from esrun.config.loader import PRIMARY, Source
 from esrun.config.quoting import quoted
 from esrun.config.schema.run import Config
-from esrun.config.space import EXAMPLE, Dimension, Space
+from esrun.config.space import EXAMPLE, Space
 from esrun.config.trees import flat
 from esrun.errors import ConfigError, as_typed
 from esrun.runs import folder, sweep_record
@@ -24,13 +23,14 @@ from esrun.runs.job import yaml_of
 from esrun.runs.places import asked_in
 from esrun.runs.record import what_it_computes
 from esrun.runs.secrets import HIDDEN, masked_word
+from esrun.runs.tuning.spaces import check
 
-MOST_CHECKED = 100
-"""Values of a choice that are checked before anything runs."""
 NINTH = 9
 """The first rung is such a part of all generations, where nothing else is asked for: earlier, what
 begins slowly and ends well would be left."""
 LAST_SEED = 2**32 - 1
+LIMIT, PLACE = "tune.seconds=", "hydra.sweep.dir="
+"""Words that are of a command, not of the study."""
 
 
 class Asked(NamedTuple):
@@ -51,6 +51,8 @@ class Asked(NamedTuple):
     target: Path
     """The folder that is asked for."""
     hydras_yaml: bytes
+    alone: bool
+    """Whether a run changes what all of the process share."""
 
     @property
     def seeds(self) -> list[int]:
@@ -62,6 +64,13 @@ class Asked(NamedTuple):
         """-> those that no trial has."""
         tune, first = self.config.tune, self.config.seed
         return [first + tune.seeds + i for i in range(tune.fresh_seeds)]
+
+    @property
+    def final_seeds(self) -> list[int]:
+        """-> those that the finalists have besides; of one there are none."""
+        count = self.config.tune.fresh_seeds if self.config.tune.finalists > 1 else 0
+        first = self.config.seed + self.config.tune.seeds + count
+        return [first + i for i in range(count)]
 
 
 def asked(words: list[str], source: Source) -> Asked:
@@ -87,9 +96,9 @@ def asked(words: list[str], source: Source) -> Asked:
         )
     if config.runtime.hosts is not None:
         raise ConfigError("runtime.hosts is for one run, and a study has many: leave it out")
-    _check_space(space, config, source)
+    check(space, config, source)
     rungs, tune = _rungs(config), config.tune
-    if config.seed + tune.seeds + tune.fresh_seeds - 1 > LAST_SEED:
+    if config.seed + tune.seeds + 2 * tune.fresh_seeds - 1 > LAST_SEED:
         raise ConfigError(f"seed must leave room for those of the study below 2^32, got "
                           f"{config.seed}: write a smaller one")  # fmt: skip
     target = Path(os.path.abspath(compose.path_of(sweep.whole.hydra, "sweep.dir")))
@@ -105,32 +114,8 @@ def asked(words: list[str], source: Source) -> Asked:
     hydras = yaml_of(OmegaConf.to_container(sweep.whole, enum_to_str=True))
     default = {x.key: x.of(leaves.get(x.key)) for x in space.dimensions}
     default = {key: value for key, value in default.items() if value is not None}
-    return Asked(words, source, space, config, default, rungs, same, target, hydras)
-
-
-def _check_space(space: Space, base: Config, source: Source) -> None:
-    """Raise ConfigError for a value at either end of a key that no run may have."""
-    with compose.composing(source, space.plain) as one:
-        for key in space.dimensions:
-            if not what_it_computes({key.key: None}) and "." in key.key:
-                raise ConfigError(f"{key.key} changes nothing of what is computed: write one value")
-            for value in key.ends[:MOST_CHECKED]:
-                try:
-                    config = checked(one(space.setting([key.word(value)]), 0).config)
-                except ConfigError as error:
-                    raise ConfigError(f"{key.typed}: {error}{_whole(key, str(error))}") from error
-                if (config.eval, config.stop) != (base.eval, base.stop):
-                    raise ConfigError(
-                        f"{key.typed} changes eval or stop, by which settings are compared: write "
-                        "these keys, each with one value"
-                    )
-
-
-def _whole(key: Dimension, complaint: str) -> str:
-    """-> how to search whole numbers, where that is what is wrong."""
-    if key.kind != "float" or not re.search("whole number|integer", complaint):
-        return ""
-    return f"; as whole numbers: '{key.key}=int(interval({key.low:g},{key.high:g}))'"
+    alone = bool(one.hydra.job.chdir or one.hydra.job.env_set)
+    return Asked(words, source, space, config, default, rungs, same, target, hydras, alone)
 
 
 def _rungs(config: Config) -> list[int]:
@@ -168,6 +153,11 @@ def study_folder(asked: Asked) -> Made:
                 if _sameness(place) == _as_read(asked.sameness):
                     return Made(place)
     if typed or not by_clock:
+        if anew and os.path.lexists(target / SWEEP):
+            raise ConfigError(
+                f"resume=null begins another study, and {shown(target)} holds one: write another "
+                "hydra.sweep.dir, or leave resume=null out to go on with it"
+            )
         folder.check_sweep(target)
         refuse_others(target, asked)
     return folder.make(target, fresh=not typed)
@@ -215,12 +205,19 @@ def _as_read(content: Any) -> Any:
 def record(place: Path, asked: Asked) -> None:
     """Note what the folder's study was asked. Raises OSError, ConfigError."""
     search = {
-        "words": [masked_word(word) for word in asked.words],
+        "words": [masked_word(word) for word in asked.words if not word.startswith(LIMIT)],
         "options": asked.source != PRIMARY,
         "sameness": asked.sameness,
         "fresh_seeds": asked.fresh_seeds,
     }
     sweep_record.write(place, [], search)
+
+
+def going_on(place: Path, asked: Asked) -> str:
+    """-> what to type to go on with a study."""
+    if asked.source != PRIMARY or _needs_its_command(asked.words):
+        return f"its command again, with hydra.sweep.dir={quoted(shown(place))}"
+    return folder.going_on(place)
 
 
 def words_of(place: Path) -> list[str]:
@@ -230,12 +227,17 @@ def words_of(place: Path) -> list[str]:
     words = search.get("words")
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise ConfigError(f"{shown(place)} does not say what it searches: type its command again")
-    words = [word for word in words if not word.startswith("hydra.sweep.dir=")]
-    if search.get("options") or any(
-        HIDDEN in x or x.lstrip("+~").startswith("hydra") for x in words
-    ):
+    if search.get("options") or _needs_its_command(words):
         raise ConfigError(
             f"the study in {shown(place)} was given options of your own, keys of Hydra's or a "
             f"secret: type its command again, with hydra.sweep.dir={quoted(shown(place))}"
         )
-    return words
+    return [word for word in words if not word.startswith(PLACE)]
+
+
+def _needs_its_command(words: list[str]) -> bool:
+    """Whether a command says what no file may."""
+    return any(
+        not word.startswith(PLACE) and (HIDDEN in word or word.lstrip("+~").startswith("hydra"))
+        for word in map(masked_word, words)
+    )

@@ -1,14 +1,15 @@
 """What a study comes to: the best setting beside the default one, as a table and as an option."""
 
 import shlex
+from itertools import groupby
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
 from esrun import files
-from esrun.config import compose
+from esrun.config import compose, imports
 from esrun.config.check import KINDS
 from esrun.config.compose import Composed
 from esrun.config.trees import flat
@@ -17,9 +18,9 @@ from esrun.runs.folder import shown, to_type
 from esrun.runs.secrets import masked
 from esrun.runs.sweep_table import add_row, console_of_tables, figure, table_of
 from esrun.runs.tuning.asked import Asked
-from esrun.runs.tuning.journal import CAUSE, DEFAULT, run_name
+from esrun.runs.tuning.finals import Outcome
+from esrun.runs.tuning.journal import CAUSE
 from esrun.runs.tuning.runs import WORST, Score
-from esrun.runs.tuning.search import Group
 from esrun.runs.tuning.show import setting
 from esrun.runs.tuning.study import Study
 
@@ -33,93 +34,76 @@ LEFT_OUT = ("seed", "tune", "resume", "sweep", "logger", "progress", "log", "run
 """Keys that say nothing of how a setting trains."""
 
 
-class Compared(NamedTuple):
-    """The best setting and the default one on seeds that no trial had."""
-
-    seeds: list[int]
-    best: list[Score]
-    default: list[Score]
-
-
-def compared(asked: Asked, study: Study, group: Group) -> Compared | None:
-    """Run what is left of the comparison -> it; None where a signal came first, or nothing is to be
-    compared."""
-    best, seeds = study.best, asked.fresh_seeds
-    if best is None or not seeds:
-        return None
-    settings = {best.number: study.setting(best), DEFAULT: []}
-    jobs = [
-        (
-            run_name(name, seed),
-            [*asked.space.setting(own), f"seed={seed}", f"generations={asked.config.generations}"],
-        )
-        for name, own in settings.items()
-        for seed in seeds
-    ]
-    found = group.scores(jobs)
-    if found is None:
-        return None
-    return Compared(seeds, found[: len(seeds)], found[len(seeds) :])
-
-
 # ---- what is shown ---------------------------------------------------------------------------
 
 
-def show(asked: Asked, study: Study, folder: Path, result: Compared | None) -> None:
+def show(asked: Asked, study: Study, folder: Path, result: Outcome | None) -> None:
     """The closing tables, and what to type next."""
-    trials = [x for x in study.trials if x.state.is_finished()]
-    ended = [x for x in trials if x.state.name == "COMPLETE"]
+    known = study.trials
+    trials = [x for x in known if x.state.is_finished()]
+    to_the_end = study.ended
     failed = sum(CAUSE in x.user_attrs for x in trials)
     console = console_of_tables()
-    if ended:
-        best = sorted(ended, key=lambda x: (-(x.value or 0), x.number))[:ROWS]
+    if to_the_end:
         table = table_of(("trial", "setting"), ("held-out",))
-        for one in best:
+        for one in to_the_end[:ROWS]:
             add_row(table, [str(one.number), setting(study.setting(one)), figure(one.value)])
         console.print(table)
-    left = len(trials) - len(ended) - failed
+    left = len(trials) - len(to_the_end) - failed
     print(
-        f"{len(trials)} settings tried: {len(ended)} to the end, {left} left at a rung, {failed} "
-        "failed, refused or out of time"
+        f"{len(trials)} settings tried: {len(to_the_end)} to the end, {left} left at a rung, "
+        f"{failed} failed or refused"
     )
-    if result is not None and (best_trial := study.best):
-        names = f"the best (trial {best_trial.number})", "the default"
-        table = table_of(["setting"], ("done", "median", "worst", "best"))
-        for name, found in zip(names, (result.best, result.default), strict=True):
-            scores = [x.value for x in found if x.value != WORST]
-            figures = (median(x.value for x in found), min(scores), max(scores)) if scores else ()
-            done = f"{len(scores)}/{len(found)}"
-            add_row(table, [name, done, *(map(figure, figures) if scores else "---")])
-        print(f"on seeds that no trial had ({_said(result.seeds)}):")
-        console.print(table)
-        best_score, default = (median(x.value for x in found) for found in result[1:])
-        if best_score <= default:
+    if waiting := len(known) - len(trials):
+        print(f"{waiting} wait for more time, and go on when this is typed again")
+    if result is not None and len(result.finalists) > 1:
+        print(f"the finalists, over seeds {_said(result.best.seeds)}:")
+        names = [f"trial {one.trial.number}" for one in result.finalists]
+        console.print(_scores(names, [one.scores for one in result.finalists]))
+    if result is not None and (compared := result.compared):
+        print(f"on seeds that no trial had ({_said(compared.seeds)}):")
+        names = [f"the best (trial {result.best.trial.number})", "the default"]
+        console.print(_scores(names, [compared.best, compared.default]))
+        best_score, default = (median(x.value for x in found) for found in compared[1:])
+        if best_score == WORST:
+            print("the best setting fails with most of these seeds")
+        elif best_score <= default:
             print("the default setting is as good: search more trials, or another space")
     lines = [f"study folder: {shown(folder)}"]
-    if ended:
+    if to_the_end:
         lines.append(f"the best as an option: {shown(folder / CONF / 'experiment' / OPTION)}.yaml")
-        lines.append(f"to train it: {training(asked, folder)}")
+        copied = f" (copied into {own}/experiment)" if (own := asked.source.directory) else ""
+        lines.append(f"to train it{copied}: {training(asked, folder)}")
         lines.append(f"to see what each key does: {to_type('report', folder)}")
     for line in lines:
         print(printable(line))
 
 
+def _scores(names: list[str], scores: list[list[Score]]) -> Any:
+    """-> a table with a row for each setting."""
+    table = table_of(["setting"], ("done", "median", "worst", "best"))
+    for name, found in zip(names, scores, strict=True):
+        done = [x.value for x in found if x.value != WORST]
+        figures = (median(x.value for x in found), min(done), max(done)) if done else ()
+        count = f"{len(done)}/{len(found)}"
+        add_row(table, [name, count, *(map(figure, figures) if done else "---")])
+    return table
+
+
 def training(asked: Asked, folder: Path) -> str:
     """-> the command that trains the best setting, as its first fresh run was."""
     seed = (asked.fresh_seeds or asked.seeds)[0]
-    own = shown(folder / CONF)
-    words = ["esrun", "--config-dir", own, f"experiment={OPTION}", f"seed={seed}"]
+    own, modules = asked.source.directory or shown(folder / CONF), imports.allowed()
+    flags = [word for module in modules for word in ("--import", module)]
+    words = ["esrun", *flags, "--config-dir", own, f"experiment={OPTION}", f"seed={seed}"]
     return shlex.join(words)
 
 
 # ---- what is written -------------------------------------------------------------------------
 
 
-def write_option(asked: Asked, study: Study, folder: Path, one: Composed,
-                 result: Compared | None) -> None:  # fmt: skip
+def write_option(asked: Asked, study: Study, folder: Path, one: Composed, result: Outcome) -> None:
     """Write the best setting, as it was composed, as an experiment. Raises OSError."""
-    best = study.best
-    assert best is not None
     chosen = {kind: str(one.hydra.runtime.choices[kind]) for kind in KINDS}
     words = [f"{kind}={name}" for kind, name in chosen.items()]
     shipped = flat(compose.as_written(words, asked.source))
@@ -143,28 +127,30 @@ def write_option(asked: Asked, study: Study, folder: Path, one: Composed,
     files.write(path, f"# @package _global_\n{header}{text}".encode())
 
 
-def _header(asked: Asked, study: Study, folder: Path, result: Compared | None) -> list[str]:
-    best = study.best
-    assert best is not None
+def _header(asked: Asked, study: Study, folder: Path, result: Outcome) -> list[str]:
+    best, compared = result.best, result.compared
     count = sum(x.state.is_finished() for x in study.trials)
     lines = [
-        f"The best of {count} settings that esrun tune tried (trial {best.number}).",
-        f"Median held-out mean over the seeds that chose it ({_said(asked.seeds)}): {best.value!r}",
+        f"The best of {count} settings that esrun tune tried (trial {best.trial.number}).",
+        f"Median held-out mean over the seeds that chose it ({_said(best.seeds)}): {best.value!r}",
     ]
-    if result is not None:
-        score, default = (median(x.value for x in found) for found in result[1:])
-        seeds = f"Over seeds that no trial had ({_said(result.seeds)})"
+    if compared is not None:
+        score, default = (median(x.value for x in found) for found in compared[1:])
+        seeds = f"Over seeds that no trial had ({_said(compared.seeds)})"
         lines.append(f"{seeds}: {score!r}; the default setting: {default!r}")
-        lines.append(f"With seed={result.seeds[0]} it trains to {result.best[0].value!r}:")
+        lines.append(f"With seed={compared.seeds[0]} it trains to {compared.best[0].value!r}:")
     lines.append(training(asked, folder))
     if asked.source.directory:
-        lines.append(f"It may need the options of {asked.source.directory}: copy it to there, into "
-                     "experiment/")  # fmt: skip
+        lines.append(f"It may need the options of {asked.source.directory}: copied into its "
+                     "experiment/ it has them.")  # fmt: skip
     return [printable(line) for line in lines]
 
 
 def _said(seeds: list[int]) -> str:
-    return str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    """-> seeds in words, those that follow each other as one."""
+    runs = groupby(enumerate(seeds), key=lambda place: place[1] - place[0])
+    each = [[seed for _, seed in run] for _, run in runs]
+    return " and ".join(str(x[0]) if len(x) == 1 else f"{x[0]} to {x[-1]}" for x in each)
 
 
 def _nested(leaves: dict[str, Any]) -> dict[str, Any]:

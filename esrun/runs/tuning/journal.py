@@ -20,7 +20,9 @@ JOURNAL = "study.log"
 NAME = "esrun"
 """Of the study in it."""
 CAUSE = "cause"
-"""What it keeps of a trial whose runs failed, or that was refused or out of time."""
+"""What it keeps of a trial whose runs failed, or that was refused."""
+CHOSEN = "chosen"
+"""What it keeps of itself: the trial that the finalists' seeds have chosen, and of how many."""
 DEFAULT = "default"
 """The name of the default setting, where others have the number of their trial."""
 OLDEST = 5
@@ -52,17 +54,38 @@ def run_name(trial: int | str, seed: int) -> str:
     return f"{trial}-{seed}"
 
 
-def read(folder: Path) -> "list[optuna.trial.FrozenTrial]":
-    """-> the trials of a study by number; nothing is written. Raises ConfigError."""
+def loaded(folder: Path) -> "optuna.Study":
+    """-> a study; nothing is written. Raises ConfigError."""
     optuna, path = optuna_here(), folder / JOURNAL
     try:
         with files.open_to_read(path, LARGEST):
             pass
         journal = optuna.storages.journal.JournalFileBackend(str(path))
         storage = optuna.storages.JournalStorage(journal)
-        return optuna.load_study(study_name=NAME, storage=storage).trials
+        return optuna.load_study(study_name=NAME, storage=storage)
     except Exception as error:  # a file may say anything
         raise ConfigError(f"{shown(path)} cannot be read as a study: {why(error)}") from error
+
+
+def ended(study: "optuna.Study") -> "list[optuna.trial.FrozenTrial]":
+    """-> the trials that came to their end, the best score first."""
+    trials = study.get_trials(deepcopy=False)
+    complete = [x for x in trials if x.state.name == "COMPLETE" and x.value is not None]
+    return sorted(complete, key=lambda x: (-(x.value or 0), x.number))
+
+
+def choose(study: "optuna.Study", trial: int) -> None:
+    """Note which of the trials that have ended is the best."""
+    study.set_user_attr(CHOSEN, {"trial": trial, "of": len(ended(study))})
+
+
+def best(study: "optuna.Study") -> "optuna.trial.FrozenTrial | None":
+    """-> the trial that was chosen or, where none was since another one ended, the one with the
+    best score; None where none has ended."""
+    found, chosen = ended(study), study.user_attrs.get(CHOSEN)
+    if isinstance(chosen, dict) and chosen.get("of") == len(found):
+        found = [x for x in found if x.number == chosen.get("trial")] or found
+    return found[0] if found else None
 
 
 def opened(optuna: Any, folder: Path) -> Any:
@@ -74,7 +97,7 @@ def opened(optuna: Any, folder: Path) -> Any:
             content = file.seek(0, os.SEEK_END)
             if content > LARGEST:
                 raise files.RefusedError(f"it has more than {LARGEST} bytes")
-            _mend(file, content)
+        mend(folder)
         journal = optuna.storages.journal
         # a plain file, which a folder that is copied or moved keeps
         lock = journal.JournalFileOpenLock(str(path))
@@ -83,11 +106,13 @@ def opened(optuna: Any, folder: Path) -> Any:
         raise ConfigError(f"{shown(path)} cannot be read as a study: {why(error)}") from error
 
 
-def _mend(file: Any, size: int) -> None:
+def mend(folder: Path) -> None:
     """Cut off a last line that is not whole: what was killed, or had no more disk, in writing it
-    had told nobody. Nobody else writes meanwhile."""
-    tail = min(size, 2**16)
-    file.seek(size - tail)
-    last = file.read(tail)
-    if last and not last.endswith(b"\n"):
-        file.truncate(size - tail + last.rfind(b"\n") + 1)
+    had told nobody. Nobody else writes meanwhile. Raises OSError."""
+    with files.open_binary(folder / JOURNAL) as file:
+        size = file.seek(0, os.SEEK_END)
+        tail = min(size, 2**16)
+        file.seek(size - tail)
+        last = file.read(tail)
+        if last and not last.endswith(b"\n"):
+            file.truncate(size - tail + last.rfind(b"\n") + 1)

@@ -8,22 +8,17 @@ from typing import NamedTuple
 from esrun.config.check import checked
 from esrun.config.compose import Composed
 from esrun.config.schema.run import Config
-from esrun.errors import DONE, FAILED, SAVED, ConfigError
+from esrun.errors import DONE, FAILED, SAVED, AwayError, ConfigError, UntrainableError
 from esrun.runs import folder, sweep_record
 from esrun.runs.folder import shown
 from esrun.runs.job import run_composed
-from esrun.runs.opening import InUseError
 from esrun.runs.places import asked_in
 from esrun.runs.sweep_endings import Job, ending, failed_earlier
 from esrun.runs.sweep_show import Place
-from esrun.runs.tuning.study import Study
+from esrun.runs.tuning.study import BrokenError, Study
 
 WORST = float("-inf")
 """The score of a run that has failed by its numbers, or whose setting is refused."""
-
-
-class BrokenError(Exception):
-    """A run has failed by what is no fault of its setting's: a full disk, a lack of memory."""
 
 
 class Score(NamedTuple):
@@ -47,27 +42,29 @@ class Runs:
         """Run to its end, in the folder of that name, what is left of a run -> its score, None
         where a signal came first.
 
-        Raises BrokenError, ConfigError and OSError for what no other run would mend.
+        Raises BrokenError and OSError for what no other run would mend.
         """
         where = self._sweep / name
         try:
             with self._composing:
                 one = self._compose(words, 0)
                 config = checked(one.config)
+        except AwayError as error:
+            raise BrokenError(f"{shown(where)}: {error}") from error
         except ConfigError as error:
             return Score(WORST, f"refused: {error}")
         job = asked_in(one, config, where)
         with self._study.choosing():
             sweep_record.add(self._sweep, job)
-        why = failed_earlier(where, job.config)
-        if why is not None and is_by_numbers(why):
-            return Score(WORST, why)
         try:
+            why = failed_earlier(where, job.config)
+            if why is not None and is_by_numbers(why):
+                return Score(WORST, why)
             code = self._run(one, config, where, place, retries=why is not None)
-        except InUseError:
-            raise
-        except ConfigError as error:
+        except UntrainableError as error:
             return Score(WORST, f"refused: {error}")
+        except ConfigError as error:  # of files, or of another process in the folder
+            raise BrokenError(f"{shown(where)}: {error}") from error
         return None if code == SAVED else _score(Job(where, words, code))
 
     def _run(self, one: Composed, config: Config, where: Path, place: Place, retries: bool) -> int:

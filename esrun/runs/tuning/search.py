@@ -17,7 +17,6 @@ from esrun.runs.tuning.study import Study, Trial
 
 EVERY = 0.5
 """Seconds between two looks at what others are doing."""
-OUT_OF_TIME = "no time was left"
 
 
 class Group:
@@ -83,11 +82,10 @@ class Search:
     def _take(self) -> None:
         try:
             while not self._group.is_over:
-                in_time = self._is_in_time()
-                trial = self._study.take(in_time)
+                trial = self._study.take() if self._is_in_time() else None
                 if trial is not None:
                     self._run(trial)
-                elif in_time and self._study.others:
+                elif self._is_in_time() and self._study.others:
                     time.sleep(EVERY)  # for what they may leave
                 else:
                     return
@@ -114,8 +112,8 @@ class Search:
         """Bring a trial to a rung, and judge it there -> whether it goes on."""
         found = [Score(trial.score)]
         if rung > trial.rung:
-            if not self._is_in_time():
-                self._left(trial, OUT_OF_TIME)
+            if not self._is_in_time():  # it waits for the next command
+                self._study.leave(trial)
                 return False
             jobs = [
                 (
@@ -137,9 +135,9 @@ class Search:
         if score == WORST:
             self._left(trial, next((x.cause for x in found if x.cause), "failed"))
         elif rung == self._rungs[-1]:
-            best = self._study.best
+            before = self._study.ended
             self._study.end(trial, score)
-            new = best is None or best.value is None or score > best.value
+            new = not before or score > (before[0].value or 0)
             self._board.line(f"trial {trial.number}: {after}{', the best so far' * new}")
         elif is_left:
             self._study.end(trial, None)

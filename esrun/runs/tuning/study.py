@@ -16,9 +16,9 @@ from filelock import FileLock, Timeout
 from esrun import files
 from esrun.config.schema.run import Tune
 from esrun.config.space import Dimension
-from esrun.errors import ConfigError, why
+from esrun.errors import why
 from esrun.runs.folder import shown
-from esrun.runs.tuning.journal import CAUSE, JOURNAL, NAME, opened, optuna_here
+from esrun.runs.tuning.journal import CAUSE, JOURNAL, NAME, choose, ended, mend, opened, optuna_here
 
 if TYPE_CHECKING:
     import optuna
@@ -27,6 +27,11 @@ LOCK, TRIALS = ".lock", ".trials"
 """In the study's folder: one process's turn to choose a trial; a lock a trial."""
 AT_RANDOM = 5
 """Trials before TPE learns from them; Optuna's own 10 would be a third of the usual 30."""
+
+
+class BrokenError(Exception):
+    """A run, or the study, has failed by what is no fault of a setting's: a full disk, a file that
+    is away or damaged."""
 
 
 class Trial(NamedTuple):
@@ -73,17 +78,39 @@ class Study:
         with FileLock(self._folder / LOCK):
             yield
 
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """This thread's turn at the journal. Raises BrokenError where that has been damaged, or is
+        of another search."""
+        with self.choosing():
+            try:
+                mend(self._folder)  # whoever wrote last may have had no more disk
+                yield
+            except (KeyError, RuntimeError, TypeError, ValueError) as error:  # Optuna's words
+                where = shown(self._folder / JOURNAL)
+                line = f"{where} cannot be read on, or is of another search: {why(error)}"
+                raise BrokenError(line) from error
+
     @property
     def trials(self) -> "list[optuna.trial.FrozenTrial]":
-        """-> all of them, by number."""
+        """-> all of them, by number. Raises BrokenError."""
+        with self.telling():
+            return self._all
+
+    @property
+    def _all(self) -> "list[optuna.trial.FrozenTrial]":
         return self.optuna.get_trials(deepcopy=False)
 
     @property
-    def best(self) -> "optuna.trial.FrozenTrial | None":
-        """-> of the trials that came to their end the one with the best score, None of none."""
-        complete = self._optuna.trial.TrialState.COMPLETE
-        ended = [x for x in self.trials if x.state == complete and x.value is not None]
-        return max(ended, key=lambda x: (x.value, -x.number), default=None)
+    def ended(self) -> "list[optuna.trial.FrozenTrial]":
+        """-> those that came to their end, the best score first. Raises BrokenError."""
+        with self.telling():
+            return ended(self.optuna)
+
+    def choose(self, number: int) -> None:
+        """Note which of the trials that have ended is the best. Raises BrokenError."""
+        with self.telling():
+            choose(self.optuna, number)
 
     def setting(self, trial: "optuna.trial.FrozenTrial") -> list[str]:
         """-> the words of a trial's values."""
@@ -98,38 +125,38 @@ class Study:
         """Whether another process is at a trial."""
         return any(x.number not in self._held for x in self.trials if not x.state.is_finished())
 
-    def take(self, may_begin: bool) -> Trial | None:
-        """-> a trial that an earlier process left, or a new one where it `may_begin` and not all
-        have begun; None where there is none."""
-        with self.choosing():
-            try:
-                return self._chosen(may_begin)
-            except (KeyError, RuntimeError, TypeError, ValueError) as error:  # Optuna's words
-                where = shown(self._folder / JOURNAL)
-                raise ConfigError(f"{where} is of another search: {why(error)}") from error
+    def take(self) -> Trial | None:
+        """-> a trial that an earlier process left, or a new one where not all have begun; None
+        where there is none. Raises BrokenError."""
+        with self.telling():
+            return self._chosen()
 
-    def _chosen(self, may_begin: bool) -> Trial | None:
+    def _chosen(self) -> Trial | None:
         states = self._optuna.trial.TrialState
-        known = self.trials
+        known = self._all
         for one in known:
             if one.state == states.RUNNING and (lock := self._locked(one.number)):
                 return self._taken(one, lock)
         waits = any(one.state == states.WAITING for one in known)
-        if not (waits or (may_begin and len(known) < self._tune.trials)):
+        if not (waits or len(known) < self._tune.trials):
             return None
         if not known and self._first:
             self.optuna.enqueue_trial(self._first)
-        # of the seed and the number alone: a study that was interrupted draws on, not again
-        seed = np.random.SeedSequence([self._seed, len(known)]).generate_state(1)[0]
-        self.optuna.sampler = _sampler(self._optuna, self._tune.sampler, int(seed))
+        self._seed_for(len(known))
         number = self.optuna.ask().number
         lock = self._locked(number)
         assert lock is not None  # of a trial that nobody knew
         return self._taken(self._frozen(number), lock)
 
+    def _seed_for(self, number: int) -> None:
+        """What is drawn for a trial goes by the seed and its number alone: a study that was
+        interrupted draws on, not again."""
+        seed = np.random.SeedSequence([self._seed, number]).generate_state(1)[0]
+        self.optuna.sampler = _sampler(self._optuna, self._tune.sampler, int(seed))
+
     def report(self, trial: Trial, rung: int, score: float) -> bool:
         """Tell the score after so many generations -> whether the trial is to end there."""
-        with self.choosing():
+        with self.telling():
             found = self._frozen(trial.number)
             if rung not in found.intermediate_values:
                 storage = self.optuna._storage
@@ -140,7 +167,7 @@ class Study:
     def end(self, trial: Trial, score: float | None, cause: str | None = None) -> None:
         """A trial has come to its end, or where it has no score is left where it is."""
         states = self._optuna.trial.TrialState
-        with self.choosing():
+        with self.telling():
             if cause is not None:
                 storage = self.optuna._storage
                 id_ = self._frozen(trial.number)._trial_id
@@ -156,6 +183,7 @@ class Study:
 
     def _taken(self, found: "optuna.trial.FrozenTrial", lock: FileLock) -> Trial:
         self._held.add(found.number)
+        self._seed_for(found.number)
         # of an earlier process too, whose values it has; they are drawn where it had not come to it
         trial = self._optuna.Trial(self.optuna, found._trial_id)
         values = [one.word(one.value(_suggested(trial, one))) for one in self._space]
@@ -174,7 +202,7 @@ class Study:
         return lock
 
     def _frozen(self, number: int) -> "optuna.trial.FrozenTrial":
-        return self.trials[number]
+        return self._all[number]
 
 
 def _suggested(trial: Any, one: Dimension) -> Any:

@@ -10,19 +10,19 @@ from esrun import files
 from esrun.config import compose
 from esrun.config.loader import PRIMARY, Source
 from esrun.config.quoting import quoted
-from esrun.errors import DONE, FAILED, SAVED, ConfigError, complain
-from esrun.runs import folder
+from esrun.errors import DONE, FAILED, SAVED, ConfigError, complain, why
 from esrun.runs.folder import HYDRAS_SWEEP, SWEEP, Made, shown
 from esrun.runs.interrupts import listening
 from esrun.runs.sweep_jobs import places_for
 from esrun.runs.tuning import asked as asking
 from esrun.runs.tuning import ending
 from esrun.runs.tuning.asked import Asked
+from esrun.runs.tuning.finals import outcome
 from esrun.runs.tuning.journal import optuna_here
-from esrun.runs.tuning.runs import BrokenError, Runs
+from esrun.runs.tuning.runs import Runs
 from esrun.runs.tuning.search import EVERY, Group, Search
 from esrun.runs.tuning.show import TrialBoard
-from esrun.runs.tuning.study import LOCK, TRIALS, Study
+from esrun.runs.tuning.study import LOCK, TRIALS, BrokenError, Study
 
 LAST = "last.lock"
 """Whose turn it is to compare the best setting with the default one."""
@@ -41,9 +41,13 @@ def run_tune(words: list[str], source: Source) -> int:
             asking.refuse_others(made.folder, asked)
             asking.record(made.folder, asked)
             files.write(made.folder / HYDRAS_SWEEP, asked.hydras_yaml)
-    except (ConfigError, OSError) as error:
+    except ConfigError:
         _forget(made)
-        raise ConfigError(str(error)) from error
+        raise
+    except OSError as error:
+        _forget(made)
+        complain(f"{shown(made.folder)} cannot be written to: {why(error)}")
+        return FAILED
     try:
         return _carried_out(asked, made.folder)
     except BrokenError as error:
@@ -70,7 +74,7 @@ def _carried_out(asked: Asked, place: Path) -> int:
     config, tune = asked.config, asked.config.tune
     with ExitStack() as work:
         heard = work.enter_context(listening())
-        work.enter_context(heard.at_once(partial(_leave, place)))
+        work.enter_context(heard.at_once(partial(_leave, place, asked)))
         study = Study(place, asked.space.dimensions, tune, asked.rungs, config.seed, asked.default)
         there = f"hydra.sweep.dir={quoted(str(place))}"
         typed = [*asked.space.plain, there]
@@ -79,22 +83,26 @@ def _carried_out(asked: Asked, place: Path) -> int:
         def one(words: list[str], number: int) -> compose.Composed:
             return composing([*words, there], number)
 
-        places = places_for([config], tune.trials * tune.seeds)
+        places = [] if asked.alone else places_for([config], tune.trials * tune.seeds)
         board = work.enter_context(TrialBoard())
         group = work.enter_context(Group(Runs(place, study, one), places, heard, board))
         Search(study, asked.space, tune, asked.rungs, asked.seeds, group, board).run(len(places))
         result = None
         if not group.is_over:
             with _Turn(place, group):
-                result = None if group.is_over else ending.compared(asked, study, group)
-                if not group.is_over and (best := study.best):
-                    generations = f"generations={config.generations}"
+                result = None if group.is_over else outcome(asked, study, group)
+                if result is not None:
+                    generations, best = f"generations={config.generations}", result.best.trial
                     composed = one([*asked.space.setting(study.setting(best)), generations], 0)
                     ending.write_option(asked, study, place, composed, result)
         if heard.name is not None:
-            complain(_leave(place, heard.name))
+            complain(_leave(place, asked, heard.name))
             return SAVED
     ending.show(asked, study, place, result)
+    tried = study.trials
+    if result is None and tried and all(x.state.is_finished() for x in tried):
+        complain("no setting came to its end: the reasons stand above, search another space")
+        return FAILED
     return DONE
 
 
@@ -117,8 +125,8 @@ class _Turn:
         self._lock.release()
 
 
-def _leave(place: Path, signal: str) -> str:
-    return f"ended by {signal}; to go on: {folder.going_on(place)}"
+def _leave(place: Path, asked: Asked, signal: str) -> str:
+    return f"ended by {signal}; to go on: {asking.going_on(place, asked)}"
 
 
 def _forget(made: Made) -> None:
