@@ -30,6 +30,9 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
 ONE_CORE = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1", "NPROC": "1"}
 """A worker for each core: one device, whose threads are one (NPROC is what XLA asks)."""
 
+ON_GPU = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+"""The run's own process may be on the same one."""
+
 here: Any = None
 """The `Cluster` of this process, None where it has none. (Tests have another one's place taken.)"""
 
@@ -122,7 +125,7 @@ class Cluster:
         if wanted == "auto":
             kind = "CPU" if on_cpu else "GPU"
             wanted = int(self._ray.cluster_resources().get(kind, 0))
-        environment = ONE_CORE if on_cpu else {}
+        environment = ONE_CORE if on_cpu else ON_GPU
         kind = self._class.options(num_cpus=1, num_gpus=0 if on_cpu else 1, max_restarts=0)
         begun = []
         while len(self._actors) < wanted - refused:
