@@ -22,6 +22,8 @@ from esrun.errors import ConfigError, tell, why
 
 STORE = 2**28
 """Bytes of the store through which large messages go, of a cluster of our own."""
+TRIES = 3
+"""Starts of a cluster of our own: on a busy machine Ray's half a minute for one may be over."""
 LARGE = 100_000
 """Bytes from which on a message goes through it."""
 LOOK = 2.0
@@ -103,16 +105,23 @@ class Cluster:
         import ray
 
         self._folder = tempfile.mkdtemp(prefix="esrun-")
-        ray.init(
-            "local",
-            num_cpus=machine.cores(),
-            include_dashboard=False,
-            object_store_memory=STORE,
-            logging_level="CRITICAL",
-            log_to_driver=False,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=self._folder,
-        )
+        for tries in range(1, TRIES + 1):
+            try:
+                ray.init(
+                    "local",
+                    num_cpus=machine.cores(),
+                    include_dashboard=False,
+                    object_store_memory=STORE,
+                    logging_level="CRITICAL",
+                    log_to_driver=False,
+                    _node_ip_address="127.0.0.1",
+                    _temp_dir=self._folder,
+                )
+                break
+            except Exception as error:
+                ray.shutdown()
+                if tries == TRIES or "timed out" not in str(error):
+                    raise
         return ray
 
     def hire(self, on_cpu: bool, refused: int) -> list[int]:
