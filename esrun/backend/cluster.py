@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import Any, NamedTuple
 
 from esrun.backend import machine
@@ -29,6 +30,7 @@ LARGE = 100_000
 LOOK = 2.0
 """Seconds after which it is looked again what the cluster has."""
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
+SILENT = {"logging_level": "CRITICAL", "log_to_driver": False}
 ONE_CORE = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1", "NPROC": "1"}
 """A worker for each core: one device, whose threads are one (NPROC is what XLA asks)."""
 
@@ -81,48 +83,50 @@ class Cluster:
         """As `open_cluster`."""
         self.say: Callable[[str], Any] = tell
         self._workers, self._folder = workers, None
+        self._ray: Any = None
         self._actors: dict[int, Any] = {}
         self._asked: dict[Any, int] = {}
-        self._count, self._looked, self._wanted = 0, -LOOK, 0
+        self._count, self._looked = 0, -LOOK
         handlers = _handlers()
         os.environ |= QUIET
         address = os.environ.get("RAY_ADDRESS")
         try:
-            self._ray = _connected(address) if address else self._started()
-        except ConfigError:
-            raise
+            if not address:
+                os.environ["RAY_AUTH_MODE"] = "token"  # of which Ray knows one a process
+                os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+            self._ray = import_module("ray")
+            if address:
+                self._ray.init(address, **SILENT)
+            else:
+                self._start()
         except Exception as error:  # Ray's are of any kind
             self.close()
-            where = f"the cluster at {address} cannot be joined" if address else "no start of it"
-            raise ConfigError(f"runtime.engine=ray: {where}: {why(error)}") from error
+            what = f"the cluster at {address} cannot be joined"
+            what = what if address else "no cluster can be started here"
+            raise ConfigError(f"runtime.engine=ray: {what}: {why(error)}") from error
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
         self._class = self._ray.remote(worker)
 
-    def _started(self) -> Any:
-        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        import ray
-
+    def _start(self) -> None:
         self._folder = tempfile.mkdtemp(prefix="esrun-")
         for tries in range(1, TRIES + 1):
             try:
-                ray.init(
+                self._ray.init(
                     "local",
                     num_cpus=machine.cores(),
                     include_dashboard=False,
                     object_store_memory=STORE,
-                    logging_level="CRITICAL",
-                    log_to_driver=False,
                     _node_ip_address="127.0.0.1",
                     _temp_dir=self._folder,
+                    **SILENT,
                 )
-                break
+                return
             except Exception as error:
-                ray.shutdown()
+                self._ray.shutdown()
                 if tries == TRIES or "timed out" not in str(error):
                     raise
-        return ray
 
     def hire(self, on_cpu: bool, refused: int) -> list[int]:
         """-> the numbers of workers that were begun now, so that there are as many as are wanted
@@ -179,19 +183,10 @@ class Cluster:
 
     def close(self) -> None:
         """Leave the cluster, and end one of our own."""
-        with suppress(ImportError):
-            import ray
-
-            ray.shutdown()
+        if self._ray is not None:
+            self._ray.shutdown()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _connected(address: str) -> Any:
-    import ray
-
-    ray.init(address, logging_level="CRITICAL", log_to_driver=False)
-    return ray
 
 
 def _handlers() -> dict[signal.Signals, Any]:
