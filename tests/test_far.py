@@ -166,4 +166,4 @@ def test_what_travels_is_explained(built, in_process):
     cost = far_costs(run, state)
     assert cost["blocks"] == 4
     assert cost["bytes_from_all_workers"] == 4 * (40 + 16 + MESSAGE)  # fitness, and counts of steps
-    assert "hears up to 2.6 KiB" in in_words(cost)
+    assert "hears up to 2.56 KiB" in in_words(cost)

@@ -114,7 +114,7 @@ def mark(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(compiled):
     """-> (the environment of whoever joins it, its mark): three cores' worth of workers."""
     folder, port = tempfile.mkdtemp(prefix="esrun-test-"), free_port()
     mark = f"ESRUN_TEST_{secrets.token_hex(8)}"
@@ -128,7 +128,8 @@ def cluster():
     process = subprocess.Popen(
         [sys.executable, "-m", "ray.scripts.scripts", *words, "--include-dashboard=false",
          f"--temp-dir={folder}", f"--object-store-memory={2**27}"],
-        env={k: x for k, x in (os.environ | joins | {mark: "1"}).items() if k != "RAY_ADDRESS"},
+        env=os.environ | compiled | {k: x for k, x in joins.items() if k != "RAY_ADDRESS"}
+        | {mark: "1"},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 

@@ -6,7 +6,6 @@ started on this machine, for this process alone: its tokens let in nobody else, 
 anybody outside, and it ends with this process, however that ends.
 """
 
-import logging
 import os
 import secrets
 import shutil
@@ -16,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import Any, NamedTuple
 
 from esrun.backend import machine
@@ -23,13 +23,19 @@ from esrun.errors import ConfigError, tell, why
 
 STORE = 2**28
 """Bytes of the store through which large messages go, of a cluster of our own."""
+TRIES = 3
+"""Starts of a cluster of our own: on a busy machine Ray's half a minute for one may be over."""
 LARGE = 100_000
 """Bytes from which on a message goes through it."""
 LOOK = 2.0
 """Seconds after which it is looked again what the cluster has."""
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
+SILENT = {"logging_level": "CRITICAL", "log_to_driver": False}
 ONE_CORE = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1", "NPROC": "1"}
 """A worker for each core: one device, whose threads are one (NPROC is what XLA asks)."""
+
+ON_GPU = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+"""The run's own process may be on the same one."""
 
 here: Any = None
 """The `Cluster` of this process, None where it has none. (Tests have another one's place taken.)"""
@@ -77,41 +83,50 @@ class Cluster:
         """As `open_cluster`."""
         self.say: Callable[[str], Any] = tell
         self._workers, self._folder = workers, None
+        self._ray: Any = None
         self._actors: dict[int, Any] = {}
         self._asked: dict[Any, int] = {}
-        self._count, self._looked, self._wanted = 0, -LOOK, 0
+        self._count, self._looked = 0, -LOOK
         handlers = _handlers()
         os.environ |= QUIET
         address = os.environ.get("RAY_ADDRESS")
         try:
-            self._ray = _connected(address) if address else self._started()
-        except ConfigError:
-            raise
+            if not address:
+                os.environ["RAY_AUTH_MODE"] = "token"  # of which Ray knows one a process
+                os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+            self._ray = import_module("ray")
+            if address:
+                self._ray.init(address, **SILENT)
+            else:
+                self._start()
         except Exception as error:  # Ray's are of any kind
             self.close()
-            where = f"the cluster at {address} cannot be joined" if address else "no start of it"
-            raise ConfigError(f"runtime.engine=ray: {where}: {why(error)}") from error
+            what = f"the cluster at {address} cannot be joined"
+            what = what if address else "no cluster can be started here"
+            raise ConfigError(f"runtime.engine=ray: {what}: {why(error)}") from error
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
         self._class = self._ray.remote(worker)
 
-    def _started(self) -> Any:
-        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        import ray
-
+    def _start(self) -> None:
         self._folder = tempfile.mkdtemp(prefix="esrun-")
-        ray.init(
-            "local",
-            num_cpus=machine.cores(),
-            include_dashboard=False,
-            object_store_memory=STORE,
-            logging_level=logging.CRITICAL,
-            log_to_driver=False,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=self._folder,
-        )
-        return ray
+        for tries in range(1, TRIES + 1):
+            try:
+                self._ray.init(
+                    "local",
+                    num_cpus=machine.cores(),
+                    include_dashboard=False,
+                    object_store_memory=STORE,
+                    _node_ip_address="127.0.0.1",
+                    _temp_dir=self._folder,
+                    **SILENT,
+                )
+                return
+            except Exception as error:
+                self._ray.shutdown()
+                if tries == TRIES or "timed out" not in str(error):
+                    raise
 
     def hire(self, on_cpu: bool, refused: int) -> list[int]:
         """-> the numbers of workers that were begun now, so that there are as many as are wanted
@@ -123,7 +138,7 @@ class Cluster:
         if wanted == "auto":
             kind = "CPU" if on_cpu else "GPU"
             wanted = int(self._ray.cluster_resources().get(kind, 0))
-        environment = ONE_CORE if on_cpu else {}
+        environment = ONE_CORE if on_cpu else ON_GPU
         kind = self._class.options(num_cpus=1, num_gpus=0 if on_cpu else 1, max_restarts=0)
         begun = []
         while len(self._actors) < wanted - refused:
@@ -168,19 +183,10 @@ class Cluster:
 
     def close(self) -> None:
         """Leave the cluster, and end one of our own."""
-        with suppress(ImportError):
-            import ray
-
-            ray.shutdown()
+        if self._ray is not None:
+            self._ray.shutdown()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _connected(address: str) -> Any:
-    import ray
-
-    ray.init(address, logging_level=logging.CRITICAL, log_to_driver=False)
-    return ray
 
 
 def _handlers() -> dict[signal.Signals, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from esrun import files
 from esrun.backend import devices
 from esrun.config import imports
 from esrun.config.schema.run import Config
@@ -57,6 +58,8 @@ def ordered(config: Config, least: int | None) -> Order:
     told["archive"] |= {"top_k": 0}
     told["runtime"] |= {"devices": "auto", "engine": "local", "workers": "auto", "hosts": None}
     told["policy"] |= {"start": None}  # the state says it
+    if told["task"].get("file"):  # a worker may stand elsewhere
+        told["task"] |= {"file": str(files.named(told["task"]["file"]))}
     return Order(told, least, imports.allowed())
 
 
