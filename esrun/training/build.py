@@ -112,10 +112,14 @@ def build(config: Config, begins: bool = True, least: int | None = None, where: 
         if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
         raise UntrainableError(NO_ROOM) from error
-    run = Run(config, program, hyper, local, parts(hyper), data and data[1])
-    if cluster.here is not None and program.apart is not None:
-        run = run._replace(program=over_workers(run, least, cluster.here))
-    return run
+    return _worked_at(Run(config, program, hyper, local, parts(hyper), data and data[1]), least)
+
+
+def _worked_at(run: Run, least: int | None) -> Run:
+    """-> the run, its blocks evaluated by workers where this process has a cluster."""
+    if cluster.here is None or run.program.apart is None:
+        return run
+    return run._replace(program=over_workers(run, least, cluster.here))
 
 
 def _chosen_devices(config: Config, parts: Parts) -> tuple:
