@@ -178,13 +178,11 @@ def test_all_are_killed_and_the_run_goes_on_without_and_then_with_others(joined,
     at_work(running, run, 3)
     for pid in workers_of(joined):
         os.kill(pid, signal.SIGKILL)
-    further(running, run, 20)
-    at_work(running, run, 3)
+    wait_for(lambda: sum(figures(run, "workers_joined")) == 6, running)
     running.terminate()
     code, said = finished(running)
     assert code == 75, said
     assert sum(figures(run, "workers_lost")) == 3
-    assert sum(figures(run, "workers_joined")) == 6
     assert goes_on(start, tmp_path)
 
 

@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -27,6 +28,8 @@ TRIES = 3
 """Starts of a cluster of our own: on a busy machine Ray's half a minute for one may be over."""
 LARGE = 100_000
 """Bytes from which on a message goes through it."""
+KNOCK = 10.0
+"""Seconds that somebody may take to answer at the address of a cluster."""
 LOOK = 2.0
 """Seconds after which it is looked again what the cluster has."""
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
@@ -96,6 +99,7 @@ class Cluster:
                 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
             self._ray = import_module("ray")
             if address:
+                _knock(address)
                 self._ray.init(address, **SILENT)
             else:
                 self._start()
@@ -187,6 +191,14 @@ class Cluster:
             self._ray.shutdown()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody answers at ADDRESS:PORT: Ray would wait for ever."""
+    host, _, port = address.rpartition(":")
+    if port.isdecimal() and "/" not in host:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK):
+            pass
 
 
 def _handlers() -> dict[signal.Signals, Any]:
