@@ -11,7 +11,11 @@ import pytest
 from esrun.backend import arriving, hosts, links, meeting, messages, relay
 from esrun.backend.addresses import Place, found_place, place_of
 from esrun.backend.hosts import Hosts, OverError
+from esrun.config import imports
+from esrun.config.check import checked
+from esrun.config.compose import composed
 from esrun.errors import AbsentError, ConfigError
+from esrun.runs import same
 from esrun.runs.same import asked_for
 
 
@@ -343,9 +347,60 @@ def test_without_a_system_that_knows_the_hosts_there_is_nothing_to_find(monkeypa
     assert found_place() == Place("node07", 9 + 61440, 2, 3)
 
 
-def test_a_sweep_is_no_run_of_several_hosts(typed):
-    done = typed("-m", "task=sphere", "seed=0,1", "runtime.hosts=127.0.0.1:4711/0/2")
+ELSEWHERE = "# @package _global_\nruntime: {hosts: '127.0.0.1:4711/0/2'}\n"
+
+
+@pytest.mark.parametrize("words", [["runtime.hosts=127.0.0.1:4711/0/2"], ["experiment=mine"]])
+def test_a_sweep_is_no_run_of_several_hosts(typed, tmp_path, words):
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(ELSEWHERE)
+    done = typed("-m", "--config-dir=conf", "task=sphere", "seed=0,1", *words)
     assert (done.returncode, "runtime.hosts is for one run" in done.stderr) == (2, True)
+    assert not (tmp_path / "multirun").exists()
+
+
+@pytest.mark.parametrize("signs", ["", "+", "++"])
+def test_a_run_is_gone_on_with_by_several_hosts_however_that_is_typed(typed, signs):
+    done = typed("resume", "run", f"{signs}runtime.hosts=here")
+    assert (done.returncode, "ADDRESS:PORT/NUMBER/COUNT, got here" in done.stderr) == (2, True)
+
+
+def test_an_address_with_colons_has_a_remedy_that_can_be_read(typed):
+    done = typed("task=sphere", "runtime.hosts=[::1]:4711/0/2")
+    assert done.returncode == 2
+    assert done.stderr.endswith(""": write 'runtime.hosts="[::1]:4711/0/2"'\n""")
+
+
+def test_a_module_of_the_user_s_own_is_told_from_another(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(imports, "_ALLOWED", ["ponds", "deep.inside", "missing", "missing.more"])
+    (tmp_path / "deep").mkdir()
+    found = []
+    for content in ("raise ValueError", "raise ValueError", "raise KeyError"):
+        for file in ("ponds.py", "deep/__init__.py", "deep/inside.py"):
+            (tmp_path / file).write_text(content)
+        found.append(imports.digests())
+    assert found[0] == found[1]
+    assert [found[0][x] == found[2][x] for x in imports.allowed()] == [False, False, True, True]
+    assert found[0]["missing"] == found[0]["missing.more"] == "no file"
+    assert same.everywhere()["--import ponds"] == found[2]["ponds"]
+
+
+def test_packages_that_the_options_need_are_compared(both):
+    config = checked(composed(["task=bbob"]).config)
+    assert same.packages_of(config) == ["bbobax"]
+    assert same.packages_of(checked(composed(["task=sphere"]).config)) == []
+    have = [{"bbobax": "0.2.3", "mujoco": "3.1"}, {"bbobax": "0.2.4"}]
+    told = beside(*(lambda x=x: x.everyone("versions", have[x.number]) for x in both))
+    assert told == [have, have]
+    same.refuse_other_versions([have[0], {"mujoco": "3.1"}, {}])
+    line = "all hosts must have the same bbobax, got 0.2.3 and, of process 1, 0.2.4"
+    with pytest.raises(ConfigError, match=line):
+        same.refuse_other_versions(told[0])
+
+
+def test_what_all_need_is_compared_before_jax_starts():
+    assert {"esrun", "jax", "jaxlib", "numpy", "gymnax", "gymnasium"} <= {*same.everywhere()}
 
 
 def test_what_processes_may_have_for_themselves_is_not_compared():
