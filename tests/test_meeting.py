@@ -4,6 +4,7 @@ import socket
 import threading
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def free_port():
 
 def beside(*work):
     """-> what calls return that are made at the same time, or the errors they raise."""
-    results = [None] * len(work)
+    results: list[Any] = [None] * len(work)
 
     def call(i):
         try:
