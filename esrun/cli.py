@@ -37,13 +37,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     from esrun import garbage_collection
-    from esrun.errors import ConfigError, complain
+    from esrun.errors import SAVED, AbsentError, ConfigError, complain
 
     with garbage_collection.paused():
         try:
             return _run_verb(words)
         except ConfigError as error:
             return complain(error)
+        except AbsentError as error:
+            complain(error)
+            return SAVED
 
 
 def _run_verb(words: list[str]) -> int:

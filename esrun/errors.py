@@ -7,11 +7,17 @@ from difflib import get_close_matches
 from typing import Any
 
 DONE, FAILED, USAGE, SAVED = 0, 1, 2, 75
-"""Exit codes: done, failed, wrong usage or configuration, interrupted with the state saved."""
+"""Exit codes: done, failed, wrong usage or configuration, to be typed again (interrupted with the
+state saved, or another process is not there)."""
 
 
 class ConfigError(ValueError):
     """The configuration is wrong: what must hold, what was given and what to write instead."""
+
+
+class AbsentError(Exception):
+    """Another process of the run is not there: nothing is wrong with the command, which may find it
+    when it is typed again."""
 
 
 class RecordError(ConfigError):

@@ -57,6 +57,18 @@ def starved(self, *arguments):
 FittingProgram.__call__ = starved
 """
 
+STOPPED = """
+import sys, time, jax
+from pathlib import Path
+number = sys.argv.pop(1)
+def stop(*words, **more):
+    Path("there").touch()
+    time.sleep(600)
+if f"/{number}/" in sys.argv[-1]:
+    jax.distributed.initialize = stop
+"""
+"""One of them has met the others, and is not at JAX's service yet, where they wait for it."""
+
 
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as one:
@@ -258,6 +270,62 @@ def test_of_three_two_end_and_without_a_checkpoint_with_1(hosts, tmp_path):
     wait_for(lambda: generations(tmp_path / "run") > 10, running[0])
     running[1].kill()
     assert [finished(running[i], SOON)[0] for i in (0, 2)] == [1, 1]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_one_that_is_lost_before_jax_has_started_is_missed(hosts, tmp_path, number):
+    running = hosts(2, str(number), *ENDLESS, "hydra.run.dir=run", code=STOPPED + MAIN)
+    wait_for((tmp_path / "there").exists, running[number])
+    time.sleep(3)  # by now the other one waits for it
+    running[number].kill()
+    code, said = finished(running[1 - number], SOON)
+    line = f"esrun: process {number} of 2 is lost: its connection has ended\n"
+    assert (code, said) == (1, line)
+
+
+@pytest.mark.slow
+def test_one_that_is_lost_before_a_run_goes_on_is_missed(hosts, start, tmp_path):
+    words = [*ENDLESS, "generations=40", "hydra.run.dir=run"]
+    assert finished(start(tmp_path, *words))[0] == 0
+    running = hosts(2, "0", *words, "resume=auto", "generations=60", code=STOPPED + MAIN)
+    wait_for((tmp_path / "there").exists, running[0])
+    time.sleep(3)  # by now the other one waits for it
+    running[0].kill()
+    code, said = finished(running[1], SOON)
+    assert (code, said.count("\n")) == (75, 1), said
+
+
+@pytest.mark.parametrize(("stopped", "number"), [(1, 0), (1, 1), (0, 1)])
+def test_a_signal_before_jax_has_started_ends_all(hosts, tmp_path, stopped, number):
+    running = hosts(2, str(stopped), *ENDLESS, "hydra.run.dir=run", code=STOPPED + MAIN)
+    wait_for((tmp_path / "there").exists, running[stopped])
+    time.sleep(3)  # by now the other one waits for it
+    running[number].terminate()
+    said = [finished(x, SOON) for x in running]
+    lines = [
+        "esrun: ended by SIGTERM\n",
+        f"esrun: process {number} of 2 has ended: ended by SIGTERM\n",
+    ]
+    assert said[number] == (75, lines[0])
+    assert said[1 - number] == (75, lines[1])
+
+
+def test_a_signal_to_process_0_while_it_waits_is_for_those_that_have_come(start, tmp_path):
+    at, running, said = f"127.0.0.1:{free_port()}", [], []
+    for number in (0, 1, 1):  # who comes, goes and comes again is let in
+        one = start(tmp_path, *ENDLESS, "hydra.run.dir=run", f"runtime.hosts={at}/{number}/3")
+        said.append(one.stdout.readline())
+        running.append(one)
+        if len(running) == 2:
+            one.send_signal(signal.SIGINT)
+            assert finished(one, SOON) == (130, "esrun: ended by SIGINT\n")
+    running[0].terminate()
+    assert finished(running[0], SOON) == (75, "esrun: ended by SIGTERM\n")
+    line = f"esrun: process 0, at {at}, has ended while it waited for others\n"
+    assert finished(running[2], SOON) == (75, line)
+    line = f"esrun: waiting: process 0, at {at}, waits for others\n"
+    assert said[1:] == [line, line]
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -1,43 +1,18 @@
-"""JAX's own service through process 0's port, and messages to whoever comes there (see `meeting`).
+"""JAX's own service through process 0's port (see `meeting`).
 
 A relay that loses the far end keeps the near one: to JAX that is a service that is slow to answer.
 """
 
 import ipaddress
-import json
-import os
 import select
 import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing.connection import Connection
-from typing import Any
 
-LONGEST = 2**22
-"""Bytes of what somebody says who comes: a configuration, or those of all."""
+from esrun.backend.messages import SAYING, receive
+
 PIECE = 2**16
-
-
-def send(connection: Connection, what: dict[str, Any]) -> None:
-    """Send a message, if somebody is there."""
-    with suppress(OSError):
-        connection.send_bytes(json.dumps(what).encode())
-
-
-def receive(connection: Connection, seconds: float) -> dict[str, Any] | None:
-    """-> the next message, None where there is none in time; where there can be none, or is
-    something else, the connection is closed too."""
-    try:
-        if not connection.poll(seconds):
-            return None
-        said = json.loads(connection.recv_bytes(LONGEST))
-        if isinstance(said, dict):
-            return said
-    except (EOFError, OSError, ValueError, RecursionError):
-        pass
-    connection.close()
-    return None
 
 
 def listening(address: str, port: int, backlog: int) -> socket.socket:
@@ -64,8 +39,7 @@ def serve(waiting: socket.socket, token: str, port: int) -> None:
 
     def lead_in(far: socket.socket) -> None:
         with far:
-            with Connection(os.dup(far.fileno())) as connection:
-                said = receive(connection, 5.0)
+            said = receive(far, SAYING)
             if said is not None and said.get("token") == token:
                 with socket.create_connection(("127.0.0.1", port)) as near:
                     _both_ways(near, far)

@@ -3,6 +3,7 @@ missing or interrupted of a sweep, and what has failed where that is asked for."
 
 import os
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
 from esrun.backend import hosts
@@ -11,31 +12,31 @@ from esrun.commands.overrides import with_overrides
 from esrun.config.check import checked
 from esrun.errors import ConfigError
 from esrun.results.where import LATEST, latest
-from esrun.runs.folder import Made, earlier_run, is_sweep
+from esrun.runs.folder import Made, earlier_run, is_sweep, is_typed
 from esrun.runs.in_step import together
 from esrun.runs.opening import Order
 from esrun.runs.paths import RunFolder
 from esrun.runs.run import carry_out
 from esrun.runs.sweep_record import search, where_begun
 
-HOSTS, DEVICES = "runtime.hosts=", "runtime.devices="
-"""Words that each of several processes has for itself."""
+HOSTS, DEVICES = "runtime.hosts", "runtime.devices"
+"""Keys that each of several processes has for itself."""
 
 
 def resume(arguments: list[str]) -> int:
     """`esrun resume RUN|SWEEP [KEY=VALUE ...] [--force] [--retry-failed]` -> the exit code."""
     flags = parsers()["resume"].read(arguments)
     # of this command alone: who trained in step before may have gone
-    hosts = [word for word in flags.overrides if word.startswith(HOSTS)]
+    hosts = [word for word in flags.overrides if is_typed(HOSTS, [word])]
     flags.overrides = [word for word in flags.overrides if word not in hosts]
     if not hosts:
         return _resume(flags)
     text = with_overrides({"runtime": {"hosts": None}}, hosts)["runtime"]["hosts"]
-    typed = [word for word in flags.overrides if word.startswith(DEVICES)]
+    typed = [word for word in flags.overrides if is_typed(DEVICES, [word])]
     own = with_overrides({"runtime": {"devices": "auto"}}, typed)["runtime"]["devices"]
     others = sorted(word for word in flags.overrides if word not in typed)
     asked = {"resume": [*others, *(["--force"] if flags.force else [])]}
-    with together(None if text is None else str(text), asked, own) as here:
+    with together(None if text is None else str(text), asked, own, partial(_saved, flags)) as here:
         if here is not None and here.number:
             from esrun.runs.following import follow
 
@@ -46,8 +47,17 @@ def resume(arguments: list[str]) -> int:
         return code if here is None else here.part(code)
 
 
+def _saved(flags: Namespace) -> bool:
+    """Whether the run has a checkpoint."""
+    return RunFolder(_folder(flags)).saved() > 0
+
+
+def _folder(flags: Namespace) -> Path:
+    return latest() if flags.folder == LATEST else Path(flags.folder)
+
+
 def _resume(flags: Namespace) -> int:
-    folder = latest() if flags.folder == LATEST else Path(flags.folder)
+    folder = _folder(flags)
     if "=" in flags.folder and not folder.is_dir():
         raise ConfigError(
             f"resume needs a run folder before KEY=VALUE, got {flags.folder}: write esrun resume "

@@ -52,12 +52,6 @@ def train(arguments: list[str]) -> int:
 
 
 def _sweep(overrides: list[str], source: Source) -> int:
-    given = [word.lstrip("+") for word in overrides if "runtime.hosts=" in word]
-    if any(word.startswith("runtime.hosts=") and not word.endswith("=null") for word in given):
-        raise ConfigError(
-            "runtime.hosts is for one run, whose processes train in step, and this is a sweep: "
-            "type its jobs one by one, or write runtime.hosts=null"
-        )
     from esrun.runs.sweep import run_sweep
 
     return run_sweep(overrides, source)
@@ -68,15 +62,22 @@ def _single(one: Composed, typed: list[str]) -> int:
 
     config = checked(one.config)
     from esrun.runs.folder import is_typed
-    from esrun.runs.in_step import asked_for, together
+    from esrun.runs.in_step import together
     from esrun.runs.job import environment, run_composed
+    from esrun.runs.paths import RunFolder
+    from esrun.runs.same import asked_for
 
     runtime = config.runtime
     if runtime.hosts is not None and not is_typed("runtime.hosts", typed):
         raise ConfigError(
             f"runtime.hosts={runtime.hosts} must be typed on the command line, not set by a file"
         )
-    with together(runtime.hosts, asked_for(one.config), runtime.devices) as here:
+
+    def saved() -> bool:
+        found = _to_go_on_in(one, typed)
+        return found is not None and RunFolder(found).saved() > 0
+
+    with together(runtime.hosts, asked_for(one.config), runtime.devices, saved) as here:
         if here is not None and here.number:
             from esrun.runs.following import follow
 
@@ -91,15 +92,25 @@ def _run_folder(one: Composed, typed: list[str]) -> "Made":
     """-> the run folder: a new one, or with `resume` the one to go on in."""
     from esrun.runs import folder
     from esrun.runs.folder import Made
+
+    if found := _to_go_on_in(one, typed):
+        return Made(found)
+    target = Path(compose.path_of(one.hydra, "run.dir"))
+    named = folder.is_typed("hydra.run.dir", typed)
+    if one.config["resume"] is None and (named or not folder.is_by_the_clock(target)):
+        folder.earlier_run(target)
+    return folder.make(target, fresh=not named)
+
+
+def _to_go_on_in(one: Composed, typed: list[str]) -> Path | None:
+    """-> the run folder that `resume` names or finds, None for a new one. Raises ConfigError."""
+    from esrun.runs import folder
     from esrun.runs.record import unfinished
 
     target = Path(compose.path_of(one.hydra, "run.dir"))
     resume = one.config["resume"]
-    named = folder.is_typed("hydra.run.dir", typed)
     if resume is None:
-        if named or not folder.is_by_the_clock(target):
-            folder.earlier_run(target)
-        return folder.make(target, fresh=not named)
+        return None
     if resume != "auto":
         if not folder.is_typed("resume", typed):
             raise ConfigError(
@@ -110,8 +121,8 @@ def _run_folder(one: Composed, typed: list[str]) -> "Made":
                 f"resume must be null, auto or a run folder, got {resume}, which has no run.json: "
                 "write resume=null"
             )
-        return Made(Path(resume))
+        return Path(resume)
     if folder.earlier_run(target) is not None:
-        return Made(target)
-    found = None if named else unfinished(one.config, target.parent.parent)
-    return Made(found) if found else folder.make(target, fresh=not named)
+        return target
+    named = folder.is_typed("hydra.run.dir", typed)
+    return None if named else unfinished(one.config, target.parent.parent)

@@ -19,7 +19,7 @@ from packaging.version import Version
 from esrun.config import CONF_DIR, hydra, registry
 from esrun.config.extras import installed
 from esrun.config.loader import PRIMARY, Source
-from esrun.config.quoting import quoted, to_be_quoted
+from esrun.config.quoting import readable, to_be_quoted
 from esrun.config.space import EXAMPLE
 from esrun.errors import first_line, nearest
 
@@ -121,7 +121,7 @@ def _of_grammar(word: str, error: Exception) -> str:
         return f"{word}: choice() takes no null: write {shlex.quote(f'{key}={found[1]}')}"
     if re.search(r"\b(interval|range)\(", value):
         return f"{word} {why}: write for example {shlex.quote(f'{key}=interval(0.1,1)')}"
-    meant = f"{key}={quoted(value)}"
+    meant = f"{key}={readable(value)}"
     remedy = "" if _parsed([meant])[1] else f": write {shlex.quote(meant)}"
     return f"{word} {why}{remedy}"
 

@@ -14,6 +14,11 @@ def quoted(text: str) -> str:
     return "'" + re.sub(r"\\+$", lambda found: found[0] * 2, text) + "'"
 
 
+def readable(text: str) -> str:
+    """-> a quoted text to be typed: double quotes are easier to read within the shell's."""
+    return quoted(text) if set(text) & {'"', "\\"} else f'"{text}"'
+
+
 def to_be_quoted(words: Iterable[str]) -> str | None:
     """-> one line for the first word with letters that the grammar does not have, and how to type
     it; None where that is not what is wrong."""
@@ -22,9 +27,7 @@ def to_be_quoted(words: Iterable[str]) -> str | None:
         key, equals, value = word.partition("=")
         if not equals or _reads(parser, word) or not _reads(parser, f"{key}=x"):
             continue
-        # double quotes are easier to read within the shell's
-        plain = not set(value) & {'"', "\\"}
-        remedy = f'{key}="{value}"' if plain else f"{key}={quoted(value)}"
+        remedy = f"{key}={readable(value)}"
         if not set(value) & set("()[]{},") and _reads(parser, remedy):
             return f"{word} has letters that must be quoted: write {shlex.quote(remedy)}"
     return None

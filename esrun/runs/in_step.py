@@ -7,16 +7,15 @@ whether to go on are process 0's, and everything that follows from them is the s
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from esrun.backend import hosts
 from esrun.backend.addresses import found_place, place_of
 from esrun.backend.hosts import Hosts
-from esrun.config.trees import flat
 from esrun.errors import FAILED, SAVED, USAGE, ConfigError, first_line
-from esrun.runs import interrupts
+from esrun.runs import interrupts, same
 from esrun.runs.interrupts import Interrupts, Leave
 from esrun.runs.process_signals import end_at_once
 
@@ -24,51 +23,41 @@ if TYPE_CHECKING:
     from esrun.training.build import Run
     from esrun.training.loop import Progress, Start
 
-OWN = (
-    *("runtime.hosts", "runtime.devices", "runtime.workers", "runtime.parallel_runs"),
-    *("task.file", "logger", "log", "progress", "checkpoint", "archive", "resume"),
-)
-"""Keys that each process may have for itself, or that process 0 alone reads."""
-SHARED = ("checkpoint.keep_at", "archive.top_k")
-"""Those below them that are everybody's: where chunks end, and what is part of the state."""
-
 OUT_OF_MEMORY = 10.0
 """Seconds within which all must have run out of memory where one has: they are of one kind and do
 the same. Otherwise one has less than the others."""
 
 
 @contextmanager
-def together(text: str | None, asked: dict[str, Any], devices: Any) -> Iterator[Hosts | None]:
-    """Meet the processes that `runtime.hosts` says -> them, None where this one is alone.
+def together(
+    text: str | None, asked: dict[str, Any], devices: Any, saved: Callable[[], bool]
+) -> Iterator[Hosts | None]:
+    """Meet the processes that `runtime.hosts` says -> them, None where this one is alone. Process 0
+    is asked whether there is a checkpoint to go on from.
 
-    What ends this one inside ends the others. Raises ConfigError.
+    What ends this one inside ends the others. Raises ConfigError, and AbsentError where others are
+    not there.
     """
     place = None if text is None else place_of(text) or found_place()
     if place is None or place.count == 1:
         yield None
         return
-    from esrun.backend.meeting import join
+    from esrun.backend import meeting
 
     end_at_once()  # JAX would wait for those that are lost
-    here = join(place, asked, devices)
+    here, service = meeting.meet(place, same.everywhere(), asked, devices)
     try:
-        yield here
+        with listening() as heard, heard.at_once(lambda signal: ""):
+            if here.number == 0 and saved():
+                here.note_saved()
+            meeting.start(here, service)
+            yield here
     except ConfigError as error:
         here.leave(str(error), USAGE)
         raise
     except BaseException as error:
         here.leave(f"{type(error).__name__}: {first_line(error)}", FAILED)
         raise
-
-
-def asked_for(config: dict) -> dict[str, Any]:
-    """-> what a configuration asks of all processes."""
-    own = tuple(f"{key}." for key in OWN)
-    return {
-        key: value
-        for key, value in flat(config).items()
-        if key in SHARED or not f"{key}.".startswith(own)
-    }
 
 
 def listening() -> Interrupts:
@@ -136,11 +125,14 @@ def cut(chunk: int | str) -> int | str:
 
 
 def meet_with(run: "Run") -> None:
-    """Have the devices of all processes meet. Raises ConfigError where one has read other data."""
+    """Have the devices of all processes meet. Raises ConfigError where one has read other data, or
+    has other packages of what the run's options need."""
     from esrun.backend import among
 
     if hosts.here is None:
         return
+    needed = same.versions(same.packages_of(run.config))
+    same.refuse_other_versions(hosts.here.everyone("versions", needed))
     data = hosts.here.everyone("data", run.data)
     if any(x != data[0] for x in data):
         raise ConfigError(

@@ -22,7 +22,8 @@ SIGNALS = [
 AT_ONCE, AGAIN = 130, 75
 """Exit codes: of what a Ctrl-C ends, and of what can be run again to go on."""
 Leave = Callable[[str], str]
-"""(a signal's name) -> the last line; leaves what is to be left when the process is ended."""
+"""(a signal's name) -> the last line, "" for that of whoever left before; leaves what is to be left
+when the process is ended."""
 
 
 class Interrupts:

@@ -144,7 +144,7 @@ class OfProcess(Interrupts):
         line = f"ended by {number.name}"
         for leave in reversed(leaving):
             with contextlib.suppress(Exception):  # a disk may refuse; there is nobody to be told
-                line = leave(number.name)
+                line = leave(number.name) or line
         end(code, f"esrun: {line}")
 
 

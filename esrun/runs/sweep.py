@@ -34,6 +34,14 @@ STOP = "stop"
 """What `sweep.on_failure` says where the first job that fails is the last one."""
 
 
+def _refuse_hosts(config: Config) -> None:
+    if config.runtime.hosts is not None:
+        raise ConfigError(
+            "runtime.hosts is for one run, whose processes train in step, and this is a sweep: "
+            "type its jobs one by one, or write runtime.hosts=null"
+        )
+
+
 def run_sweep(overrides: list[str], source: Source) -> int:
     """Run the jobs of a sweep -> the worst exit code. All are checked before the first one starts;
     those that have failed earlier are left as they are.
@@ -56,6 +64,7 @@ def run_sweep(overrides: list[str], source: Source) -> int:
                 with _named(i, asked.jobs):
                     found.append(one([*job, there], i))
                     configs.append(checked(found[-1].config))
+                    _refuse_hosts(configs[-1])
         jobs = placed(found, configs, made.folder)
         failed = [failed_earlier(job.folder, job.config) for job in jobs]
         _record(made, asked.whole, jobs)
