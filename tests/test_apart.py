@@ -40,7 +40,7 @@ def apart(run, state, generations):
 
 
 @pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", quickly(RUNS, "openai_es", "gru"))
+@pytest.mark.parametrize("name", quickly(RUNS, "openai_es"))
 def test_blocks_seen_apart_have_the_bits_of_the_chunk(built, name, devices):
     hidden = SMALL if name != "gru" else SMALL[1:]
     run = built(*RUNS[name], *hidden, f"runtime.devices={devices}")

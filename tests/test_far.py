@@ -101,7 +101,8 @@ class Wrong(Worker):
 
 @pytest.mark.runs
 @pytest.mark.parametrize(("worker", "why"), [
-    (Other, "jax must be"), (Wrong, "its updates have other bits"),
+    pytest.param(Other, "jax must be", marks=pytest.mark.slow),
+    (Wrong, "its updates have other bits"),
 ])  # fmt: skip
 def test_a_worker_that_differs_is_refused_in_a_line(built, monkeypatch, worker, why):
     words = [*RUNS["openai_es"], *SMALL, "policy.hidden=[20]"]

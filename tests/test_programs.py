@@ -38,6 +38,15 @@ def test_many_structures_leave_few_programs(built, monkeypatch):
     assert programs.program.cache_info().currsize <= 2
 
 
+def test_a_run_finds_the_program_of_one_that_others_were_let_go_for(built, monkeypatch):
+    monkeypatch.setattr(programs, "KEPT", 1)
+    programs.program.cache_clear()
+    _, first, same = (
+        built("task=sphere", "strategy=snes", f"task.dimension={n}") for n in (2, 3, 3)
+    )
+    assert same.program.advance is first.program.advance
+
+
 def test_programs_are_let_go_where_the_system_has_little_room_for_them(built, monkeypatch):
     monkeypatch.setattr(machine, "crowded", lambda: True)
     for n in (2, 3):

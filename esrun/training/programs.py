@@ -22,7 +22,7 @@ KEPT = 16
 NO_PADDING = {"members": None, "least": None}
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4 * KEPT)  # what is let go of here keeps its program from being found
 def assembler(structure: str, precision: str) -> Callable[[Any], Parts]:
     """-> what makes Parts of numbers, one for all runs of the same structure.
 
@@ -101,5 +101,4 @@ def _forget_all() -> None:
     """Let go of all programs; a run that goes on keeps its own. (JAX's caches hold on to each of
     them and know of no way to let go of one.)"""
     program.cache_clear()
-    assembler.cache_clear()
     jax.clear_caches()
