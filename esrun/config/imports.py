@@ -34,6 +34,11 @@ def allowed() -> list[str]:
     return list(dict.fromkeys(_ALLOWED))
 
 
+def flags() -> list[str]:
+    """-> the words that name them on a command line."""
+    return [word for module in allowed() for word in ("--import", module)]
+
+
 def digests() -> dict[str, str]:
     """-> the digest of the file of each module that was named, which is not imported for it."""
     return {module: _digest(module) for module in allowed()}

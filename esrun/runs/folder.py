@@ -209,8 +209,7 @@ def shown(path: Path) -> str:
 def going_on(path: Path, *words: str) -> str:
     """-> what to type, in the directory that the command was typed in, to go on with a run or a
     sweep."""
-    own = [word for module in imports.allowed() for word in ("--import", module)]
-    return to_type("resume", path, *words, *own)
+    return to_type("resume", path, *words, *imports.flags())
 
 
 def to_type(verb: str, path: Path, *words: str) -> str:

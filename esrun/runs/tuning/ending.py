@@ -93,9 +93,8 @@ def _scores(names: list[str], scores: list[list[Score]]) -> Any:
 def training(asked: Asked, folder: Path) -> str:
     """-> the command that trains the best setting, as its first fresh run was."""
     seed = (asked.fresh_seeds or asked.seeds)[0]
-    own, modules = asked.source.directory or shown(folder / CONF), imports.allowed()
-    flags = [word for module in modules for word in ("--import", module)]
-    words = ["esrun", *flags, "--config-dir", own, f"experiment={OPTION}", f"seed={seed}"]
+    own = asked.source.directory or shown(folder / CONF)
+    words = ["esrun", *imports.flags(), "--config-dir", own, f"experiment={OPTION}", f"seed={seed}"]
     return shlex.join(words)
 
 

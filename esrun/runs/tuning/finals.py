@@ -9,8 +9,8 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from esrun.runs.tuning.asked import Asked
-from esrun.runs.tuning.journal import DEFAULT, run_name
-from esrun.runs.tuning.runs import Score
+from esrun.runs.tuning.journal import DEFAULT
+from esrun.runs.tuning.runs import Score, jobs
 from esrun.runs.tuning.search import Group
 from esrun.runs.tuning.study import Study
 
@@ -64,11 +64,8 @@ def outcome(asked: Asked, study: Study, group: Group) -> Outcome | None:
     best, seeds = finalists[0].trial, asked.fresh_seeds
     if not seeds:
         return Outcome(finalists, None)
-    jobs = [
-        *_jobs(asked, str(best.number), study.setting(best), seeds),
-        *_jobs(asked, DEFAULT, [], seeds),
-    ]
-    found = group.scores(jobs)
+    best_ones = _jobs(asked, best.number, study.setting(best), seeds)
+    found = group.scores([*best_ones, *_jobs(asked, DEFAULT, [], seeds)])
     if found is None:
         return None
     return Outcome(finalists, Compared(seeds, found[: len(seeds)], found[len(seeds) :]))
@@ -81,7 +78,7 @@ def _finalists(asked: Asked, study: Study, group: Group) -> list[Finalist]:
         return [Finalist(one, asked.seeds, []) for one in trials[:1]]
     trials = trials[: asked.config.tune.finalists]
     found = group.scores(
-        [job for x in trials for job in _jobs(asked, str(x.number), study.setting(x), seeds)]
+        [job for x in trials for job in _jobs(asked, x.number, study.setting(x), seeds)]
     )
     if found is None:
         return []
@@ -93,10 +90,6 @@ def _finalists(asked: Asked, study: Study, group: Group) -> list[Finalist]:
 
 
 def _jobs(
-    asked: Asked, name: str, setting: list[str], seeds: list[int]
+    asked: Asked, name: int | str, setting: list[str], seeds: list[int]
 ) -> list[tuple[str, list[str]]]:
-    generations = f"generations={asked.config.generations}"
-    return [
-        (run_name(name, seed), [*asked.space.setting(setting), f"seed={seed}", generations])
-        for seed in seeds
-    ]
+    return jobs(asked.space, name, setting, seeds, asked.config.generations)

@@ -1,13 +1,14 @@
 """The runs of a study: each a run folder of the study's sweep, composed as its line typed alone."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from esrun.config.check import checked
 from esrun.config.compose import Composed
 from esrun.config.schema.run import Config
+from esrun.config.space import Space
 from esrun.errors import DONE, FAILED, SAVED, AwayError, ConfigError, UntrainableError
 from esrun.runs import folder, sweep_record
 from esrun.runs.folder import shown
@@ -15,6 +16,7 @@ from esrun.runs.job import run_composed
 from esrun.runs.places import asked_in
 from esrun.runs.sweep_endings import Job, ending, failed_earlier
 from esrun.runs.sweep_show import Place
+from esrun.runs.tuning.journal import run_name
 from esrun.runs.tuning.study import BrokenError, Study
 
 WORST = float("-inf")
@@ -28,6 +30,14 @@ class Score(NamedTuple):
     """Its held-out mean."""
     cause: str | None = None
     """Why that is the worst."""
+
+
+def jobs(
+    space: Space, name: int | str, setting: Iterable[str], seeds: Iterable[int], generations: int
+) -> list[tuple[str, list[str]]]:
+    """-> (name, words) of a setting's runs, one a seed."""
+    words, length = space.setting(setting), f"generations={generations}"
+    return [(run_name(name, seed), [*words, f"seed={seed}", length]) for seed in seeds]
 
 
 class Runs:

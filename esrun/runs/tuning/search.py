@@ -10,8 +10,7 @@ from esrun.config.schema.run import Tune
 from esrun.config.space import Space
 from esrun.runs.interrupts import Interrupts
 from esrun.runs.sweep_jobs import Beside
-from esrun.runs.tuning.journal import run_name
-from esrun.runs.tuning.runs import WORST, Runs, Score
+from esrun.runs.tuning.runs import WORST, Runs, Score, jobs
 from esrun.runs.tuning.show import TrialBoard, scores, setting
 from esrun.runs.tuning.study import Study, Trial
 
@@ -115,14 +114,8 @@ class Search:
             if not self._is_in_time():  # it waits for the next command
                 self._study.leave(trial)
                 return False
-            jobs = [
-                (
-                    run_name(trial.number, seed),
-                    [*self._space.setting(trial.values), f"seed={seed}", f"generations={rung}"],
-                )
-                for seed in self._seeds
-            ]
-            told = self._group.scores(jobs)
+            runs = jobs(self._space, trial.number, trial.values, self._seeds, rung)
+            told = self._group.scores(runs)
             if told is None:
                 self._study.leave(trial)
                 return False

@@ -142,7 +142,6 @@ class Study:
             return None
         if not known and self._first:
             self.optuna.enqueue_trial(self._first)
-        self._seed_for(len(known))
         number = self.optuna.ask().number
         lock = self._locked(number)
         assert lock is not None  # of a trial that nobody knew
