@@ -22,9 +22,11 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(arguments)
     process = process_signals.take_over()
     from esrun import stdio
+    from esrun.backend import traces
     from esrun.errors import DONE, FAILED, complain
 
     stdio.take_over()
+    traces.allow()
     code = _run(sys.argv[1:])
     if reason := stdio.lost():
         complain(f"standard output could not be written: {reason}")

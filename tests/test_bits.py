@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from esrun.backend import devices
+from esrun.backend import devices, everywhere
 from esrun.backend.fences import Fence
 from esrun.backend.rewriting import settled
 from esrun.training import programs
@@ -91,9 +91,9 @@ def test_one_to_four_devices_have_the_same_bits(kind, cut):
 def test_a_mesh_has_the_bits_of_pmap(built, kind, monkeypatch):
     words = [*KINDS[kind], *MANY, "runtime.devices=2", "strategy.sigma=0.07"]
     mapped = bits.digests(built, words)
-    plain = devices.OnEvery.__init__
+    plain = everywhere.OnEvery.__init__
     monkeypatch.setattr(
-        devices.OnEvery, "__init__", lambda self, local, f: plain(self, local, f, mesh=True)
+        everywhere.OnEvery, "__init__", lambda self, local, f: plain(self, local, f, mesh=True)
     )
     programs.program.cache_clear()
     assert bits.digests(built, words) == mapped
@@ -118,7 +118,7 @@ def test_sums_are_added_in_a_balanced_tree_over_the_numbers_of_blocks(count, dev
         half = 1 << (len(part) - 1).bit_length() - 1
         return tree(part[:half]) + tree(part[half:])
 
-    stays, sums = devices.OnEvery(tuple(local), total)(jnp.asarray(values), jnp.int32(0))
+    stays, sums = everywhere.OnEvery(tuple(local), total)(jnp.asarray(values), jnp.int32(0))
     np.testing.assert_array_equal(stays, np.arange(count))
     assert np.float32(sums) == tree(list(values))
 

@@ -12,17 +12,17 @@ import pytest
 PROGRAM = """
 import json, os, sys
 import numpy as np
-import esrun.backend.devices
+import esrun.backend.devices, esrun.backend.everywhere
 esrun.backend.devices.start("float32", False)
 import jax
-from esrun.backend import cache
+from esrun.backend import cache, everywhere
 {before}
 cache.use()
 events = []
 jax.monitoring.register_event_listener(lambda event, **_: events.append(event.rpartition("/")[2]))
 total = esrun.backend.devices.total
 devices = tuple(jax.local_devices())
-program = esrun.backend.devices.OnEvery(devices, lambda x: total(jax.numpy.cos(x) / 3))
+program = esrun.backend.everywhere.OnEvery(devices, lambda x: total(jax.numpy.cos(x) / 3))
 result = np.asarray(program(np.arange(9, dtype=np.float32))).tobytes().hex()
 folder = jax.config.values["jax_compilation_cache_dir"]
 print(json.dumps(dict(folder=folder, hits=events.count("cache_hits"), result=result)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from defaults import make_policy, make_strategy
 
-from esrun.backend import devices
+from esrun.backend import devices, everywhere
 from esrun.training.generation import Parts
 from esrun.training.loop import Progress, Start, advance_until
 from esrun.training.program import make_program
@@ -141,7 +141,7 @@ def test_an_indefinite_covariance_matrix_ends_the_run_with_a_name(built):
     state = run.program.init(run.hyper, jnp.uint32(0))
     broken = state._replace(strategy=state.strategy._replace(C=-jnp.eye(10)))
     start = Start(
-        devices.replicated(run.local_devices, jax.tree.map(np.asarray, broken)),
+        everywhere.replicated(run.local_devices, jax.tree.map(np.asarray, broken)),
         Progress(0, 0, 0, 0.0, 0.0, [], None, []),
     )
     outcome = advance_until(run.program, run.hyper, run.config, lambda progress: None, start=start)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from esrun import files
-from esrun.backend import devices
+from esrun.backend import devices, everywhere
 from esrun.backend.machine import is_private, processor
 
 WORKS, FAILS = b"works\n", b"fails\n"
@@ -70,14 +70,14 @@ def state() -> State:
     given = chosen["jax_compilation_cache_dir"]
     try:
         own = root() / machine()
-        folder = Path(given) if given else own
-        found = folder.glob("*-cache")
+        place = Path(given) if given else own
+        found = place.glob("*-cache")
         sizes = [path.lstat().st_size for path in found if path.is_file()]
-        tried = "works" if folder == own else "where JAX_COMPILATION_CACHE_DIR says, untried"
-        says = tried if given else _why_not(folder)
+        tried = "works" if place == own else "where JAX_COMPILATION_CACHE_DIR says, untried"
+        says = tried if given else _why_not(place)
     except (OSError, RuntimeError) as error:
         return State(Path(given) if given else None, f"cannot be used: {error}")
-    return State(folder, says, len(sizes), sum(sizes))
+    return State(place, says, len(sizes), sum(sizes))
 
 
 def _why_not(folder: Path) -> str:
@@ -157,7 +157,7 @@ def _reads_back() -> bool:
         hits.append(event == "/jax/compilation_cache/cache_hits")
 
     def compiled():  # a new function each time, or JAX would have its program in memory
-        return devices.OnEvery(
+        return everywhere.OnEvery(
             tuple(jax.local_devices()), lambda x: devices.total(jax.numpy.sin(x + unique) * x)
         )
 

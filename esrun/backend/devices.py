@@ -1,14 +1,10 @@
-"""Devices: the only file that knows pmap, device counts and how a population is spread over them.
-
-A program is run by every local device at once, each with the whole training state and its own slice
-of the population. Arguments and results are replicated (`in_axes=None`, `out_axes=None`), so a
-result goes back in as it came out and the second chunk finds the first one's program.
-"""
+"""Devices: which there are, how JAX is started for them, and what they tell each other inside of a
+program that runs on each of them (see `esrun.backend.everywhere`)."""
 
 import functools
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -151,70 +147,6 @@ def on_cpu(devices: tuple | None = None) -> bool:
     import jax
 
     return (devices[0].platform if devices else jax.default_backend()) == "cpu"
-
-
-class OnEvery:
-    """`function`, compiled for `devices`: each runs the whole of it on the same arguments.
-
-    Inside it `number` and `gather` tell the devices apart. All results must be the same on every
-    device. One process maps with pmap; several share a mesh, with the same bits.
-    """
-
-    def __init__(self, devices: tuple, function: Callable, mesh: bool | None = None):
-        """Nothing is compiled before it is needed. `mesh`: None takes what the number of processes
-        asks for."""
-        import jax
-        import numpy as np
-
-        def program(_, arguments):
-            return function(*arguments)
-
-        self._numbers = np.arange(len(devices))  # pmap asks for one argument that is mapped
-        if among.several() if mesh is None else mesh:
-            self._mapped = among.meshed(program, _mesh(devices))
-        else:
-            self._mapped = jax.pmap(
-                program, axis_name=AXIS, devices=devices, in_axes=(0, None), out_axes=None
-            )
-
-    def __call__(self, *arguments):
-        """Run it."""
-        return self._mapped(self._numbers, arguments)
-
-    def lowered(self, *arguments):
-        """-> the traced function, for arrays or shapes; its `compile()` saves the first such call
-        from compiling."""
-        return self._mapped.lower(self._numbers, arguments)
-
-
-def _mesh(devices: tuple):
-    import numpy as np
-    from jax.sharding import Mesh
-
-    return Mesh(np.array(devices), (AXIS,))
-
-
-def replicated(devices: tuple, tree):
-    """-> the same tree on every device, lying as the results of a program lie."""
-    import jax
-
-    if among.several():
-        return among.everywhere(tree, _everywhere(devices))
-    return jax.device_put(tree, _everywhere(devices))
-
-
-def _everywhere(devices: tuple):
-    from jax.sharding import NamedSharding, PartitionSpec
-
-    return NamedSharding(_mesh(devices), PartitionSpec())
-
-
-def shapes(devices: tuple, tree):
-    """-> the shapes of a tree of a program's results, with how they lie."""
-    import jax
-
-    everywhere = _everywhere(devices)
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), tree)
 
 
 def number():

@@ -127,6 +127,11 @@ def factory(kind: str, name: str) -> Callable:
     return resolve_name(find(kind, name).factory)
 
 
+def are_own(chosen: dict[str, dict[str, Any]]) -> bool:
+    """Whether the options chosen of each kind are all the package's own."""
+    return all(section["name"] in OPTIONS[kind] for kind, section in chosen.items())
+
+
 def read_by(task: dict[str, Any]) -> dict[str, Any]:
     """-> the keys of a task's section that its reader asks for by name."""
     read = reader(find("task", str(task.get("name"))).schema)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from esrun.backend import devices, hosts
+from esrun.backend import everywhere, hosts
 from esrun.config.schema import run as schema
 from esrun.runs import checkpoint
 from esrun.training.build import Run
@@ -67,7 +67,7 @@ class Saver:
         self._generation = found.progress["generation"]
         _tell()
         return Start(
-            devices.replicated(run.local_devices, found.state), restored_progress(found.progress)
+            everywhere.replicated(run.local_devices, found.state), restored_progress(found.progress)
         )
 
     def _check_checkpoint(self, found: checkpoint.Checkpoint) -> None:

@@ -6,7 +6,6 @@ It holds for any strategy, task and plug-in.
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from esrun.backend import devices, memory
@@ -40,7 +39,7 @@ def costs(built: Run, names: dict[str, str]) -> dict[str, Any]:
     members, member_bytes = blocks.size, block_bytes(parts, blocks.size) // blocks.size
     state = parts.once(
         ("first state", built.program.init),
-        lambda: jax.eval_shape(built.program.init, built.hyper, jnp.uint32(0)),
+        lambda: built.program.init.results(built.hyper, np.uint32(0)),
     )
     steps = parts.task.steps
     here = -(-p // len(built.local_devices))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from esrun.backend import hosts
+from esrun.backend import everywhere, hosts
 from esrun.backend.addresses import found_place, place_of
 from esrun.backend.hosts import Hosts
 from esrun.errors import FAILED, SAVED, USAGE, ConfigError, first_line
@@ -161,7 +161,6 @@ def starting(run: "Run", start: "Start | None") -> "Start | None":
     import jax.numpy as jnp
     import numpy as np
 
-    from esrun.backend import devices
     from esrun.training.loop import Start
 
     said = here.word("start", start and _told(start.progress))
@@ -171,7 +170,7 @@ def starting(run: "Run", start: "Start | None") -> "Start | None":
         return start
     shapes = jax.eval_shape(run.program.init, run.hyper, jnp.uint32(run.config.seed))
     state = jax.tree.unflatten(jax.tree.structure(shapes), list(arrays.values()))
-    return Start(devices.replicated(run.local_devices, state), _heard(said))
+    return Start(everywhere.replicated(run.local_devices, state), _heard(said))
 
 
 def _told(progress: "Progress") -> dict[str, Any]:

@@ -54,7 +54,8 @@ def packed_members(
     found = int(np.isfinite(archive.fitness).sum())
     if not found:
         return None
-    each = [_tensors(parts.unravel(np.asarray(x)), None, None) for x in archive.members[:found]]
+    members = np.asarray(archive.members)[:found]
+    each = [_tensors(parts.unravel(x), None, None) for x in members]
     tensors = {name: np.stack([one[name] for one in each]) for name in each[0]}
     if archive.normalizer is not None:
         moments = archive.normalizer._asdict()

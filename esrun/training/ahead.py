@@ -6,7 +6,7 @@ from contextlib import suppress
 import jax
 import numpy as np
 
-from esrun.backend import devices
+from esrun.backend import everywhere
 from esrun.training.build import Run
 from esrun.training.stop import stop_at
 from esrun.types import TrainState
@@ -25,7 +25,7 @@ class Ahead:
         busy = self._thread is not None and self._thread.is_alive()
         if busy or prepare is None or jax.process_count() > 1 or run.program.plan() is not None:
             return
-        shapes = devices.shapes(run.local_devices, state)
+        shapes = everywhere.shapes(run.local_devices, state)
 
         def compiled():
             with suppress(Exception):  # it comes again where the program is needed

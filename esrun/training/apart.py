@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from esrun.backend import devices
+from esrun.backend import devices, everywhere
 from esrun.backend.fences import Fence
 from esrun.strategies.parts.padding import how_many
 from esrun.training.blocks import Blocks
@@ -41,13 +41,13 @@ class Apart:
         self._telling = FittingProgram(advance, build, local_devices, population_chunk)
 
         @functools.cache
-        def looking(blocks: Blocks) -> devices.OnEvery:
+        def looking(blocks: Blocks) -> everywhere.OnEvery:
             def look(hyper, seed, state, numbers):
                 number = numbers[devices.number()]
                 seen = _seen(build(hyper), blocks, train_key_of(seed), state, number)
                 return devices.gather(jax.tree.map(lambda x: x[None], seen))
 
-            return devices.OnEvery(local_devices, look)
+            return everywhere.OnEvery(local_devices, look)
 
         self._looking = looking
 

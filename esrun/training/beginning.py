@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from esrun.config.schema.run import Config
 from esrun.training.generation import Parts
@@ -58,7 +59,8 @@ def refuse_an_end_before_the_beginning(
 ) -> None:
     """Raise ValueError where the first state would end the run by the run's own tests; it is the
     program's own unless it is given."""
-    state = state or program.init(hyper, jnp.uint32(config.seed))
+    state = state or program.init(hyper, np.uint32(config.seed))
+    assert state is not None
     strategy, limits = program.parts(hyper).strategy, stop_at(config, config.generations)
     held = reached(strategy, state, limits).held()
     if not held:

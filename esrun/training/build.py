@@ -7,15 +7,14 @@ Runs whose structure is the same share one program, whatever their numbers (see
 import hashlib
 import inspect
 import json
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from esrun.backend import among, cache, cluster, devices, machine, memory
-from esrun.config import registry
+from esrun.backend import among, cache, cluster, devices, everywhere, machine, memory
+from esrun.config import imports, registry
 from esrun.config.check import KINDS
 from esrun.config.schema.base import TaskModel
 from esrun.config.schema.run import Config
@@ -82,17 +81,18 @@ def build(config: Config, begins: bool = True, least: int | None = None, where: 
         if data is not None:
             long["task", "data"], structure["task"]["data"] = data
         _place(long, hyper)
-        parts = programs.assembler(json.dumps(structure, sort_keys=True), runtime.precision)
+        parts = programs.assembler(_text(structure), runtime.precision)
         first = parts(hyper)
         refuse_more_steps_than_are_counted(first)
         refuse_unknown_references(first)
         local = where or _chosen_devices(config, first)
         local = among.own(local)[:1] if first.task.simulators else local
-        _place(devices.replicated(local, long), hyper)
+        _place(everywhere.replicated(local, long), hyper)
         restarting = config.strategy.restarting() is not None
-        shared = restarting and not first.task.simulators
+        if restarting and not first.task.simulators:
+            _make_room(structure, hyper, first, least)
         program = programs.program(
-            _with_room(structure, hyper, first, least, runtime.precision) if shared else parts,
+            programs.assembler(_text(structure), runtime.precision),
             local,
             runtime.workers if first.task.simulators else None,
             runtime.population_chunk,
@@ -101,6 +101,7 @@ def build(config: Config, begins: bool = True, least: int | None = None, where: 
             getattr(config.policy, "normalize_input", False),
             restarting,
             config.archive.top_k,
+            "" if imports.allowed() or not registry.are_own(structure) else _text(structure),
         )._replace(parts=parts)
         if begins and is_extreme(config):
             refuse_an_end_before_the_beginning(config, program, hyper)
@@ -172,19 +173,18 @@ def _check_room(population_size: int, models: dict[str, Any]) -> None:
         raise ValueError(NO_ROOM.replace("more memory", f"{memory.shown(need)} at least, more"))
 
 
-def _with_room(
-    structure: dict[str, Any],
-    hyper: dict[str, Any],
-    parts: Parts,
-    least: int | None,
-    precision: str,
-) -> Callable[[Any], Parts]:
-    """-> what makes the `parts` with room for more members than there are, whose number becomes one
-    of the `hyper`; without where the strategy knows of no such thing."""
+def _make_room(
+    structure: dict[str, Any], hyper: dict[str, Any], parts: Parts, least: int | None
+) -> None:
+    """Give the `parts` room for more members than there are, whose number becomes one of the
+    `hyper`; not where the strategy knows of no such thing."""
     strategy, p = structure["strategy"], parts.strategy.population_size
     factory = registry.factory("strategy", strategy["name"])
     if "members" in inspect.signature(factory).parameters:
         room = room_of(parts, least or p)
         strategy |= {"population_size": room.most, "members": None, "least": room.least}
         hyper["strategy"]["members"] = jnp.int32(p)
-    return programs.assembler(json.dumps(structure, sort_keys=True), precision)
+
+
+def _text(structure: dict[str, Any]) -> str:
+    return json.dumps(structure, sort_keys=True)

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from esrun.backend import devices
+from esrun.backend import everywhere
 from esrun.config import imports
 from esrun.config.check import checked
 from esrun.errors import ConfigError
@@ -52,7 +52,7 @@ class Follower:
         began = time.monotonic()
         if question["whole"]:
             state = wire.unpacked(contents[0], self._template)
-            self._state = devices.replicated(self._run.local_devices, state)
+            self._state = everywhere.replicated(self._run.local_devices, state)
             self._epoch, self._row = question["epoch"], ""
         else:
             for content in contents:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from esrun.backend import among, devices, machine, memory
+from esrun.backend import among, everywhere, machine, memory
 from esrun.tasks.normalizer import nothing
 from esrun.tasks.simulators import Played, Pool, Simulators, together
 from esrun.training.blocks import KEPT, Blocks, added
@@ -38,7 +38,7 @@ def make_hosted_program(
     """As `make_program`, for a task with `simulators`; policy and strategy live on the first
     device. `workers` processes step the environments, "auto": one a core."""
     one = among.own(local_devices)[:1]
-    initial = devices.OnEvery(one, beginning(build, normalize_input, restarting, top_k))
+    initial = everywhere.OnEvery(one, beginning(build, normalize_input, restarting, top_k))
     pieces = Pieces(build)
 
     def plan(hyper) -> Blocks:

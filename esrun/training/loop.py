@@ -7,7 +7,7 @@ was dispatched after the end does nothing.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from esrun.config.schema.run import Config
 from esrun.training import step_counts
 from esrun.training.pace import Pace, halt
 from esrun.training.program import Program
+from esrun.training.rows import Rows
 from esrun.training.score import Score, scored
 from esrun.training.stop import (
     GENERATIONS,
@@ -75,7 +76,7 @@ class Chunk(NamedTuple):
     """A dispatched chunk, its results perhaps not there yet."""
 
     state: TrainState
-    rows: dict
+    rows: Mapping
     done: jax.Array
     reached: Reached
     score: tuple | None = None
@@ -204,7 +205,8 @@ def _further(
     before: Progress, chunk: Chunk, population_size: int, count: int, seconds: float
 ) -> Progress:
     """-> the progress after `count` generations more."""
-    columns = {name: np.asarray(column)[:count] for name, column in chunk.rows.items()}
+    rows = chunk.rows
+    columns = rows.first(count) if isinstance(rows, Rows) else dict(rows)
     steps = columns.pop("env_steps", np.zeros((0, 2), np.uint32))  # a chunk of none may have none
     env_steps = before.env_steps + np.cumsum(step_counts.number(steps))
     named = {name: column.tolist() for name, column in columns.items()}

@@ -7,7 +7,7 @@ the next chunk is already running.
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, NamedTuple
@@ -17,11 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from esrun.backend import devices, keys
+from esrun.backend import devices, everywhere, keys
 from esrun.backend.fences import Fence
 from esrun.tasks import normalizer
 from esrun.tasks.references import all_referred
-from esrun.training import archive
+from esrun.training import archive, rows
 from esrun.training.apart import Apart
 from esrun.training.blocks import over_blocks
 from esrun.training.generation import Parts, generation
@@ -39,9 +39,9 @@ INIT, TRAIN, HELD_OUT, SEARCH, DRAWS, REFERENCES = range(6)
 class Program(NamedTuple):
     """The compiled entry points of a run. `hyper` holds every number that is not structure."""
 
-    init: Callable[[Any, Any], TrainState]
+    init: everywhere.OnEvery
     """(hyper, seed) -> TrainState."""
-    advance: Callable[[Any, Any, TrainState, Stop], tuple[TrainState, dict, Any, Reached]]
+    advance: Callable[[Any, Any, TrainState, Stop], tuple[TrainState, Mapping, Any, Reached]]
     """(hyper, seed, state, stop) -> (state, metrics [CHUNK, ...] each, generations done, which stop
     rules hold)."""
     evaluate: Callable[[Any, Any, TrainState], tuple[TrainState, jax.Array, dict]]
@@ -70,9 +70,11 @@ def make_program(
     restarting: bool,
     held_out_episodes: int,
     top_k: int = 0,
+    name: str = "",
 ) -> Program:
     """A run's program for `local_devices`; the `top_k` best members are kept. `build` makes Parts
-    inside the trace, so that numbers stay arguments."""
+    inside the trace, so that numbers stay arguments. `name`: all of the run that its traces depend
+    on, "" where they are not to be kept."""
 
     def advance(blocks, build, hyper, seed, state, stop, elsewhere=None):
         parts = build(hyper)
@@ -87,25 +89,21 @@ def make_program(
             return (done < CHUNK) & (state.generation < stop.generation) & ~stopped
 
         def body(loop):
-            done, state, rows = loop
+            done, state, filled = loop
             state, row = one(state)
-            return (
-                done + 1,
-                state,
-                {name: column.at[done].set(row[name]) for name, column in rows.items()},
-            )
+            return done + 1, state, filled.with_row(done, row)
 
-        _, row = jax.eval_shape(one, state)
-        rows = {
-            name: jnp.zeros((CHUNK, *figure.shape), figure.dtype) for name, figure in row.items()
-        }
-        done, state, rows = jax.lax.while_loop(go_on, body, (jnp.int32(0), state, rows))
-        return state, rows, done, reached(parts.strategy, state, stop)
+        begin = jnp.int32(0), state, rows.empty(jax.eval_shape(one, state)[1], CHUNK)
+        done, state, filled = jax.lax.while_loop(go_on, body, begin)
+        return state, filled, done, reached(parts.strategy, state, stop)
 
     init = beginning(build, normalize_input, restarting, top_k)
     evaluate = scored_by("validation", build, local_devices, held_out_episodes)
-    initial, scoring = (devices.OnEvery(local_devices, f) for f in (init, evaluate))
-    advancing = FittingProgram(advance, build, local_devices, population_chunk)
+    initial, scoring = (
+        everywhere.OnEvery(local_devices, function, name=name and f"{function.__name__} {name}")
+        for function in (init, evaluate)
+    )
+    advancing = FittingProgram(advance, build, local_devices, population_chunk, name)
 
     prepared, lock = set(), threading.Lock()
 
@@ -117,19 +115,20 @@ def make_program(
         shapes = tuple((x.shape, x.dtype) for x in jax.tree.leaves(hyper))
         if state is None and shapes in prepared:
             return  # by an earlier run: what was compiled is not traced again
-        first, begins = [], state is None
-        if begins:
-            first = [initial.lowered(hyper, seed).compile]
-            state = devices.shapes(local_devices, jax.eval_shape(initial, hyper, seed))
-        with (
-            ThreadPoolExecutor() as pool
-        ):  # XLA compiles without Python's lock; the longest program comes first
-            longest = pool.submit(here(advancing.compiling(hyper, seed, state, stop)))
-            others = [
-                pool.submit(here(compiling))
-                for compiling in [scoring.lowered(hyper, seed, state).compile, *first]
-            ]
-        for program in (longest, *others):
+        begins = state is None
+        with ThreadPoolExecutor() as pool:  # XLA compiles without Python's lock
+
+            def compiled(call):
+                return pool.submit(copy_context().run, call)
+
+            programs = []
+            if begins:
+                programs.append(compiled(initial.lowered(hyper, seed).compile))
+                state = everywhere.shapes(local_devices, initial.results(hyper, seed))
+            # the longest one comes first of those that wait for each other's cores
+            programs.append(compiled(advancing.compiling(hyper, seed, state, stop)))
+            programs.append(compiled(scoring.lowered(hyper, seed, state).compile))
+        for program in programs:
             program.result()
         if begins:
             prepared.add(shapes)
@@ -146,15 +145,10 @@ def make_program(
         parts=build,
         plan=advancing.planned,
         prepare=prepare,
-        test=devices.OnEvery(local_devices, scored_by("test", build, local_devices)),
+        test=everywhere.OnEvery(local_devices, scored_by("test", build, local_devices)),
         prepare_advance=prepare_advance,
         apart=Apart(advance, train_key_of, build, local_devices, population_chunk),
     )
-
-
-def here(call: Callable[[], Any]) -> Callable[[], Any]:
-    """-> the call as this thread would make it, for another one."""
-    return functools.partial(copy_context().run, call)
 
 
 def scored_by(

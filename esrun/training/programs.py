@@ -3,6 +3,7 @@
 import functools
 import inspect
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,21 @@ KEPT = 16
 NO_PADDING = {"members": None, "least": None}
 
 
+def _in_turn(cached: Any) -> Any:
+    """-> a cached function that threads call one after another, so that none makes what another one
+    is making."""
+    lock = threading.RLock()
+
+    def call(*arguments):
+        with lock:
+            return cached(*arguments)
+
+    wrapped: Any = functools.wraps(cached)(call)
+    wrapped.cache_clear, wrapped.cache_info = cached.cache_clear, cached.cache_info
+    return wrapped
+
+
+@_in_turn
 @functools.lru_cache(maxsize=4 * KEPT)  # what is let go of here keeps its program from being found
 def assembler(structure: str, precision: str) -> Callable[[Any], Parts]:
     """-> what makes Parts of numbers, one for all runs of the same structure.
@@ -58,6 +74,7 @@ def assembler(structure: str, precision: str) -> Callable[[Any], Parts]:
     return parts
 
 
+@_in_turn
 @functools.cache
 def program(
     parts: Callable[[Any], Parts],
@@ -69,21 +86,25 @@ def program(
     normalize_input: bool,
     restarting: bool,
     top_k: int,
+    name: str = "",
 ) -> Program:
     """One program for all runs of the same structure: a sweep over numbers compiles once.
 
-    `precision` only tells programs apart: they are traced in the one that JAX has.
+    `precision` only tells programs apart: they are traced in the one that JAX has. `name`: of the
+    structure, where its traces may be kept.
     """
     if program.cache_info().currsize >= KEPT or machine.crowded():
         _forget_all()
+    told = {
+        "normalize_input": normalize_input,
+        "restarting": restarting,
+        "held_out_episodes": held_out_episodes,
+        "top_k": top_k,
+    }
+    if workers is None and name:
+        told["name"] = json.dumps([name, precision, told], sort_keys=True)
     return maker(workers)(
-        build=parts,
-        local_devices=local,
-        population_chunk=population_chunk,
-        normalize_input=normalize_input,
-        restarting=restarting,
-        held_out_episodes=held_out_episodes,
-        top_k=top_k,
+        build=parts, local_devices=local, population_chunk=population_chunk, **told
     )
 
 

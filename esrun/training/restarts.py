@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from esrun.backend import devices
+from esrun.backend import everywhere
 from esrun.training import loop
 from esrun.training.ahead import Ahead
 from esrun.training.beginning import refuse_an_end_before_the_beginning
@@ -191,7 +191,7 @@ def state_at(
         state = state._replace(normalizer=jax.tree.map(like, normalizer, fresh.normalizer))
     if fresh.references is not None and references is not None:
         state = state._replace(references=like(references, fresh.references))
-    state = devices.replicated(run.local_devices, state)
+    state = everywhere.replicated(run.local_devices, state)
     refuse_an_end_before_the_beginning(run.config, program, run.hyper, state)
     return state
 

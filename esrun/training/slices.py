@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from esrun.backend import devices, memory
-from esrun.backend.devices import OnEvery
+from esrun.backend.everywhere import OnEvery
 from esrun.training.blocks import Blocks
 from esrun.training.generation import Parts
 from esrun.types import PyTree
@@ -71,12 +71,16 @@ class FittingProgram:
         build: Callable[..., Parts],
         local_devices: tuple,
         chunk: int | str,
+        name: str = "",
     ):
-        """`build` makes Parts of hyper. Nothing is compiled before it is needed."""
+        """`build` makes Parts of hyper. Nothing is compiled before it is needed. `name`: as
+        `OnEvery`'s."""
         self._build, self._devices, self._chunk = build, local_devices, chunk
         self._program = functools.cache(
             lambda blocks, episodes: OnEvery(
-                local_devices, functools.partial(function, blocks, self._building(episodes))
+                local_devices,
+                functools.partial(function, blocks, self._building(episodes)),
+                name=name and f"advance {blocks} {episodes} {name}",
             )
         )
         self._plan: Plan | None = None

@@ -6,6 +6,7 @@ asks the clock too.
 """
 
 import functools
+import json
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -86,6 +87,16 @@ class Reached:
         return [
             reason for reason, yes in zip(self.reasons, np.asarray(self.hold), strict=True) if yes
         ]
+
+    @staticmethod
+    def written(fixed: tuple) -> bytes:
+        """-> the reasons as a kept trace holds them (see `esrun.backend.traces`)."""
+        return json.dumps(fixed).encode()
+
+    @staticmethod
+    def read(content: bytes) -> tuple:
+        """-> what was `written`."""
+        return tuple(tuple(Reason(*x) for x in reasons) for reasons in json.loads(content))
 
 
 def reached(strategy: Strategy, state: TrainState, stop: Stop) -> Reached:

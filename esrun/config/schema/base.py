@@ -38,7 +38,7 @@ class Model(BaseModel):
     by `make_my_option` in a file `my_option.py`, unless `factory` names another one.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
     factory: ClassVar[str | None] = None
     """"MODULE:FUNCTION" where the factory is not where its name says, MODULE below `esrun`."""
