@@ -18,8 +18,11 @@ FEW_INPUTS, FEW_OUTPUTS = 8, 4
 """Matrix products up to these sizes are written out; larger ones are quicker in XLA's own
 kernel."""
 
-MANY = 256
-"""Elements from which replacing an operation pays."""
+MANY = 16
+"""Elements from which replacing a function pays."""
+
+MANY_PRODUCTS = 256
+"""Products from which writing out a matrix product pays."""
 
 
 def _guarded(valid: Callable, vectorised: Callable, original: Callable) -> Callable:
@@ -91,7 +94,7 @@ def _small_product(
     (left, right), (left_batch, right_batch) = parameters["dimension_numbers"]
     if a.ndim != 3 or b.ndim != 3 or len(left) != 1 or len(left_batch) != 1:
         return None
-    if a.dtype != jnp.float32 or b.dtype != jnp.float32 or a.size * b.shape[-1] < MANY:
+    if a.dtype != jnp.float32 or b.dtype != jnp.float32 or a.size * b.shape[-1] < MANY_PRODUCTS:
         return None
     a = jnp.moveaxis(a, (left_batch[0], left[0]), (0, 2))  # [m, e, in]
     b = jnp.moveaxis(b, (right_batch[0], right[0]), (0, 1))  # [m, in, out]

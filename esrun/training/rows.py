@@ -5,6 +5,7 @@ A column each would be two kernels of the compiled loop and a copy to the host f
 
 import functools
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -78,8 +79,9 @@ class Rows(Mapping):
 
 
 def _cut(figures: np.ndarray, place: Place) -> np.ndarray:
-    width = int(np.prod(place.shape))
-    column = figures[:, place.first : place.first + width]
+    if not place.shape:
+        return figures[:, place.first]
+    column = figures[:, place.first : place.first + math.prod(place.shape)]
     return column.reshape(len(figures), *place.shape)
 
 
@@ -90,5 +92,5 @@ def empty(row: dict[str, Any], count: int) -> Rows:
     for name, figure in row.items():
         dtype = str(figure.dtype)
         places.append(Place(name, dtype, widths.get(dtype, 0), tuple(figure.shape)))
-        widths[dtype] = widths.get(dtype, 0) + int(np.prod(figure.shape))
+        widths[dtype] = widths.get(dtype, 0) + math.prod(figure.shape)
     return Rows({x: jnp.zeros((count, n), x) for x, n in widths.items()}, tuple(places))
