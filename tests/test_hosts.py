@@ -45,7 +45,7 @@ DEVICES = (
 OUT_OF_MEMORY = """
 import sys
 which, calls = sys.argv.pop(1), 0
-from esrun.training.slices import FittingProgram
+from esrun.training.memory_plan import FittingProgram
 plain = FittingProgram.__call__
 def starved(self, *arguments):
     global calls

@@ -38,7 +38,9 @@ def advanced(run, program):
 def test_a_padded_search_is_the_search_of_as_many_members(built, members):
     run = built(*WORK)
     own = restarts.searching(run, restarts.Search(members, 2.0, None, large=True), [])
-    assert own.program.advance is run.program.advance  # all of them share it
+    small = restarts.searching(run, restarts.Search(28, 2.0, None, large=False), [])
+    assert own.program.advance is small.program.advance  # all that follow share it
+    assert own.program.advance is not run.program.advance  # the first one has no padding
     alone = make_program(
         build=own.program.parts, local_devices=own.local_devices, population_chunk="auto",
         normalize_input=False, restarting=True, held_out_episodes=2, top_k=run.config.archive.top_k,

@@ -10,7 +10,8 @@ import pytest
 
 from esrun.backend import machine, memory
 from esrun.training import slices as plan
-from esrun.training.slices import bytes_of, plan_blocks
+from esrun.training.memory_plan import bytes_of
+from esrun.training.slices import plan_blocks
 from esrun.training.stop import stop_at
 
 SPHERE = ["task=sphere", "task.dimension=1000", "strategy=openai_es", "strategy.population_size=64"]

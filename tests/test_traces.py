@@ -40,45 +40,58 @@ raise SystemExit(code)
 """
 
 
+def started(folder, words, cache, package, **environment):
+    """-> (what was read and kept, the bytes of the policy) of a command in a process of its own."""
+    script = package / "watched.py"
+    if not script.exists():  # its times count too
+        script.write_text(WATCHED)
+    inherited = {k: x for k, x in os.environ.items() if not k.startswith("JAX_ENABLE")}
+    inherited |= {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(package)}
+    done = subprocess.run(
+        [sys.executable, script, *LIMITS, f"hydra.run.dir={folder}", *words],
+        capture_output=True,
+        text=True,
+        cwd=folder.parent,
+        timeout=PATIENCE,
+        env=inherited | environment,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stderr.splitlines()[-1]), (folder / "policy.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """-> (package, cache, what a first start has seen, its policy)."""
+    folder = tmp_path_factory.mktemp("first")
+    shutil.copytree(ROOT / "esrun", folder / "package/esrun")
+    shutil.copytree(ROOT / "conf", folder / "package/conf")
+    own = folder / "package", folder / "cache"
+    seen, bits = started(folder / "run", PROBLEM, *reversed(own))
+    return *own, seen, bits
+
+
 @pytest.fixture
-def start(tmp_path):
-    """-> (*words, problem, **environment) -> (what was read and kept, the bytes of the policy) of a
-    command in a process of its own, whose package may be edited."""
-    script = tmp_path / "watched.py"
-    script.write_text(WATCHED)
-    shutil.copytree(ROOT / "esrun", tmp_path / "own/esrun")
-    shutil.copytree(ROOT / "conf", tmp_path / "own/conf")
+def start(tmp_path, first):
+    """-> (*words, problem, **environment) -> as `started`, after the first start."""
+    package, cache, *_ = first
+    shutil.copytree(cache, tmp_path / "cache")
     count = 0
 
-    def started(*words, problem=PROBLEM, **environment):
+    def again(*words, problem=PROBLEM, **environment):
         nonlocal count
         count += 1
         folder = tmp_path / f"run{count}"
-        inherited = {k: x for k, x in os.environ.items() if not k.startswith("JAX_ENABLE")}
-        done = subprocess.run(
-            [sys.executable, script, *problem, *LIMITS, f"hydra.run.dir={folder}", *words],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            timeout=PATIENCE,
-            env=inherited
-            | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path / "own")}
-            | environment,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stderr.splitlines()[-1]), (
-            folder / "policy.safetensors"
-        ).read_bytes()
+        return started(folder, [*problem, *words], tmp_path / "cache", package, **environment)
 
-    return started
+    return again
 
 
 def kept(tmp_path):
     return sorted((tmp_path / "cache").rglob("traces/*"))
 
 
-def test_a_second_start_traces_nothing_and_has_the_same_bits(tmp_path, start):
-    seen, bits = start()
+def test_a_second_start_traces_nothing_and_has_the_same_bits(first, start):
+    *_, seen, bits = first
     assert seen == {"read": 0, "kept": 3}  # init, advance, evaluate
     assert start() == ({"read": 3, "kept": 0}, bits)
     # numbers are arguments, and so are limits
@@ -86,26 +99,30 @@ def test_a_second_start_traces_nothing_and_has_the_same_bits(tmp_path, start):
     assert start(JAX_ENABLE_COMPILATION_CACHE="false") == ({"read": 0, "kept": 0}, bits)
 
 
-def test_what_changes_a_program_is_traced(tmp_path, start):
-    start()
+def test_what_changes_a_program_is_traced(start):
     assert start("task.dimension=4")[0]["read"] == 0
     assert start("runtime.precision=float64")[0]["read"] == 0
     assert start(JAX_DEBUG_NANS="true")[0] == {"read": 0, "kept": 0}
 
 
-def test_an_edited_module_is_traced_again(tmp_path, start):
-    _, bits = start()
-    module = tmp_path / "own/esrun/tasks/blackbox.py"
+def test_an_edited_module_is_traced_again(tmp_path):
+    for name in ("esrun", "conf"):
+        shutil.copytree(ROOT / name, tmp_path / "package" / name)
+
+    def start(number):
+        own = tmp_path / "cache", tmp_path / "package"
+        return started(tmp_path / f"run{number}", PROBLEM, *own)
+
+    _, bits = start(1)
+    module = tmp_path / "package/esrun/tasks/blackbox.py"
     text = module.read_text()
     module.write_text(text.replace("return jnp.sum(x**2)", "return jnp.sum((x - 3) ** 2)"))
     assert module.read_text() != text
-    seen, other = start()
+    seen, other = start(2)
     assert seen == {"read": 0, "kept": 3}
     assert other != bits
     os.utime(module, (10**9, 10**9))  # as an installer may date it, its size as it was
-    assert start()[0]["read"] == 0
-    module.write_text(text)
-    assert start()[1] == bits
+    assert start(3)[0]["read"] == 0
 
 
 @pytest.mark.slow
@@ -142,8 +159,8 @@ def test_modules_of_the_users_own_are_never_kept(tmp_path, start):
     ],
     ids=["cut", "wrong", "no file"],
 )
-def test_a_damaged_trace_is_made_again(tmp_path, start, damages):
-    _, bits = start()
+def test_a_damaged_trace_is_made_again(tmp_path, first, start, damages):
+    *_, bits = first
     for file, damage in zip(kept(tmp_path), damages, strict=True):
         if isinstance(damage, bytes):
             file.write_bytes(damage)
@@ -155,7 +172,6 @@ def test_a_damaged_trace_is_made_again(tmp_path, start, damages):
 
 
 def test_a_folder_that_others_may_write_to_is_not_read(tmp_path, start):
-    start()
     folder = kept(tmp_path)[0].parent
     folder.chmod(0o777)
     assert start()[0] == {"read": 0, "kept": 0}

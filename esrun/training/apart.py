@@ -19,7 +19,8 @@ from esrun.strategies.parts.padding import how_many
 from esrun.training.blocks import Blocks
 from esrun.training.generation import Seen, asked, evaluated, keys_of
 from esrun.training.members import Parts
-from esrun.training.slices import FittingProgram, Plan, plan_blocks
+from esrun.training.memory_plan import FittingProgram, Plan
+from esrun.training.slices import plan_blocks
 from esrun.training.stop import Reached, Stop
 from esrun.types import TrainState
 

@@ -58,8 +58,8 @@ def build(config: Config, begins: bool = True, least: int | None = None, where: 
     """-> the run. Sets JAX up for it. Raises ConfigError for what only the built parts can tell.
 
     `begins`: whether it may begin with its first state, which must not be at its end already.
-    `least`: of the members of searches that may follow one another; None: this is the first.
-    Searches whose populations differ little share a program. `where`: the devices, if they are
+    `least`: the members of the first search, of one that follows it; searches whose populations
+    differ little share a program. None: this is the first. `where`: the devices, if they are
     not to be chosen.
     """
     devices.start(config.runtime.precision, config.runtime.deterministic)
@@ -89,7 +89,7 @@ def build(config: Config, begins: bool = True, least: int | None = None, where: 
         local = among.own(local)[:1] if first.task.simulators else local
         _place(everywhere.replicated(local, long), hyper)
         restarting = config.strategy.restarting() is not None
-        if restarting and not first.task.simulators:
+        if least is not None and not first.task.simulators:
             _make_room(structure, hyper, first, least)
         program = programs.program(
             programs.assembler(_text(structure), runtime.precision),
@@ -173,17 +173,15 @@ def _check_room(population_size: int, models: dict[str, Any]) -> None:
         raise ValueError(NO_ROOM.replace("more memory", f"{memory.shown(need)} at least, more"))
 
 
-def _make_room(
-    structure: dict[str, Any], hyper: dict[str, Any], parts: Parts, least: int | None
-) -> None:
+def _make_room(structure: dict[str, Any], hyper: dict[str, Any], parts: Parts, least: int) -> None:
     """Give the `parts` room for more members than there are, whose number becomes one of the
     `hyper`; not where the strategy knows of no such thing."""
-    strategy, p = structure["strategy"], parts.strategy.population_size
+    strategy = structure["strategy"]
     factory = registry.factory("strategy", strategy["name"])
     if "members" in inspect.signature(factory).parameters:
-        room = room_of(parts, least or p)
+        room = room_of(parts, least)
         strategy |= {"population_size": room.most, "members": None, "least": room.least}
-        hyper["strategy"]["members"] = jnp.int32(p)
+        hyper["strategy"]["members"] = jnp.int32(parts.strategy.population_size)
 
 
 def _text(structure: dict[str, Any]) -> str:

@@ -18,9 +18,10 @@ from esrun.tasks.normalizer import nothing
 from esrun.tasks.simulators import Played, Pool, Simulators, together
 from esrun.training.blocks import KEPT, Blocks, added
 from esrun.training.generation import Parts, Seen
+from esrun.training.memory_plan import Plan
 from esrun.training.pieces import Pieces
 from esrun.training.program import CHUNK, Program, beginning
-from esrun.training.slices import Plan, plan_blocks, plan_episodes
+from esrun.training.slices import plan_blocks, plan_episodes
 from esrun.types import PyTree, TrainState
 
 

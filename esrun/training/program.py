@@ -25,7 +25,8 @@ from esrun.training import archive, rows
 from esrun.training.apart import Apart
 from esrun.training.blocks import over_blocks
 from esrun.training.generation import Parts, generation
-from esrun.training.slices import FittingProgram, Plan, plan_episodes
+from esrun.training.memory_plan import FittingProgram, Plan
+from esrun.training.slices import plan_episodes
 from esrun.training.stop import Reached, Stop, reached
 from esrun.types import Incumbent, PyTree, TrainState
 

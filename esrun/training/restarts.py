@@ -105,7 +105,8 @@ def search_until(
     default = Search(p, strategy.sigma, None, large=True)
     past = start.progress.searches if start else []
     search = next_search(kind, default, past, run.config.seed)
-    ahead, now = Ahead(), searching(run, search, past)
+    # what ends with its first search needs no room for others
+    ahead, now = Ahead(), searching(run, search, past) if past else run
     while True:
         if start is not None:
             if now.program.plan() is None:
