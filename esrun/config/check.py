@@ -91,6 +91,11 @@ def _check_together(config: Config) -> None:
         place_of(config.runtime.hosts)
     if config.runtime.engine == "ray":
         _check_ray(config)
+    elif config.runtime.driver == "ray":
+        raise ConfigError(
+            "runtime.driver=ray is for runs with workers of Ray's: write runtime.engine=ray or "
+            "runtime.driver=here"
+        )
     if requested == "auto" or devices.may_have_accelerator() or requested <= devices.cores():
         return
     raise ConfigError(
