@@ -16,6 +16,8 @@ from test_hosts import free_port
 
 STORE = 2**27
 """Bytes of a machine's store of objects, the least that Ray takes without complaint."""
+OF_ITS_OWN = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"')
+"""What gives a command another folder in the place of one; it needs root."""
 
 
 def marked(mark):
@@ -62,17 +64,19 @@ class Cluster:
             process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def machine(self, cores):
-        """Have one join -> the mark of its processes, which it kills."""
+    def machine(self, cores, disk=None):
+        """Have one join -> the mark of its processes. In the place of the folder `disk` it has one
+        of its own, which is empty."""
         mark = f"ESRUN_TEST_{secrets.token_hex(8)}"
-        self._start(mark, cores, f"--address={self.joins['RAY_ADDRESS']}")
+        before = [*OF_ITS_OWN, str(disk)] if disk else []
+        self._start(mark, cores, f"--address={self.joins['RAY_ADDRESS']}", before=before)
         return mark
 
-    def _start(self, mark, cores, *words):
+    def _start(self, mark, cores, *words, before=()):
         environment = os.environ | self._environment | self.joins | {self.mark: "1", mark: "1"}
         del environment["RAY_ADDRESS"]
         process = subprocess.Popen(
-            [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *words,
+            [*before, sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *words,
              f"--num-cpus={cores}", "--num-gpus=0", f"--object-store-memory={STORE}"],
             env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip

@@ -3,11 +3,13 @@
 import json
 import os
 import signal
+import time
+from pathlib import Path
 
 import pytest
 from clusters import Cluster, killed, marked
 from conftest import finished, wait_for
-from test_hosts import generations
+from test_hosts import generations, saved
 from test_ray import ENDLESS, SHARED, SPHERE, at_work, further, goes_on
 
 pytestmark = [pytest.mark.ray, pytest.mark.commands]
@@ -116,6 +118,49 @@ def test_without_a_cluster_it_says_so(start, tmp_path):
     assert (code, said.count("\n")) == (2, 1)
     assert said.startswith("esrun: runtime.driver=ray needs a cluster that is there: set RAY_AD")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a machine's own disk is mounted")
+def test_machines_without_a_shared_disk_have_the_files_from_the_cluster(joined, start, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    for before in (0, 2):
+        machines = [joined.machine(2, disk), joined.machine(2, disk)]
+        running = start(disk, *WORDS, "runtime.workers=1")
+        further_there(running, joined, disk, before)
+        there = next(mark for mark in machines if drivers(mark))
+        killed(there)
+        further_there(running, joined, disk, before + 1)
+        running.terminate()
+        code, said = finished(running)
+        assert code == 75, said
+        assert saved(disk / "run") > 20
+        for mark in machines:
+            killed(mark)
+    assert resumed(disk / "run") == 3
+    assert goes_on(start, disk)
+
+
+def view(cluster, disk):
+    """-> the run folder as the run's own process sees it, None where there is none."""
+    found = [Path(f"/proc/{pid}/root{disk / 'run'}") for pid in drivers(cluster.mark)]
+    return found[0] if found else None
+
+
+def resumed_there(cluster, disk):
+    try:
+        return resumed(view(cluster, disk))
+    except (OSError, TypeError, ValueError):  # it is on its way
+        return None
+
+
+def further_there(running, cluster, disk, times):
+    """Wait until a run that was gone on with so many `times` has further checkpoints, and a moment
+    for them to be sent."""
+    wait_for(lambda: resumed_there(cluster, disk) == times, running)
+    at = saved(view(cluster, disk))
+    wait_for(lambda: view(cluster, disk) and saved(view(cluster, disk)) > at + 40, running)
+    time.sleep(4)
 
 
 class Nobody:

@@ -37,6 +37,9 @@ KINDS = {
     "restarts": ("task=rastrigin", "task.dimension=5", "strategy=cma_es",
                  "strategy.restarts=bipop", "eval.every=1000000", "checkpoint.every=20",
                  "eval.episodes=2", "seed=3", "runtime.population_chunk=3"),
+    "gymnasium": ("task=gymnasium", "task.env=CartPole-v1", *SMALL[1:], "strategy=openai_es",
+                  "strategy.population_size=24", "policy.hidden=[8]",
+                  "policy.normalize_input=true"),
 }  # fmt: skip
 
 

@@ -21,16 +21,29 @@ RUN = (
     *("task=sphere", "strategy=openai_es", "strategy.population_size=8", "eval.episodes=2"),
     *("eval.every=20", "checkpoint.every=20", "log.every=1000000"),
 )
+TOKEN = "run.json.00000000.partial"
 ENDLESS = "generations=2000000000"
 ALONE = """
 import os, sys, time
 from esrun.runs import supervisor
+class Own:
+    surroundings = dict
 tether = supervisor.COMMAND.split("sys.argv")[0]
 supervisor.COMMAND = tether + "print(os.getpid(), file=open('pid', 'w'), flush=True)\\n"
 supervisor.COMMAND += "import time; time.sleep(1000)"
-supervisor.Supervisor(supervisor.Job([], [], "/none", ".").content, dict)
+supervisor.Supervisor(supervisor.Job([], [], "/", ".", ".", "").content, Own())
 time.sleep(1000)
 """
+
+
+class Own:
+    """What it knows of itself without Ray."""
+
+    again = False
+
+    def __init__(self, environment):
+        """Of its command."""
+        self.surroundings = lambda: environment
 
 
 @pytest.fixture
@@ -42,11 +55,13 @@ def carried(compiled, tmp_path, monkeypatch):
 
     def begin(*words):
         words = [*RUN, *words, "hydra.run.dir=run", "resume=auto"]
-        job = Job(words, [], str(tmp_path / "run"), str(tmp_path))
+        job = Job(words, [], str(tmp_path / "run"), str(tmp_path), TOKEN, "")
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / TOKEN).touch()
 
         def make():
             signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-            begun.append(Supervisor(job.content, lambda: compiled, lambda: None))
+            begun.append(Supervisor(job.content, Own(compiled)))
 
         thread = threading.Thread(target=make)
         thread.start()

@@ -6,6 +6,7 @@ Ray forks, takes signals for itself and says much; what it raises is of any kind
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,9 +44,11 @@ def asking(wrong: str) -> Iterator[Any]:
 
 
 def joined(who: str) -> Any:
-    """-> the package, when this process is part of the cluster at the `address`. Raises ConfigError
-    that begins with `who` wanted it."""
-    where = address()
+    """-> the package, when this process is part of a cluster: the one at the `address`, unless it
+    is part of one already. Raises ConfigError that begins with `who` wanted it."""
+    ray, where = sys.modules.get("ray"), address()
+    if ray is not None and ray.is_initialized():
+        return ray
     if where is None:
         raise ConfigError(f"{who} needs a cluster that is there: set RAY_ADDRESS to where it is")
     with asking(f"{who}: the cluster at {where} cannot be joined") as ray:

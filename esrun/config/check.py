@@ -116,12 +116,6 @@ def _check_ray(config: Config) -> None:
             "runtime.hosts is for processes in step, and workers of Ray's find each other by "
             "themselves: write runtime.hosts=null or runtime.engine=local"
         )
-    if config.task.name == "gymnasium":
-        raise ConfigError(
-            "runtime.engine=ray must have a task that JAX computes, got task=gymnasium, whose "
-            "environments are stepped by processes: write runtime.engine=local, or runtime.hosts "
-            "for several machines"
-        )
 
 
 def _check_file(task: TaskModel) -> None:

@@ -15,15 +15,15 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
 from esrun.backend import detached
 from esrun.errors import FAILED, SAVED, first_line
+from esrun.runs.holder import Mirror
 from esrun.runs.paths import RunFolder
 
 TRIES = 3
@@ -37,6 +37,8 @@ LINGER = 3600.0
 HELD = 120.0
 """Seconds for which the process before may hold the run folder: that of a machine which was given
 up and lives, until it hears of that."""
+SEND = 1.0
+"""Seconds after which files are sent that have changed, where the disk is no shared one."""
 COMMAND = """
 import os, signal, sys, threading
 signal.pthread_sigmask(signal.SIG_SETMASK, [])  # threads of Ray's block all of them
@@ -59,6 +61,10 @@ class Job(NamedTuple):
     """Of the run, absolute."""
     place: str
     """The working directory."""
+    token: str
+    """The name of a file in the folder, by which a machine with the same disk is known."""
+    files: str
+    """The name of the `Holder` of its files, for machines that have another one."""
 
     @property
     def content(self) -> bytes:
@@ -69,12 +75,11 @@ class Job(NamedTuple):
 class Supervisor:
     """Carries a job on. Others ask it, in threads of their own, with JSON and for JSON."""
 
-    def __init__(self, content: bytes, surroundings: Callable = detached.surroundings,
-                 end: Callable = detached.end_own):  # fmt: skip
-        """Begin. `content` of a Job; `surroundings`: -> variables that the command is given; `end`:
-        ends this process for good."""
-        self._job, self._end = Job(**json.loads(content)), end
-        self._surroundings = surroundings()
+    def __init__(self, content: bytes, own: Any = None):
+        """Begin. `content` of a Job; `own`: a `detached.Own`, if not this process's."""
+        self._job, self._own = Job(**json.loads(content)), own or detached.Own()
+        self._folder, self._mirror = RunFolder(Path(self._job.folder)), None
+        self._shared = (self._folder.path / self._job.token).exists()
         self._life = secrets.token_hex(8)
         self._said, self._count = deque[tuple[int, str]](maxlen=KEPT), 0
         self._changed = threading.Condition()
@@ -85,8 +90,10 @@ class Supervisor:
         threading.Thread(target=self._carry_on, daemon=True).start()
 
     def job(self, question: bytes) -> bytes:
-        """-> what is carried on."""
-        return self._job.content
+        """-> the `words` of what is carried on, whether its folder is `shared` with who has typed
+        them, and whether this is done `again`, after another one was lost."""
+        about = {"words": self._job.words, "shared": self._shared, "again": self._own.again}
+        return json.dumps(about).encode()
 
     def listen(self, question: bytes) -> bytes:
         """-> this one's `life`, the number of lines that are `known` with it, those that were
@@ -120,19 +127,23 @@ class Supervisor:
         except Exception as error:
             self._say(2, f"esrun: {type(error).__name__}: {first_line(error)}")
             code = FAILED
+        (self._folder.path / self._job.token).unlink(missing_ok=True)
         with self._changed:
             self._code = code
             self._changed.notify_all()
         time.sleep(LINGER)
-        self._end()
+        self._own.end(self._job.files)
 
     def _carried_on(self) -> int:
-        folder, reached, killed = RunFolder(Path(self._job.folder)), -1, 0
+        folder, reached, killed = self._folder, -1, 0
+        if not self._shared:
+            self._fetch()
         while True:
             if folder.lock.exists():
                 with suppress(Timeout), FileLock(folder.lock, timeout=HELD):
                     pass  # if not, the command says so
             code = self._once()
+            self._send(TRIES)
             if self._signal is not None:
                 return SAVED if code < 0 else code
             if code >= 0 and code != SAVED:
@@ -145,6 +156,32 @@ class Supervisor:
                 return FAILED
             self._say(2, f"esrun: {how}: begun again")
 
+    def _fetch(self) -> None:
+        """Have the files of the run on this machine's disk."""
+        until = time.monotonic() + HELD
+        while time.monotonic() < until:
+            with suppress(detached.GoneError):
+                ask = self._own.other(self._job.files)
+                if ask is not None and (mirror := Mirror(self._folder.path, ask)).there():
+                    mirror.fetch()
+                    self._mirror = mirror
+                    return
+                if self._own.again:  # who has typed the command has sent what there was
+                    break
+            time.sleep(0.2)
+        raise RuntimeError("the files of the run are not on the cluster any more")
+
+    def _send(self, tries: int) -> None:
+        """Have the files held as they are now; after so many `tries` an error is raised."""
+        while self._mirror is not None and tries:
+            try:
+                return self._mirror.send()
+            except detached.GoneError:  # it is begun again
+                tries -= 1
+                if not tries:
+                    raise
+                time.sleep(1.0)
+
     def _once(self) -> int:
         """Run the command -> its exit code, below 0 that of a signal."""
         place = self._job.place
@@ -154,7 +191,7 @@ class Supervisor:
             self._process = process = subprocess.Popen(
                 [sys.executable, "-P", "-c", COMMAND, *self._job.words, *self._job.own],
                 cwd=place if Path(place).is_dir() else None,
-                env=os.environ | self._surroundings | {"PYTHONUNBUFFERED": "1"},
+                env=os.environ | self._own.surroundings() | {"PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -162,11 +199,16 @@ class Supervisor:
             )
         streams = enumerate((process.stdout, process.stderr), 1)
         readers = [threading.Thread(target=self._read, args=one, daemon=True) for one in streams]
+        sent = time.monotonic()
         with process:
             for reader in readers:
                 reader.start()
             while process.poll() is None:
                 time.sleep(0.1)
+                if self._mirror is not None and time.monotonic() - sent > SEND:
+                    with suppress(detached.GoneError, OSError):  # they are sent again
+                        self._mirror.send()
+                    sent = time.monotonic()
                 if time.monotonic() - self._watched > UNWATCHED and self._signal is None:
                     self._interrupt("SIGTERM")
             for reader in readers:

@@ -3,15 +3,18 @@ watching it from here: its lines are this command's, and so are signals and the 
 
 import hashlib
 import json
+import secrets
 import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from esrun.backend.detached import Detached, GoneError
+from esrun.backend.detached import ON_HEAD, Detached, GoneError
 from esrun.errors import SAVED, USAGE, ConfigError, complain, tell
 from esrun.runs import interrupts
 from esrun.runs.folder import Made, shown
+from esrun.runs.holder import Holder, Mirror
 from esrun.runs.supervisor import Job, Supervisor
 
 WAIT = 1.0
@@ -28,49 +31,84 @@ HERE = "++runtime.driver=here"
 
 def driven(words: list[str], own: list[str], made: Made, devices: int | str) -> int:
     """Have `esrun` with the `words` that were typed, and what is to stand behind them to go on with
-    the run, work in its folder on the cluster -> its exit code; `devices` as in `Detached`.
+    the run, work in its folder on the cluster -> its exit code; `devices` as in `Detached.core`.
 
     Where that is being done already, it is watched. Raises ConfigError.
     """
-    folder = made.folder.absolute()
-    job = Job(words, [*own, HERE], str(folder), str(Path.cwd()))
-    name = f"run-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
-    code = USAGE
+    folder, code = made.folder.absolute(), USAGE
+    name = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    token = folder / f"run.json.{secrets.token_hex(4)}.partial"
+    job = Job(words, [*own, HERE], str(folder), str(Path.cwd()), token.name, f"files-{name}")
     try:
         with interrupts.listening() as heard, heard.saving():
-            there = Detached(Supervisor, name, job.content, devices)
+            there = Detached(f"run-{name}")
             try:
-                _begun(there, job, folder)
-                code = _watched(there, lambda: heard.name)
+                token.touch(exist_ok=False)
+                code = _carried(there, job, devices, lambda: heard.name)
             finally:
                 there.leave()
     finally:
+        token.unlink(missing_ok=True)
         if code == USAGE:
             made.unmake()
     return code
 
 
-def _begun(there: Detached, job: Job, folder: Path) -> None:
-    """Wait until the job is carried on. Raises ConfigError where it cannot be, or where another one
-    is in its folder."""
-    for tries in range(1, TRIES + 1):
+def _carried(there: Detached, job: Job, devices: int | str, heard: Callable[[], str | None]) -> int:
+    """Have a job carried on and watch it; files that lie on another disk come here at its end ->
+    its exit code. Raises ConfigError."""
+
+    def begin() -> None:
+        there.begin(Supervisor, job.content, there.core(devices))
+
+    about = _begun(there, begin, heard)
+    if about is None:
+        return SAVED
+    if about["words"] != job.words:
+        line = shlex.join(["esrun", *about["words"]])
+        raise ConfigError(
+            f"{shown(Path(job.folder))} is in use on the cluster: write {line} to watch it, or "
+            "hydra.run.dir=... for another folder"
+        )
+    if about["shared"]:
+        return _watched(there, heard)
+    holder = Detached(job.files)
+    holder.begin(Holder, b"", ON_HEAD)
+    mirror = Mirror(Path(job.folder), holder.answer)
+    if not mirror.there() and not about["again"]:
+        mirror.send()
+    code = _watched(there, heard)
+    mirror.fetch()
+    holder.end()
+    return code
+
+
+def _begun(
+    there: Detached, begin: Callable[[], None], heard: Callable[[], str | None]
+) -> dict[str, Any] | None:
+    """Begin, and wait until it is -> what is carried on, None where a signal came before. Raises
+    ConfigError."""
+    begin()
+    waits = tries = 0
+    while True:
         try:
-            content = there.ask("job", b"", PATIENCE)
-        except GoneError as error:
+            content = there.ask("job", b"", seconds=PATIENCE)
+        except GoneError as error:  # its name may be that of one that is just ending
+            tries += 1
             if tries == TRIES:
                 raise ConfigError(f"runtime.driver=ray: it cannot be begun: {error}") from error
             time.sleep(0.5)
-            there.begin()
+            begin()
             continue
-        if content is None:  # it waits for a place, or is being begun again
-            return
-        if content != job.content:
-            line = shlex.join(["esrun", *json.loads(content)["words"]])
-            raise ConfigError(
-                f"{shown(folder)} is in use on the cluster: write {line} to watch it, or "
-                "hydra.run.dir=... for another folder"
-            )
-        return
+        if content is not None:
+            return json.loads(content)
+        waits += 1
+        if waits == 1:
+            tell("esrun: the run's own process waits for a place", wrong=True)
+        if name := heard():
+            there.end()
+            complain(f"ended by {name}")
+            return None
 
 
 def _watched(there: Detached, heard: Callable[[], str | None]) -> int:
@@ -79,15 +117,14 @@ def _watched(there: Detached, heard: Callable[[], str | None]) -> int:
     while True:
         question = json.dumps({"life": life, "known": known, "seconds": WAIT}).encode()
         try:
-            answer = there.ask("listen", question, WAIT + PATIENCE)
+            answer = there.ask("listen", question, seconds=WAIT + PATIENCE)
         except GoneError as error:
             complain(f"the run's own process has ended, and nobody can say how: {error}")
             return SAVED
         if answer is None:
             if since is None:
                 since = time.monotonic()
-                what = "is away: Ray begins another one" if life else "waits for a place"
-                tell(f"esrun: the run's own process {what}", wrong=True)
+                tell("esrun: the run's own process is away: Ray begins another one", wrong=True)
             if heard() and time.monotonic() - since > AWAY:
                 there.end()
                 complain(f"ended by {heard()} while the run's own process was away")
@@ -104,4 +141,4 @@ def _watched(there: Detached, heard: Callable[[], str | None]) -> int:
         if (name := heard()) and told != life:
             # others may be ignored, as by whatever nohup has started
             content = json.dumps(name if name == "SIGINT" else "SIGTERM").encode()
-            told = life if there.ask("signal", content, PATIENCE) else told
+            told = life if there.ask("signal", content, seconds=PATIENCE) else told
