@@ -9,13 +9,14 @@ import os
 import random
 import signal
 import time
+from importlib.util import find_spec
 
 import pytest
 from clusters import Cluster, killed
 from conftest import finished, wait_for
 from test_driver import drivers, resumed, supervisors
 from test_hosts import generations
-from test_ray import ENDLESS, KINDS, computed, figures, further, workers_of
+from test_ray import BLOCKS, ENDLESS, KINDS, computed, figures, further, workers_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.commands]
 FIRST, LAST = map(int, os.environ.get("ESRUN_TEST_SCHEDULES", "0:25").split(":"))
@@ -24,8 +25,17 @@ LOST_EVERY = 5
 """In one of so many schedules the run's own process is lost as well."""
 COME = 10.0
 """Seconds in which workers may come: they compile first."""
-WHOLE = 6000
-"""Generations of a run, more than the cluster comes to."""
+WHOLE, WHOLE_STEPPED = 6000, 3000
+"""Generations of a run, more than the cluster comes to; fewer where environments are stepped by
+processes."""
+STEPPED = (
+    *("task=gymnasium", "strategy=openai_es", "strategy.population_size=12", "task.episodes=1"),
+    *("task.episode_length=30", "policy.hidden=[8]", "policy.normalize_input=true", "seed=3"),
+    *("eval.episodes=2", "eval.every=1000000", "checkpoint.every=20", BLOCKS),
+)
+RUNS = KINDS | {"gymnasium": (*STEPPED, "task.env=CartPole-v1")}
+if find_spec("mujoco"):
+    RUNS["halfcheetah"] = (*STEPPED, "task.env=HalfCheetah-v5")
 ON_RAY = ("hydra.run.dir=run", "runtime.engine=ray", "resume=auto", ENDLESS)
 
 
@@ -35,7 +45,7 @@ class Schedule:
     def __init__(self, number):
         """Draw."""
         self._random = random.Random(number)
-        kinds = list(KINDS)
+        kinds = list(RUNS)
         self.kind, self.workers = kinds[number % len(kinds)], 1 + number // len(kinds) % 3
         self.loses = (number + number // LOST_EVERY) % LOST_EVERY == 0
         self.driver = self._random.choice(["here", "ray"]) if self.loses else "here"
@@ -72,7 +82,7 @@ class Happening:
         """Begin it."""
         self.cluster, self.schedule, self.run = cluster, schedule, folder / "run"
         self.machines = [cluster.machine(2), cluster.machine(2)]
-        words = (*KINDS[schedule.kind], *ON_RAY, f"runtime.workers={schedule.workers}")
+        words = (*RUNS[schedule.kind], *ON_RAY, f"runtime.workers={schedule.workers}")
         self._begin = lambda: start(folder, *words, f"runtime.driver={schedule.driver}")
         self.running, self.stood = self._begin(), []
 
@@ -151,10 +161,11 @@ def test_whatever_happens_a_run_has_the_bits_of_one_process(
         one.happen(event)
     further(one.running, one.run, 60)
     one.end()
-    assert generations(one.run) < WHOLE
+    whole = WHOLE_STEPPED if "task=gymnasium" in RUNS[schedule.kind] else WHOLE
+    assert generations(one.run) < whole
     counted = {x: sum(figures(one.run, f"workers_{x}")) for x in ("joined", "lost")}
     print(f"; {generations(one.run)} generations, {counted}", *(f"{x:.1f} s" for x in one.stood))
-    words = (*KINDS[schedule.kind], f"generations={WHOLE}", "log.every=1000000")
+    words = (*RUNS[schedule.kind], f"generations={whole}", "log.every=1000000")
     if schedule.kind not in locally:
         locally[schedule.kind] = tmp_path_factory.mktemp("local") / "run"
     for folder in (one.run, locally[schedule.kind]):
