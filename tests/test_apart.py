@@ -21,6 +21,9 @@ RUNS = {
                  "strategy.restarts=bipop"),
     "gru": ("task=pendulum", "task.episode_length=20", "task.episodes=2", "strategy=snes",
             "strategy.population_size=14", "policy=rnn", "policy.normalize_input=true"),
+    "gymnasium": ("task=gymnasium", "task.env=CartPole-v1", "task.episode_length=30",
+                  "task.episodes=2", "strategy=openai_es", "strategy.population_size=22",
+                  "policy.normalize_input=true", "archive.top_k=3"),
 }  # fmt: skip
 
 

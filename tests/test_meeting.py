@@ -15,6 +15,7 @@ from esrun.backend.hosts import Hosts, OverError
 from esrun.config import imports
 from esrun.config.check import checked
 from esrun.config.compose import composed
+from esrun.config.extras import packages_of
 from esrun.errors import AbsentError, ConfigError
 from esrun.runs import same
 from esrun.runs.same import asked_for
@@ -389,8 +390,8 @@ def test_a_module_of_the_user_s_own_is_told_from_another(tmp_path, monkeypatch):
 
 def test_packages_that_the_options_need_are_compared(both):
     config = checked(composed(["task=bbob"]).config)
-    assert same.packages_of(config) == ["bbobax"]
-    assert same.packages_of(checked(composed(["task=sphere"]).config)) == []
+    assert packages_of(config) == ["bbobax"]
+    assert packages_of(checked(composed(["task=sphere"]).config)) == []
     have = [{"bbobax": "0.2.3", "mujoco": "3.1"}, {"bbobax": "0.2.4"}]
     told = beside(*(lambda x=x: x.everyone("versions", have[x.number]) for x in both))
     assert told == [have, have]

@@ -5,16 +5,11 @@ import json
 import os
 import random
 import secrets
-import shutil
 import signal
-import socket
-import subprocess
-import sys
-import tempfile
 import time
-from pathlib import Path
 
 import pytest
+from clusters import Cluster, marked
 from conftest import finished, wait_for
 from test_far import OWN
 from test_hosts import free_port, generations, saved
@@ -42,20 +37,10 @@ KINDS = {
     "restarts": ("task=rastrigin", "task.dimension=5", "strategy=cma_es",
                  "strategy.restarts=bipop", "eval.every=1000000", "checkpoint.every=20",
                  "eval.episodes=2", "seed=3", "runtime.population_chunk=3"),
+    "gymnasium": ("task=gymnasium", "task.env=CartPole-v1", *SMALL[1:], "strategy=openai_es",
+                  "strategy.population_size=24", "policy.hidden=[8]",
+                  "policy.normalize_input=true"),
 }  # fmt: skip
-
-
-def marked(mark):
-    """-> the processes that were started with a mark in their environment, and their descendants,
-    by what they call themselves."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark.encode() in (folder / "environ").read_bytes():
-                found[int(folder.name)] = (folder / "cmdline").read_bytes().decode()
-        except OSError:  # it has ended, or is somebody else's
-            continue
-    return {pid: name for pid, name in found.items() if name}
 
 
 def left_of(mark, seconds=60):
@@ -115,45 +100,17 @@ def mark(monkeypatch):
 
 @pytest.fixture(scope="module")
 def cluster(compiled):
-    """-> (the environment of whoever joins it, its mark): three cores' worth of workers."""
-    folder, port = tempfile.mkdtemp(prefix="esrun-test-"), free_port()
-    mark = f"ESRUN_TEST_{secrets.token_hex(8)}"
-    joins = {
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ADDRESS": f"127.0.0.1:{port}",
-    }
-    words = ("start", "--head", "--block", f"--port={port}", "--num-cpus=3", "--num-gpus=0")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ray.scripts.scripts", *words, "--include-dashboard=false",
-         f"--temp-dir={folder}", f"--object-store-memory={2**27}"],
-        env=os.environ | compiled | {k: x for k, x in joins.items() if k != "RAY_ADDRESS"}
-        | {mark: "1"},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-
-    def listens():
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
-                return any("raylet" in name for name in marked(mark).values())
-        except OSError:
-            return False
-
-    wait_for(listens, process)
-    assert process.poll() is None
-    yield joins, mark
-    process.terminate()
-    process.wait()
-    shutil.rmtree(folder, ignore_errors=True)
+    """-> a cluster with three cores' worth of workers."""
+    with Cluster(compiled, cores=3) as found:
+        yield found
 
 
 @pytest.fixture
 def joined(cluster, monkeypatch):
     """-> the mark of the cluster's processes; commands join it."""
-    for name, value in cluster[0].items():
+    for name, value in cluster.joins.items():
         monkeypatch.setenv(name, value)
-    return cluster[1]
+    return cluster.mark
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,5 +1,4 @@
-"""Ray, whose machines come and go: workers are begun on it, asked and ended. The only file that
-knows it.
+"""Ray, whose machines come and go: workers are begun on it, asked and ended.
 
 A cluster that is there is joined (`RAY_ADDRESS`, which `ray job submit` sets too). Otherwise one is
 started on this machine, for this process alone: its tokens let in nobody else, it says nothing to
@@ -9,18 +8,15 @@ anybody outside, and it ends with this process, however that ends.
 import os
 import secrets
 import shutil
-import signal
-import socket
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from typing import Any, NamedTuple
 
-from esrun.backend import machine
-from esrun.errors import ConfigError, tell, why
+from esrun.backend import joining, machine
+from esrun.backend.joining import HELD, SILENT
+from esrun.errors import tell, why
 
 STORE = 2**28
 """Bytes of the store through which large messages go, of a cluster of our own."""
@@ -28,12 +24,8 @@ TRIES = 3
 """Starts of a cluster of our own: on a busy machine Ray's half a minute for one may be over."""
 LARGE = 100_000
 """Bytes from which on a message goes through it."""
-KNOCK = 10.0
-"""Seconds that somebody may take to answer at the address of a cluster."""
 LOOK = 2.0
 """Seconds after which it is looked again what the cluster has."""
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
-SILENT = {"logging_level": "CRITICAL", "log_to_driver": False}
 ONE_CORE = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1", "NPROC": "1"}
 """A worker for each core: one device, whose threads are one (NPROC is what XLA asks)."""
 
@@ -90,27 +82,17 @@ class Cluster:
         self._actors: dict[int, Any] = {}
         self._asked: dict[Any, int] = {}
         self._count, self._looked = 0, -LOOK
-        handlers = _handlers()
-        os.environ |= QUIET
-        address = os.environ.get("RAY_ADDRESS")
-        try:
-            if not address:
-                os.environ["RAY_AUTH_MODE"] = "token"  # of which Ray knows one a process
-                os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-            self._ray = import_module("ray")
-            if address:
-                _knock(address)
-                self._ray.init(address, **SILENT)
-            else:
-                self._start()
-        except Exception as error:  # Ray's are of any kind
-            self.close()
-            what = f"the cluster at {address} cannot be joined"
-            what = what if address else "no cluster can be started here"
-            raise ConfigError(f"runtime.engine=ray: {what}: {why(error)}") from error
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+        if joining.address():
+            self._ray = joining.joined("runtime.engine=ray")
+        else:
+            os.environ["RAY_AUTH_MODE"] = "token"  # of which Ray knows one a process
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+            with joining.asking("runtime.engine=ray: no cluster can be started here") as self._ray:
+                try:
+                    self._start()
+                except BaseException:
+                    self.close()
+                    raise
         self._class = self._ray.remote(worker)
 
     def _start(self) -> None:
@@ -141,7 +123,8 @@ class Cluster:
         wanted: Any = self._workers
         if wanted == "auto":
             kind = "CPU" if on_cpu else "GPU"
-            wanted = int(self._ray.cluster_resources().get(kind, 0))
+            held = int(os.environ.get(HELD[kind], "0"))
+            wanted = int(self._ray.cluster_resources().get(kind, 0)) - held
         environment = ONE_CORE if on_cpu else ON_GPU
         kind = self._class.options(num_cpus=1, num_gpus=0 if on_cpu else 1, max_restarts=0)
         begun = []
@@ -191,19 +174,3 @@ class Cluster:
             self._ray.shutdown()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _knock(address: str) -> None:
-    """Raise OSError where nobody answers at ADDRESS:PORT: Ray would wait for ever."""
-    host, _, port = address.rpartition(":")
-    if port.isdecimal() and "/" not in host:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK):
-            pass
-
-
-def _handlers() -> dict[signal.Signals, Any]:
-    """-> this process's answers to signals that Ray takes for itself."""
-    if threading.current_thread() is not threading.main_thread():
-        return {}
-    found = {x: signal.getsignal(x) for x in (signal.SIGTERM, signal.SIGINT)}
-    return {x: handler for x, handler in found.items() if handler is not None}

@@ -9,6 +9,7 @@ from pathlib import Path
 from esrun.backend import hosts
 from esrun.commands.flags import parsers
 from esrun.commands.overrides import with_overrides
+from esrun.config import imports
 from esrun.config.check import checked
 from esrun.errors import ConfigError
 from esrun.results.where import LATEST, latest
@@ -18,6 +19,7 @@ from esrun.runs.opening import Order
 from esrun.runs.paths import RunFolder
 from esrun.runs.run import carry_out
 from esrun.runs.sweep_record import search, where_begun
+from esrun.runs.watching import driven
 
 HOSTS, DEVICES = "runtime.hosts", "runtime.devices"
 """Keys that each of several processes has for itself."""
@@ -87,6 +89,10 @@ def _resume(flags: Namespace) -> int:
     made, config = Made(folder.resolve()), checked(given)
     if hosts.here is not None:
         hosts.here.word("configuration", given)
+    if config.runtime.driver == "ray":
+        words = [*flags.overrides, *imports.flags()]
+        words += ["--force"] * flags.force + ["--retry-failed"] * flags.retry_failed
+        return driven(["resume", str(made.folder), *words], [], made, config.runtime.devices)
     given = where_begun(made.folder, record.config, given)
     order = Order(config, given, made, record.choices, going_on=True, force=flags.force)
     return carry_out(order._replace(retries=flags.retry_failed))

@@ -48,7 +48,7 @@ def train(arguments: list[str]) -> int:
         return _sweep(flags.overrides, source)
     if one.hydra.mode == RunMode.MULTIRUN:
         return _sweep(flags.overrides, source)
-    return _single(one, flags.overrides)
+    return _single(one, flags.overrides, arguments)
 
 
 def _sweep(overrides: list[str], source: Source) -> int:
@@ -57,17 +57,23 @@ def _sweep(overrides: list[str], source: Source) -> int:
     return run_sweep(overrides, source)
 
 
-def _single(one: Composed, typed: list[str]) -> int:
+def _single(one: Composed, typed: list[str], words: list[str]) -> int:
     from esrun.config.check import checked
 
     config = checked(one.config)
+    from esrun.config.quoting import quoted
     from esrun.runs.folder import is_typed
     from esrun.runs.in_step import together
     from esrun.runs.job import environment, run_composed
     from esrun.runs.paths import RunFolder
     from esrun.runs.same import asked_for
+    from esrun.runs.watching import driven
 
     runtime = config.runtime
+    if runtime.driver == "ray":
+        made = _run_folder(one, typed).absolute()
+        own = [f"hydra.run.dir={quoted(str(made.folder))}", "resume=auto"]
+        return driven(words, own, made, runtime.devices)
     if runtime.hosts is not None and not is_typed("runtime.hosts", typed):
         raise ConfigError(
             f"runtime.hosts={runtime.hosts} must be typed on the command line, not set by a file"

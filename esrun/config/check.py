@@ -91,6 +91,11 @@ def _check_together(config: Config) -> None:
         place_of(config.runtime.hosts)
     if config.runtime.engine == "ray":
         _check_ray(config)
+    elif config.runtime.driver == "ray":
+        raise ConfigError(
+            "runtime.driver=ray is for runs with workers of Ray's: write runtime.engine=ray or "
+            "runtime.driver=here"
+        )
     if requested == "auto" or devices.may_have_accelerator() or requested <= devices.cores():
         return
     raise ConfigError(
@@ -110,12 +115,6 @@ def _check_ray(config: Config) -> None:
         raise ConfigError(
             "runtime.hosts is for processes in step, and workers of Ray's find each other by "
             "themselves: write runtime.hosts=null or runtime.engine=local"
-        )
-    if config.task.name == "gymnasium":
-        raise ConfigError(
-            "runtime.engine=ray must have a task that JAX computes, got task=gymnasium, whose "
-            "environments are stepped by processes: write runtime.engine=local, or runtime.hosts "
-            "for several machines"
         )
 
 

@@ -2,9 +2,13 @@
 
 import shlex
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 
 from packaging.requirements import Requirement
+
+from esrun.config.schema.run import Config
 
 DEVELOPERS = ("test", "docs", "dev", "bench")
 """Extras that only work on esrun itself needs."""
@@ -21,6 +25,22 @@ def needed(extra: str | None = None) -> list[Requirement]:
         for x in found
         if (x.marker is None if extra is None else x.marker and f'"{extra}"' in str(x.marker))
     ]
+
+
+def packages_of(config: Config) -> list[str]:
+    """-> the packages that a configuration's options need besides esrun's own."""
+    parts = (config.task, config.policy, config.strategy)
+    names = [x.name for part in parts if part.extra for x in needed(part.extra)]
+    return names + ["mujoco"] * (config.task.name == "gymnasium")
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """-> what is installed of so many packages."""
+    found = {}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def extras() -> list[str]:

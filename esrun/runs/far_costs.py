@@ -19,7 +19,7 @@ def far_costs(built: Run, state: Any) -> dict[str, Any] | None:
     """-> bytes and seconds of a generation, for a training state of these shapes; None where this
     process evaluates."""
     apart = built.program.apart
-    if built.config.runtime.engine == "local" or apart is None:
+    if built.config.runtime.engine == "local":
         return None
     seen = apart.nothing(built.hyper, jnp.uint32(0), state)
     blocks, there = len(seen.fitness), len(apart.wanted(built.hyper))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from esrun.backend import everywhere, hosts
 from esrun.backend.addresses import found_place, place_of
 from esrun.backend.hosts import Hosts
+from esrun.config.extras import packages_of, versions
 from esrun.errors import FAILED, SAVED, USAGE, ConfigError, first_line
 from esrun.runs import interrupts, same
 from esrun.runs.interrupts import Interrupts, Leave
@@ -131,7 +132,7 @@ def meet_with(run: "Run") -> None:
 
     if hosts.here is None:
         return
-    needed = same.versions(same.packages_of(run.config))
+    needed = versions(packages_of(run.config))
     same.refuse_other_versions(hosts.here.everyone("versions", needed))
     data = hosts.here.everyone("data", run.data)
     if any(x != data[0] for x in data):

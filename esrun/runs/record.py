@@ -23,7 +23,7 @@ from esrun.runs.secrets import masked_word
 FREE = (
     *("generations", "task.generations", "stop", "runtime.devices", "resume", "log", "logger"),
     *("runtime.workers", "runtime.parallel_runs", "runtime.hosts", "task.episodes_at_once"),
-    *("runtime.engine", "runtime.worker_blocks"),
+    *("runtime.engine", "runtime.driver", "runtime.worker_blocks"),
     *("checkpoint", "archive", "policy.keep_every", "progress", "sweep", "tune"),
 )
 """Keys that a resumed run may change: how long it lasts, what it says and keeps, not its bits."""

@@ -1,14 +1,10 @@
 """What must be the same in all processes that train one run: what they are asked for, and what is
 installed."""
 
-from collections.abc import Iterable
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from esrun.config import imports
-from esrun.config.extras import needed
-from esrun.config.schema.run import Config
+from esrun.config.extras import versions
 from esrun.config.trees import flat
 from esrun.errors import ConfigError
 from esrun.runs.record import PACKAGES
@@ -32,15 +28,6 @@ def everywhere() -> dict[str, str]:
     return versions(ALWAYS) | modules
 
 
-def versions(packages: Iterable[str]) -> dict[str, str]:
-    """-> what is installed of so many packages."""
-    found = {}
-    for name in packages:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
-
-
 def asked_for(config: dict) -> dict[str, Any]:
     """-> what a configuration asks of all processes."""
     own = tuple(f"{key}." for key in OWN)
@@ -49,13 +36,6 @@ def asked_for(config: dict) -> dict[str, Any]:
         for key, value in flat(config).items()
         if key in SHARED or not f"{key}.".startswith(own)
     }
-
-
-def packages_of(config: Config) -> list[str]:
-    """-> the packages that a configuration's options need besides esrun's own."""
-    parts = (config.task, config.policy, config.strategy)
-    names = [x.name for part in parts if part.extra for x in needed(part.extra)]
-    return names + ["mujoco"] * (config.task.name == "gymnasium")
 
 
 def refuse_other_versions(told: list[dict[str, str]]) -> None:

@@ -40,6 +40,11 @@ def _refuse_hosts(config: Config) -> None:
             "runtime.hosts is for one run, whose processes train in step, and this is a sweep: "
             "type its jobs one by one, or write runtime.hosts=null"
         )
+    if config.runtime.driver == "ray":
+        raise ConfigError(
+            "runtime.driver=ray is for one run, and this is a sweep: type its jobs one by one, or "
+            "write runtime.driver=here"
+        )
 
 
 def run_sweep(overrides: list[str], source: Source) -> int:

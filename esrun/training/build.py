@@ -118,7 +118,7 @@ def build(config: Config, begins: bool = True, least: int | None = None, where: 
 
 def _worked_at(run: Run, least: int | None) -> Run:
     """-> the run, its blocks evaluated by workers where this process has a cluster."""
-    if cluster.here is None or run.program.apart is None:
+    if cluster.here is None:
         return run
     return run._replace(program=over_workers(run, least, cluster.here))
 

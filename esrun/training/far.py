@@ -56,7 +56,8 @@ def ordered(config: Config, least: int | None) -> Order:
     told = config.model_dump()
     told |= {"logger": {}, "resume": None}
     told["archive"] |= {"top_k": 0}
-    told["runtime"] |= {"devices": "auto", "engine": "local", "workers": "auto", "hosts": None}
+    told["runtime"] |= {"devices": "auto", "engine": "local", "driver": "here", "hosts": None}
+    told["runtime"] |= {"workers": 1}  # of processes that step its environments: it has a core
     told["policy"] |= {"start": None}  # the state says it
     if told["task"].get("file"):  # a worker may stand elsewhere
         told["task"] |= {"file": str(files.named(told["task"]["file"]))}

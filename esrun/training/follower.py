@@ -15,7 +15,6 @@ import numpy as np
 from esrun.backend import everywhere
 from esrun.config import imports
 from esrun.config.check import checked
-from esrun.errors import ConfigError
 from esrun.training import wire
 from esrun.training.build import build
 from esrun.training.handshake import about, digest_of_row, filled, unlimited
@@ -30,14 +29,11 @@ class Follower:
         """`order`: as in `hiring.Order`. Raises ConfigError for what this process cannot do."""
         imports.allow(*order["imports"])
         self._run = build(checked(order["config"]), begins=False, least=order["least"])
-        apart = self._run.program.apart
-        if apart is None:
-            raise ConfigError("environments that processes step are not shared with workers")
-        self._apart, self._seed = apart, np.uint32(self._run.config.seed)
+        self._apart, self._seed = self._run.program.apart, np.uint32(self._run.config.seed)
         self.about = about(self._run)
         first = jax.eval_shape(self._run.program.init, self._run.hyper, self._seed)
         self._template = first
-        self._nothing = apart.nothing(self._run.hyper, self._seed, first)
+        self._nothing = self._apart.nothing(self._run.hyper, self._seed, first)
         self._state: TrainState | None = None
         self._epoch, self._row = -1, ""
 

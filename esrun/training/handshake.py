@@ -1,13 +1,13 @@
 """What a run and its workers compare: what they are, and whether they compute the same bits."""
 
 import hashlib
-from importlib.metadata import version
 from typing import Any
 
 import jax
 import numpy as np
 
 from esrun.config.check import KINDS
+from esrun.config.extras import packages_of, versions
 from esrun.config.plugins import origin, points
 from esrun.config.schema.run import Config
 from esrun.training import wire
@@ -47,7 +47,7 @@ def about(run: Any) -> dict[str, Any]:
     blocks = apart.blocks(run.hyper)
     plugins = sorted({origin(x) for kind in (*KINDS, "logger") for x in points(kind)})
     return {
-        **{name: version(name) for name in ("esrun", "jax", "jaxlib", "numpy")},
+        **versions(("esrun", "jax", "jaxlib", "numpy", *packages_of(run.config))),
         "plug-ins": ", ".join(plugins),
         "device": run.local_devices[0].device_kind,
         "blocks": f"{blocks.count} of {blocks.size}",

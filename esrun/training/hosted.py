@@ -6,18 +6,18 @@ recombined, and the generation is told. The blocks are those of the compiled chu
 """
 
 import json
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from esrun.backend import among, everywhere, machine, memory
-from esrun.tasks.normalizer import nothing
-from esrun.tasks.simulators import Played, Pool, Simulators, together
-from esrun.training.blocks import KEPT, Blocks, added
-from esrun.training.generation import Parts, Seen
+from esrun.backend import among, everywhere, machine
+from esrun.tasks.simulators import Pool, Simulators, together
+from esrun.training.blocks import Blocks
+from esrun.training.generation import Parts
+from esrun.training.hosted_apart import HostedApart, seeds_of, seen, structure_of, told
 from esrun.training.memory_plan import Plan
 from esrun.training.pieces import Pieces
 from esrun.training.program import CHUNK, Program, beginning
@@ -95,6 +95,7 @@ def make_hosted_program(
         parts=build,
         plan=lambda: planned[0] if planned else None,
         prepare=prepare,
+        apart=HostedApart(pieces, plan, pool),
     )
 
 
@@ -113,59 +114,16 @@ def pool_of(simulators: Simulators, workers: int | str) -> Pool:
     return _POOLS[wanted]
 
 
-def seeds_of(keys: jax.Array) -> np.ndarray:
-    """Random keys [e] -> seeds [e] of 31 bits, which every generator of numbers takes."""
-    return np.asarray(jax.random.key_data(keys), np.uint64)[:, -1] & np.uint64(2**31 - 1)
-
-
 def generation(
     pieces: Pieces, pool: Pool, blocks: Blocks, hyper: Any, seed: Any, state: TrainState
 ) -> tuple[TrainState, dict]:
     """One generation -> (state, a row of metrics)."""
-    drawn = pieces.drawn(hyper, seed, state.generation)
-    parts, episodes = pieces.parts(hyper), seeds_of(drawn.episodes)
-    p, paid = parts.strategy.population_size, parts.task.simulators.paid
-    shape, kept = (blocks.size, len(episodes)), {}
+    kept: dict[int, PyTree | None] = {}
 
-    def evaluate(i) -> Callable[[int], Generator[None, None, Any]]:
-        def played(number):
-            members = i * blocks.size + np.arange(blocks.size)
-            solutions = pieces.ask(hyper, drawn, state, members)
-            params = pieces.params(hyper, solutions)
-            act = pieces.acting(pieces.act_in(state), hyper, params, shape)
-            real = np.repeat(members < p, len(episodes))
-            seeds = np.tile(episodes, blocks.size)
-            done: Played = yield from pool.play(number, seeds, real, act, paid)
-            figures = done.totals.reshape(shape), done.steps.reshape(shape), done.memory[1]
-            kept[i] = solutions if keeps(blocks, solutions) else None
-            return jax.tree.leaves(pieces.seen(hyper, members, solutions, *figures))
+    def look(numbers: list[int]) -> list[list]:
+        found = seen(pieces, pool, blocks, hyper, seed, state, numbers, kept)
+        return [jax.tree.leaves(one) for one in found]
 
-        return played
-
-    told = among.shared(blocks.count, lambda numbers: together(map(evaluate, numbers)))
-    done = [jax.tree.unflatten(structure_of(parts, state), seen) for seen in told]
-    each = [(seen.fitness, seen.decayed) for seen in done]
-    fitness, decayed = jax.tree.map(lambda *x: jnp.concatenate(x)[:p], *each)
-    steps, inputs = added([(seen.steps, seen.inputs) for seen in done], pieces.plus)
-    everything = Seen(fitness, steps, inputs, decayed)
-    weights = pieces.weigh(hyper, state.strategy, everything.selected_by)
-    sums = []
-    for i in range(blocks.count):
-        members = i * blocks.size + np.arange(blocks.size)
-        if i not in kept:  # another process has played them
-            solutions = pieces.ask(hyper, drawn, state, members)
-            kept[i] = solutions if keeps(blocks, solutions) else None
-        sums.append(pieces.recombine(hyper, drawn, state, members, weights, kept[i]))
-    return pieces.tell(hyper, drawn, state, fitness, added(sums, pieces.plus), everything)
-
-
-def structure_of(parts: Parts, state: TrainState) -> Any:
-    """-> the structure of what is `Seen` of members."""
-    inputs = state.normalizer and nothing(parts.task.input_shape)
-    decayed = None if parts.strategy.decay_fitness is None else 0
-    return jax.tree.structure(Seen(0, 0, inputs, decayed))  # type: ignore
-
-
-def keeps(blocks: Blocks, solutions: PyTree) -> bool:
-    """Whether the solutions of all blocks, each as large as these, are kept, not made again."""
-    return blocks.count * memory.tree_bytes(solutions) <= KEPT
+    structure = structure_of(pieces.parts(hyper), state)
+    done = [jax.tree.unflatten(structure, x) for x in among.shared(blocks.count, look)]
+    return told(pieces, blocks, hyper, seed, state, done, kept)

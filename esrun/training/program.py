@@ -53,13 +53,12 @@ class Program(NamedTuple):
     prepare: Callable[[Any, Any, Stop, TrainState | None], None]
     """(hyper, seed, stop, state): compile them all at once but for `test`; `init` only where there
     is no state to go on from."""
+    apart: Any
+    """The same generations, their blocks evaluated elsewhere: an `Apart`, or a `HostedApart`."""
     test: Callable[[Any, Any, TrainState], tuple[TrainState, jax.Array, dict]] | None = None
     """As `evaluate`, on the task's `test` part."""
     prepare_advance: Callable[[Any, Any, TrainState, Stop], Any] | None = None
     """(hyper, seed, state, stop): compile `advance` alone, for arrays or shapes."""
-    apart: Apart | None = None
-    """The same generations with their blocks evaluated elsewhere; None where environments are
-    stepped by processes."""
 
 
 def make_program(

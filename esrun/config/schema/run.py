@@ -47,6 +47,7 @@ class Runtime(Model):
     parallel_runs: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
     hosts: str | None = None
     engine: Literal["local", "ray"] = "local"
+    driver: Literal["here", "ray"] = "here"
     worker_blocks: Literal["auto"] | Annotated[int, Field(ge=1, le=2**20)] = "auto"
 
 

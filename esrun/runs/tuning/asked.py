@@ -96,6 +96,8 @@ def asked(words: list[str], source: Source) -> Asked:
         )
     if config.runtime.hosts is not None:
         raise ConfigError("runtime.hosts is for one run, and a study has many: leave it out")
+    if config.runtime.driver == "ray":
+        raise ConfigError("runtime.driver=ray is for one run, and a study has many: leave it out")
     check(space, config, source)
     rungs, tune = _rungs(config), config.tune
     if config.seed + tune.seeds + 2 * tune.fresh_seeds - 1 > LAST_SEED:

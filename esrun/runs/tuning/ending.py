@@ -29,8 +29,8 @@ ROWS = 10
 CONF, OPTION = "conf", "tuned"
 """The folder of options that is written into the study's, and the name of the experiment in it."""
 LEFT_OUT = ("seed", "tune", "resume", "sweep", "logger", "progress", "log", "runtime.parallel_runs",
-            "runtime.devices", "runtime.workers", "runtime.engine", "runtime.worker_blocks",
-            "checkpoint")  # fmt: skip
+            "runtime.devices", "runtime.workers", "runtime.engine", "runtime.driver",
+            "runtime.worker_blocks", "checkpoint")  # fmt: skip
 """Keys that say nothing of how a setting trains."""
 
 

@@ -1,0 +1,152 @@
+"""A run that is carried on: killed, told to end, unwatched, left alone."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from conftest import PATIENCE, same, wait_for
+
+from esrun.runs import supervisor
+from esrun.runs.paths import RunFolder
+from esrun.runs.supervisor import Job, Supervisor
+
+pytestmark = pytest.mark.commands
+RUN = (
+    *("task=sphere", "strategy=openai_es", "strategy.population_size=8", "eval.episodes=2"),
+    *("eval.every=20", "checkpoint.every=20", "log.every=1000000"),
+)
+TOKEN = "run.json.00000000.partial"
+ENDLESS = "generations=2000000000"
+ALONE = """
+import os, sys, time
+from esrun.runs import supervisor
+class Own:
+    surroundings = dict
+tether = supervisor.COMMAND.split("sys.argv")[0]
+supervisor.COMMAND = tether + "print(os.getpid(), file=open('pid', 'w'), flush=True)\\n"
+supervisor.COMMAND += "import time; time.sleep(1000)"
+supervisor.Supervisor(supervisor.Job([], [], "/", ".", ".", "").content, Own())
+time.sleep(1000)
+"""
+
+
+class Own:
+    """What it knows of itself without Ray."""
+
+    again = False
+
+    def __init__(self, environment):
+        """Of its command."""
+        self.surroundings = lambda: environment
+
+
+@pytest.fixture
+def carried(compiled, tmp_path, monkeypatch):
+    """-> (words) -> a supervisor of a run in the folder `run`, begun as by Ray, in whose threads
+    signals are blocked."""
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    begun = []
+
+    def begin(*words):
+        words = [*RUN, *words, "hydra.run.dir=run", "resume=auto"]
+        job = Job(words, [], str(tmp_path / "run"), str(tmp_path), TOKEN, "")
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / TOKEN).touch()
+
+        def make():
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            begun.append(Supervisor(job.content, Own(compiled)))
+
+        thread = threading.Thread(target=make)
+        thread.start()
+        thread.join()
+        return begun[-1]
+
+    yield begin
+    for one in begun:
+        one.signal(b'"SIGKILL"')
+
+
+def heard(one, until=lambda lines: False):
+    """-> (the lines that were said until they are enough, or the end; the exit code)."""
+    life, known, lines, ends = "", 0, [], time.monotonic() + PATIENCE
+    while time.monotonic() < ends:
+        question = {"life": life, "known": known, "seconds": 0.1}
+        told = json.loads(one.listen(json.dumps(question).encode()))
+        life, known = told["life"], told["known"]
+        lines += [line for _, line in told["said"]]
+        if told["code"] is not None or until(lines):
+            return lines, told["code"]
+    raise TimeoutError
+
+
+def wait_until_saved(one, tmp_path, generation):
+    folder = RunFolder(tmp_path / "run")
+    _, code = heard(one, lambda lines: folder.saved() >= generation)
+    assert code is None
+
+
+def test_a_command_that_is_killed_is_begun_again_and_computes_the_same(carried, command, tmp_path):
+    one, again = carried("generations=5000"), "esrun: ended by SIGKILL: begun again"
+    for times in (1, 2):
+        wait_until_saved(one, tmp_path, RunFolder(tmp_path / "run").saved() + 20)
+        one._process.kill()
+        _, code = heard(one, lambda lines, times=times: lines.count(again) == times)
+        assert code is None
+    lines, code = heard(one)
+    assert code == 0
+    assert "run folder: run" in lines
+    alone = tmp_path / "alone"
+    command(*RUN, "generations=5000", f"hydra.run.dir={alone}")
+    same(tmp_path / "run", alone)
+
+
+def test_one_that_is_told_to_end_is_saved_and_not_begun_again(carried, tmp_path):
+    one = carried(ENDLESS)
+    wait_until_saved(one, tmp_path, 20)
+    one.signal(b'"SIGINT"')
+    assert heard(one)[1] == 75
+    assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "interrupted"
+
+
+def test_one_that_somebody_else_ends_goes_on(carried, tmp_path):
+    one = carried(ENDLESS)
+    wait_until_saved(one, tmp_path, 20)
+    one._process.terminate()
+    heard(one, lambda lines: "esrun: told to end: begun again" in lines)
+    wait_until_saved(one, tmp_path, RunFolder(tmp_path / "run").saved() + 20)
+
+
+def test_one_that_nobody_watches_is_saved_and_ended(carried, tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "UNWATCHED", 2.0)
+    one = carried(ENDLESS)
+    wait_until_saved(one, tmp_path, 20)
+    time.sleep(3)
+    assert heard(one)[1] == 75
+
+
+def test_one_that_is_killed_again_and_again_has_failed(carried, monkeypatch):
+    monkeypatch.setattr(supervisor, "COMMAND", "import os; os.kill(os.getpid(), 9)")
+    lines, code = heard(carried())
+    assert code == 1
+    assert lines[-1] == "esrun: ended by SIGKILL 3 times without getting further"
+
+
+def test_a_command_ends_with_its_supervisor(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", ALONE], cwd=tmp_path)
+    pid = tmp_path / "pid"
+    wait_for(lambda: pid.exists() and pid.read_text(), process)
+    command = Path(f"/proc/{pid.read_text().strip()}/cmdline")
+    assert command.read_bytes()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    until = time.monotonic() + 60
+    while command.exists() and command.read_bytes():  # one that nobody has waited for has none
+        assert time.monotonic() < until
+        time.sleep(0.05)
