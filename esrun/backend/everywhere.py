@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from esrun.backend import among, traces
+from esrun.backend.deferred import deferred
 from esrun.backend.devices import AXIS
 
 
@@ -54,9 +55,11 @@ class OnEvery:
     def lowered(self, *arguments):
         """-> the lowered function, for arrays or shapes; its `compile()` saves the first such call
         from compiling."""
-        if trace := self._trace(arguments):
-            return trace.program.lower(*arguments)
-        return self._mapped.lower(self._numbers, arguments)
+        # JAX looks for LAPACK in a module of scipy.linalg, of which all else would be loaded too
+        with deferred("scipy.linalg"):
+            if trace := self._trace(arguments):
+                return trace.program.lower(*arguments)
+            return self._mapped.lower(self._numbers, arguments)
 
     def results(self, *arguments) -> Any:
         """-> the shapes of its results, for arrays or shapes."""
