@@ -193,7 +193,7 @@ def start(compiled):
     def begin(folder, *arguments, code=MAIN):
         folder.mkdir(exist_ok=True, parents=True)
         process = subprocess.Popen(
-            [sys.executable, "-c", code, *map(str, arguments)],
+            [sys.executable, *_running(code), *map(str, arguments)],
             cwd=folder,
             env=os.environ | compiled | {"JAX_PLATFORMS": "cpu"},
             stdout=subprocess.PIPE,
@@ -207,6 +207,11 @@ def start(compiled):
     for process in running:
         process.kill()
         process.communicate()
+
+
+def _running(code):
+    """-> the words behind Python's: only a command that is in a file keeps its traces."""
+    return ["-m", "esrun"] if code == MAIN else ["-c", code]
 
 
 def finished(process, timeout=PATIENCE):
@@ -270,13 +275,8 @@ def esrun(wheel, compiled, tmp_path):
         # whoever says where or whether means it
         shared = {} if any(name.endswith("COMPILATION_CACHE") for name in environment) else compiled
         return subprocess.run(
-            [
-                sys.executable,
-                "-P",
-                "-c",
-                code,
-                *arguments,
-            ],  # -P: like the script, without the working directory
+            # -P: like the script, without the working directory
+            [sys.executable, "-P", *_running(code), *arguments],
             cwd=folder,
             env=os.environ
             | {"PYTHONPATH": str(wheel), "JAX_PLATFORMS": "cpu"}
