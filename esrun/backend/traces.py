@@ -134,8 +134,10 @@ def _read(file: Path) -> Any | None:
         return None
     if not all(_is_still(path, tuple(state)) for path, state in said["files"].items()):
         return None
+    if not all(map(_is_known, said["nodes"])):
+        return None
     for node in said["nodes"]:
-        _register(resolve_name(node))
+        _register(resolve_name(node), node)
     return jax.export.deserialize(bytearray(blob))
 
 
@@ -146,11 +148,13 @@ def _write(file: Path, exported: Any, read: list[Path]) -> None:
     if any(state is None or max(state[1:]) > _allowed_since[0] for state in found.values()):
         return
     nodes = {*_nodes(exported.in_tree), *_nodes(exported.out_tree)}
-    for node in nodes:
-        _register(node)
-    names = sorted(f"{x.__module__}:{x.__qualname__}" for x in nodes)
+    named = {f"{x.__module__}:{x.__qualname__}": x for x in nodes}
+    if not all(map(_is_known, named)):
+        return
+    for name, node in named.items():
+        _register(node, name)
     where = str(files.STARTED_IN) if read else None  # their names may be relative ones
-    header = json.dumps({"files": found, "nodes": names, "where": where}).encode()
+    header = json.dumps({"files": found, "nodes": sorted(named), "where": where}).encode()
     files.write(file, zlib.compress(header + b"\n" + bytes(exported.serialize()), 1), flush=False)
 
 
@@ -185,16 +189,18 @@ def _nodes(tree: Any) -> Iterator[type]:
         yield from _nodes(child)
 
 
-def _register(node: type) -> None:
-    """Have JAX write and read a type of esrun's or optax's by its name: a named tuple, or a class
-    that says how its fixed fields are `written` and `read`. Raises ValueError for others."""
+def _is_known(name: str) -> bool:
+    """Whether a type, "MODULE:NAME", is esrun's or optax's: nothing else is looked up."""
+    return name.partition(":")[0].partition(".")[0] in ("esrun", "optax")
+
+
+def _register(node: type, name: str) -> None:
+    """Have JAX write and read a type by its name: a named tuple, or a class that says how its fixed
+    fields are `written` and `read`."""
     import jax
 
-    if not (isinstance(node, type) and node.__module__.partition(".")[0] in ("esrun", "optax")):
-        raise ValueError(f"{node} is no type that is known to be an ordinary one")
     if node in _registered:
         return
-    name = f"{node.__module__}:{node.__qualname__}"
     if hasattr(node, "_fields"):
         jax.export.register_namedtuple_serialization(node, serialized_name=name)
     else:
