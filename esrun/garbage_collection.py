@@ -25,8 +25,10 @@ def paused() -> Iterator[None]:
 
 
 def resume() -> None:
-    """Have the collector work again, where a command has paused it."""
+    """Have the collector work again, where a command has paused it, on what comes from now on:
+    what has been imported lives as long as the process."""
     global _paused
     if _paused:
+        gc.freeze()
         gc.enable()
         _paused = False
