@@ -46,8 +46,8 @@ class Holder:
 
     def keep(self, question: bytes) -> bytes:
         """The folder is whole, and these are its marks; other files are gone."""
-        self._marks = json.loads(question)
-        self._files = {name: x for name, x in self._files.items() if name in self._marks}
+        marks = self._marks = json.loads(question)
+        self._files = {name: x for name, x in self._files.items() if name in marks}
         return b""
 
     def read(self, question: bytes) -> bytes:
