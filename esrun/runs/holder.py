@@ -46,7 +46,7 @@ class Holder:
 
     def keep(self, question: bytes) -> bytes:
         """The folder is whole, and these are its marks; other files are gone."""
-        self._marks = marks = json.loads(question)
+        marks = self._marks = json.loads(question)
         self._files = {name: x for name, x in self._files.items() if name in marks}
         return b""
 
