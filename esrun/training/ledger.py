@@ -1,7 +1,7 @@
 """Who is at which block of a generation: a pure account, which knows neither workers nor time."""
 
 import math
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Hashable, Iterable
 from statistics import median
 from typing import NamedTuple
@@ -20,16 +20,20 @@ class Pace:
     def __init__(self):
         """Nothing is known yet."""
         self._each: deque[float] = deque(maxlen=REMEMBERED)
+        self._median: float | None = None
 
     def note(self, blocks: int, seconds: float) -> None:
         """So many blocks were answered after so many seconds."""
         self._each.append(seconds / blocks)
+        self._median = None
 
     def patience(self, blocks: int) -> float:
         """-> the seconds after which somebody who holds so many blocks is late."""
         if not self._each:
             return UNKNOWN
-        return max(LEAST, LAG * median(self._each) * blocks)
+        if self._median is None:
+            self._median = median(self._each)
+        return max(LEAST, LAG * self._median * blocks)
 
 
 class Held(NamedTuple):
@@ -40,7 +44,10 @@ class Held(NamedTuple):
 
 
 class Ledger:
-    """The blocks of one generation. Times are seconds of any one clock."""
+    """The blocks of one generation. Times are seconds of any one clock.
+
+    Nothing here takes longer where there are more workers, but for those who are late.
+    """
 
     def __init__(self, blocks: Iterable[int], pace: Pace, at_a_time: int | str = "auto"):
         """`at_a_time`: blocks that somebody is given; "auto": half of an equal share of those that
@@ -48,7 +55,8 @@ class Ledger:
         self._waiting = deque(blocks)
         self._open = set(self._waiting)
         self._pace, self._at_a_time = pace, at_a_time
-        self._held: dict[Hashable, Held] = {}
+        self._held: dict[Hashable, Held] = {}  # whoever was given the first comes first
+        self._holders: defaultdict[int, set[Hashable]] = defaultdict(set)
         self.twice = 0
         """Blocks that were given to somebody while another one held them."""
 
@@ -71,15 +79,18 @@ class Ledger:
             blocks = self._of_the_latest(now)[:most]
             self.twice += len(blocks)
         if blocks:
+            self._let_go(who)
             self._held[who] = Held(blocks, now)
+            for block in blocks:
+                self._holders[block].add(who)
         return blocks
 
     def _of_the_latest(self, now: float) -> list[int]:
-        for held in sorted(self._held.values(), key=lambda held: held.since):
+        late = self.late(now)
+        among = set(late)
+        for who in late:
             blocks = [
-                x
-                for x in held.blocks
-                if x in self._open and all(self.is_late(who, now) for who in self._holders(x))
+                x for x in self._held[who].blocks if x in self._open and self._holders[x] <= among
             ]
             if blocks:
                 return blocks
@@ -89,15 +100,25 @@ class Ledger:
         """-> how many blocks somebody is at."""
         return len(self._held[who].blocks) if who in self._held else 0
 
-    def is_late(self, who: Hashable, now: float) -> bool:
-        """Whether somebody takes too long."""
-        held = self._held.get(who)
-        return held is not None and now - held.since > self._pace.patience(len(held.blocks))
+    @property
+    def at_work(self) -> int:
+        """-> how many are at blocks."""
+        return len(self._held)
+
+    def late(self, now: float) -> list[Hashable]:
+        """-> those who take too long, who has been at it for longest first."""
+        late, soonest = [], self._pace.patience(1)
+        for who, held in self._held.items():
+            if now - held.since <= soonest:
+                break  # nor are those after it
+            if now - held.since > self._pace.patience(len(held.blocks)):
+                late.append(who)
+        return late
 
     def done(self, who: Hashable, now: float) -> list[tuple[int, int]]:
         """Somebody has answered -> (place in what it was given, block) of those that nobody has
         answered before."""
-        held = self._held.pop(who, None)
+        held = self._let_go(who)
         if held is None:
             return []
         self._pace.note(len(held.blocks), now - held.since)
@@ -107,10 +128,13 @@ class Ledger:
 
     def lost(self, who: Hashable) -> None:
         """Somebody is gone: what it held, and nobody else holds, waits again, before all else."""
-        held = self._held.pop(who, None)
+        held = self._let_go(who)
         if held is not None:
-            again = [x for x in held.blocks if x in self._open and not self._holders(x)]
+            again = [x for x in held.blocks if x in self._open and not self._holders[x]]
             self._waiting.extendleft(reversed(again))
 
-    def _holders(self, block: int) -> list[Hashable]:
-        return [who for who, held in self._held.items() if block in held.blocks]
+    def _let_go(self, who: Hashable) -> Held | None:
+        held = self._held.pop(who, None)
+        for block in held.blocks if held else ():
+            self._holders[block].discard(who)
+        return held
