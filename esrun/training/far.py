@@ -154,14 +154,13 @@ class Work:
         crew, ledger = self.crew, self.ledger
         while not ledger.over:
             crew.tend()
-            late = len(ledger.late(crew.now()))
-            hands = len(crew.ready) - late
+            hands = len(crew.ready) - ledger.late(crew.now())
             for who in crew.free:
                 blocks = ledger.give(who, hands, crew.now())
                 if not blocks:
                     break  # nor is there anything for another one
                 crew.work(who, blocks, self._state)
-            alone = ledger.at_work == late and not self._waits()
+            alone = not ledger.at_work and not self._waits()
             if alone:
                 self._work()
             for answer in crew.hear(0.0 if alone else LOOK):
