@@ -18,6 +18,7 @@ from far_stub import Stub
 from worker import WorkerError
 
 from esrun.backend.cluster import Cluster
+from esrun.errors import ConfigError
 
 HERE = Path(__file__).parent
 SMALL, LARGE = 3_000, 10_000_000
@@ -56,10 +57,10 @@ def a_cluster(cores: int) -> Iterator[Callable[[int], subprocess.Popen]]:
             return process
 
         head = begin("--head", f"--port={port}", f"--num-cpus={cores}", "--include-dashboard=false")
-        wait_for(port, head)
         joins = {k: x for k, x in environment.items() if k.startswith("RAY_")}
         os.environ |= joins | {"RAY_ADDRESS": f"127.0.0.1:{port}"}
         stack.callback(lambda: [os.environ.pop(k, None) for k in (*joins, "RAY_ADDRESS")])
+        wait_for(head)
         yield lambda more: begin(f"--address=127.0.0.1:{port}", f"--num-cpus={more}")
 
 
@@ -70,16 +71,14 @@ def free_port() -> int:
         return one.getsockname()[1]
 
 
-def wait_for(port: int, process: subprocess.Popen) -> None:
-    """Wait until a cluster answers."""
+def wait_for(process: subprocess.Popen) -> None:
+    """Wait until the cluster at RAY_ADDRESS can be joined."""
     until = time.monotonic() + BEGUN
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            raise WorkerError("ray start has failed")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            time.sleep(3.0)  # its other half listens a little later
+    while time.monotonic() < until and process.poll() is None:
+        with contextlib.suppress(ConfigError):
+            Cluster(Stub, 0).close()
             return
-        time.sleep(0.2)
+        time.sleep(1.0)
     raise WorkerError("no cluster can be started here")
 
 
