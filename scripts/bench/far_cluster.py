@@ -21,12 +21,14 @@ from esrun.backend.cluster import Cluster
 from esrun.errors import ConfigError
 
 HERE = Path(__file__).parent
+TOKEN = secrets.token_hex(32)
+"""Of all clusters: Ray knows one a process."""
 SMALL, LARGE = 3_000, 10_000_000
 """Bytes of messages that are timed."""
 REPEATED, NAP = 20, 0.1
 """How often, and the seconds that a stub sleeps before it echoes: whoever was asleep answers later
 than who has just answered."""
-BEGUN = 120.0
+BEGUN = 300.0
 """Seconds that a cluster or its stubs may take to begin."""
 
 
@@ -39,7 +41,7 @@ def a_cluster(cores: int) -> Iterator[Callable[[int], subprocess.Popen]]:
         paths = [str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
         environment = os.environ | {
             "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_AUTH_TOKEN": TOKEN,
             "RAY_USAGE_STATS_ENABLED": "0",
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         }
