@@ -17,7 +17,7 @@ from esrun.commands.words import VERBS
 from esrun.config.check import checked
 from esrun.config.compose import composed
 
-PAGE = (ROOT / "docs" / "cluster.md").read_text()
+PAGE = (ROOT / "docs" / "clusters.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 INLINE = re.findall(r"`(esrun (?:-m )?[a-z]+=[^`]*)`", PAGE)
 FAKES = {

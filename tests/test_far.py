@@ -13,7 +13,7 @@ from esrun.backend import cluster
 from esrun.config.check import checked
 from esrun.config.compose import composed
 from esrun.errors import ConfigError
-from esrun.runs.far_costs import MESSAGE, far_costs, in_words
+from esrun.runs.far_costs import far_costs, in_words
 from esrun.training import far, wire
 from esrun.training.restarts import search_until
 from esrun.training.worker import Worker
@@ -167,5 +167,22 @@ def test_what_travels_is_explained(built, in_process):
     state = jax.eval_shape(run.program.init, run.hyper, np.uint32(0))
     cost = far_costs(run, state)
     assert cost["blocks"] == 4
-    assert cost["bytes_from_all_workers"] == 4 * (40 + 16 + MESSAGE)  # fitness, and counts of steps
-    assert "hears up to 2.56 KiB" in in_words(cost)
+    # fitness and counts of steps, and what stands around two arrays
+    assert cost["bytes_from_all_workers"] == 4 * (40 + 16 + 110 + 2 * 62)
+    assert "hears up to 1.13 KiB, which takes up to 5 ms" in in_words(cost)
+
+
+@pytest.mark.runs
+@pytest.mark.parametrize("members", [40, 4000])
+def test_what_is_explained_is_what_travels(built, monkeypatch, members):
+    """At 4,000 members of 100 parameters it is the state that travels."""
+    size = f"strategy.population_size={members}"
+    words = ("task=sphere", "task.dimension=100", "strategy=openai_es", size, "generations=6",
+             "eval.episodes=2", f"runtime.population_chunk={members // 4}")  # fmt: skip
+    shared = with_workers(built, monkeypatch, words, InThreads(1))
+    run = built(*words)
+    runtime = run.config.runtime.model_copy(update={"engine": "ray"})
+    run = run._replace(config=run.config.model_copy(update={"runtime": runtime}))
+    cost = far_costs(run, shared[0])
+    predicted = cost["bytes_to_each_worker"] + cost["bytes_from_all_workers"]
+    assert 0.9 * predicted < shared[1][-1]["engine_bytes"] <= predicted

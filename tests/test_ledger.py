@@ -42,10 +42,14 @@ def test_who_takes_three_times_the_median_is_late_and_the_first_answer_counts():
     ledger.give("a", 2, 0.0)
     ledger.give("b", 2, 0.0)
     assert ledger.done("b", 1.0) == [(0, 1)]
+    assert ledger.late(LAG - 0.1) == 0
     assert ledger.give("b", 2, LAG - 0.1) == []
+    assert (ledger.late(LAG + 0.1), ledger.at_work) == (1, 0)
     assert ledger.give("b", 2, LAG + 0.1) == [0]
     assert ledger.twice == 1
+    assert ledger.late(LAG + 0.2) == 1
     assert ledger.give("c", 2, LAG + 0.2) == []  # two are at it, one of them in time
+    assert ledger.late(2 * LAG + 0.3) == 2
     assert ledger.give("c", 2, 2 * LAG + 0.3) == [0]  # both are late
     assert ledger.done("a", 9.0) == [(0, 0)]
     assert ledger.over
@@ -55,11 +59,22 @@ def test_who_takes_three_times_the_median_is_late_and_the_first_answer_counts():
 def test_a_copy_that_is_lost_leaves_the_block_with_who_has_it_still():
     ledger = Ledger(range(1), known(1.0), 1)
     ledger.give("a", 1, 0.0)
+    assert ledger.late(4.0) == 1
     assert ledger.give("b", 1, 4.0) == [0]
     ledger.lost("a")
     assert ledger.give("c", 1, 4.0) == []
     ledger.lost("b")
     assert ledger.give("c", 1, 4.0) == [0]
+
+
+def test_what_the_late_hold_is_shared_and_who_answers_late_leaves_the_rest():
+    ledger = Ledger(range(4), known(1.0), 4)
+    ledger.give("a", 1, 0.0)
+    ledger.late(4 * LAG + 0.1)
+    assert ledger.give("b", 1, 20.0, most=2) == [0, 1]
+    assert [block for _, block in ledger.done("a", 21.0)] == [0, 1, 2, 3]
+    assert ledger.give("c", 1, 21.0) == []
+    assert (ledger.over, ledger.done("b", 22.0)) == (True, [])
 
 
 def test_short_blocks_and_unknown_ones_are_not_late_at_once():
@@ -76,6 +91,7 @@ def test_whatever_happens_every_block_is_done_once(seed):
     at_work = {}
     while not ledger.over:
         now += chance.expovariate(1.0)
+        ledger.late(now)
         for who in chance.sample("abcd", 4):
             if who not in at_work and (given := ledger.give(who, 4, now)):
                 at_work[who] = given

@@ -230,6 +230,52 @@ def test_a_device_is_idle_where_none_of_its_spans_lies(idle):
     assert (share, longest) == (pytest.approx(5 / (100 - 0.3 * 115)), 5)
 
 
+@pytest.fixture
+def model(monkeypatch):
+    """-> the bench's model of workers that come and go."""
+    monkeypatch.syspath_prepend(SCRIPTS / "bench")
+    return importlib.import_module("far_model")
+
+
+def test_simulated_workers_take_what_can_be_worked_out_by_hand(model):
+    def took(count, blocks, link, hand):
+        shape = model.Shape(blocks)
+        seconds, crew = model.simulated(count, shape, link, hand, 3, charged=False)
+        return seconds, crew.news()[2] / 3
+
+    even, one = model.Hand(0.1), model.Link(ask=0.001, hear=0.002, way=0.01)
+    assert took(4, 16, model.Link(), lambda who: even)[0] == pytest.approx([0.4] * 3)
+    # asked, on its way, worked at, on its way, heard; the one after the other
+    assert took(1, 1, one, lambda who: even)[0] == pytest.approx([0.123] * 3)
+    far = even._replace(way=0.05)
+    assert took(1, 1, one, lambda who: far)[0] == pytest.approx([0.223] * 3)
+    # the third is asked when two were
+    asks = model.Link(ask=0.01)
+    assert took(3, 3, asks, lambda who: even)[0] == pytest.approx([0.13] * 3)
+    # a byte is carried by both links, the run's and the worker's
+    narrow = even._replace(rate=1e6)
+    seconds, moved = took(1, 1, model.Link(rate=1e6), lambda who: narrow)
+    assert seconds == pytest.approx([0.1 + 2e-6 * moved] * 3, rel=1e-3)
+    # half as fast: two blocks of three are the other one's, to the end
+    slow = even._replace(each=0.2)
+    (seconds, *_), _ = took(2, 30, model.Link(), lambda who: (even, slow)[who % 2])
+    assert seconds == pytest.approx(2.0, abs=0.1)
+
+
+def test_simulated_workers_that_die_are_replaced_and_those_that_straggle_are_helped(model):
+    hand, link = model.Hand(0.1, lives=20.0), model.Link()
+    seconds, crew = model.simulated(4, model.Shape(16), link, lambda _: hand, 40, False)
+    usual = sorted(seconds)[20]
+    assert crew.lost > 1
+    assert usual == pytest.approx(0.4, abs=0.2)
+    # a death is known a second later at most, and what was lost is done by others then; not all die
+    assert max(seconds) < usual + 2 * model.MISSED + 0.2
+    late = model.Hand(0.1, straggles=0.02)
+    seconds, crew = model.simulated(4, model.Shape(16), link, lambda _: late, 40, False)
+    assert max(seconds) <= 1.0 + 1e-6  # two blocks take ten times one, or somebody else is at them
+    assert crew.lost == 0
+
+
 def test_the_tutorials_sentences_are_held_against_runs(tmp_path, monkeypatch, capsys):
     """A stage whose runs are told: the table and what of the sentences holds, seed by seed."""
     story = script("tutorial_story.py")

@@ -2,17 +2,18 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from esrun.backend import memory
 from esrun.backend.memory import shown
 from esrun.training.build import Run
 
-MESSAGE = 600
-"""About the bytes of a message besides its arrays."""
-ROUND_TRIP = 0.0064
-"""Seconds that Ray takes to ask four workers something of 3 KB and to have their answers, on one
-machine."""
+ABOUT, ARRAY = 110, 62
+"""About the bytes of a message besides its numbers: of it all, and of each array."""
+ROUND_TRIP, BLOCK = 0.003, 0.0005
+"""Seconds that Ray takes on one machine for a generation, and for a block that somebody is given
+alone (`python scripts/bench far`)."""
 
 
 def far_costs(built: Run, state: Any) -> dict[str, Any] | None:
@@ -23,16 +24,21 @@ def far_costs(built: Run, state: Any) -> dict[str, Any] | None:
         return None
     seen = apart.nothing(built.hyper, jnp.uint32(0), state)
     blocks, there = len(seen.fitness), len(apart.wanted(built.hyper))
-    told = memory.tree_bytes(seen) * there // blocks
-    whole = memory.tree_bytes(state._replace(archive=None))
+    own, around = state._replace(archive=None), _around(seen)
+    told, whole = memory.tree_bytes(seen) * there // blocks, memory.tree_bytes(own)
     return {
         "engine": built.config.runtime.engine,
         "blocks": there,
-        "bytes_to_each_worker": min(told, whole) + MESSAGE,
-        "bytes_from_all_workers": told + there * MESSAGE,
-        "bytes_to_a_worker_that_joins": whole + MESSAGE,
-        "overhead_seconds": ROUND_TRIP,
+        "bytes_to_each_worker": min(told + around, whole + _around(own)),
+        "bytes_from_all_workers": told + there * around,
+        "bytes_to_a_worker_that_joins": whole + _around(own),
+        "overhead_seconds": ROUND_TRIP + there * BLOCK,
     }
+
+
+def _around(tree: Any) -> int:
+    """-> the bytes of a message besides the numbers of such arrays."""
+    return ABOUT + ARRAY * len(jax.tree.leaves(tree))
 
 
 def in_words(cost: dict[str, Any]) -> str:
@@ -43,6 +49,6 @@ def in_words(cost: dict[str, Any]) -> str:
     )
     return (
         f"{cost['engine']}: a generation has {cost['blocks']} blocks, sends {each} to each worker "
-        f"and hears up to {all_of_them}, which takes some {1e3 * cost['overhead_seconds']:.0f} ms; "
-        f"a worker that joins is sent {joins}"
+        f"and hears up to {all_of_them}, which takes up to {1e3 * cost['overhead_seconds']:.0f} "
+        f"ms; a worker that joins is sent {joins}"
     )

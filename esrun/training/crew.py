@@ -44,9 +44,9 @@ class Told(NamedTuple):
 class Crew:
     """The workers, for one search after another."""
 
-    def __init__(self, hiring: Hiring):
-        """Nobody is there yet."""
-        self.hiring, self.hands = hiring, dict[int, Hand]()
+    def __init__(self, hiring: Hiring, now: Callable[[], float] = time.monotonic):
+        """Nobody is there yet. `now`: the clock that all waiting goes by, in seconds."""
+        self.hiring, self.now, self.hands = hiring, now, dict[int, Hand]()
         self.joined = self.lost = self.sent = self.received = self.states = 0
         """Since the beginning: workers that became ready, those of them that were lost, bytes, and
         states that were sent."""
@@ -56,7 +56,7 @@ class Crew:
         self.waited_for = True
         """Whether nobody was ready yet for the present order."""
         self.began = 0.0
-        """When this process was ready for that, by `time.monotonic`."""
+        """When this process was ready for that, by `now`."""
         self._order, self._about, self._on_cpu = b"", {}, True
         self._row = ((-1, -1), "")
         self._known = (0, 0, 0)
@@ -75,7 +75,7 @@ class Crew:
             hand.ready = False
         self.tend()
         self._about = about()  # compiles, while the workers do
-        self.began = time.monotonic()
+        self.began = self.now()
 
     def tend(self) -> None:
         """Have as many workers as are wanted, and those prepared that are not."""

@@ -155,12 +155,13 @@ class Work:
         crew, ledger = self.crew, self.ledger
         while not ledger.over:
             crew.tend()
-            at_work = [who for who in crew.ready if not ledger.is_late(who, time.monotonic())]
+            hands = len(crew.ready) - ledger.late(crew.now())
             for who in crew.free:
-                if blocks := ledger.give(who, len(at_work), time.monotonic()):
-                    crew.work(who, blocks, self._state)
-            at_work = [who for who in at_work if ledger.holds(who)]
-            alone = not at_work and not self._waits()
+                blocks = ledger.give(who, hands, crew.now())
+                if not blocks:
+                    break  # nor is there anything for another one
+                crew.work(who, blocks, self._state)
+            alone = not ledger.at_work and not self._waits()
             if alone:
                 self._work()
             for answer in crew.hear(0.0 if alone else LOOK):
@@ -170,12 +171,12 @@ class Work:
     def _waits(self) -> bool:
         """Whether it is better to wait for the first worker."""
         begins = self.crew.waited_for and self.crew.to_be_ready
-        return begins and time.monotonic() - self.crew.began < PATIENCE
+        return begins and self.crew.now() - self.crew.began < PATIENCE
 
     def _work(self) -> None:
-        began = time.monotonic()
+        began = self.crew.now()
         if blocks := self.ledger.give(SELF, 1, began, self._most):
-            self._note(SELF, self._see(blocks), time.monotonic() - began)
+            self._note(SELF, self._see(blocks), self.crew.now() - began)
 
     def _take(self, answer: Any) -> None:
         if answer.content is None:
@@ -191,5 +192,5 @@ class Work:
 
     def _note(self, who: Any, seen: Any, seconds: float) -> None:
         self._seconds[who] = self._seconds.get(who, 0.0) + seconds
-        for place, block in self.ledger.done(who, time.monotonic()):
+        for place, block in self.ledger.done(who, self.crew.now()):
             jax.tree.map(lambda all, x: all.__setitem__(block, x[place]), self._seen, seen)  # noqa: B023

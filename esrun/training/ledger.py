@@ -1,7 +1,7 @@
 """Who is at which block of a generation: a pure account, which knows neither workers nor time."""
 
 import math
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterable
 from statistics import median
 from typing import NamedTuple
@@ -20,16 +20,20 @@ class Pace:
     def __init__(self):
         """Nothing is known yet."""
         self._each: deque[float] = deque(maxlen=REMEMBERED)
+        self._median: float | None = None
 
     def note(self, blocks: int, seconds: float) -> None:
         """So many blocks were answered after so many seconds."""
         self._each.append(seconds / blocks)
+        self._median = None
 
     def patience(self, blocks: int) -> float:
         """-> the seconds after which somebody who holds so many blocks is late."""
         if not self._each:
             return UNKNOWN
-        return max(LEAST, LAG * median(self._each) * blocks)
+        if self._median is None:
+            self._median = median(self._each)
+        return max(LEAST, LAG * self._median * blocks)
 
 
 class Held(NamedTuple):
@@ -40,77 +44,86 @@ class Held(NamedTuple):
 
 
 class Ledger:
-    """The blocks of one generation. Times are seconds of any one clock."""
+    """The blocks of one generation. Times are seconds of any one clock.
+
+    A block that is not done waits, or one is at it who is in time. Nothing here takes longer where
+    there are more workers.
+    """
 
     def __init__(self, blocks: Iterable[int], pace: Pace, at_a_time: int | str = "auto"):
         """`at_a_time`: blocks that somebody is given; "auto": half of an equal share of those that
         wait, so that who is quicker gets more of them."""
-        self._waiting = deque(blocks)
+        self._waiting = OrderedDict.fromkeys(blocks)
         self._open = set(self._waiting)
         self._pace, self._at_a_time = pace, at_a_time
         self._held: dict[Hashable, Held] = {}
+        """Of those in time; whoever was given the first comes first."""
+        self._late: dict[Hashable, Held] = {}
+        self._behind: set[int] = set()
         self.twice = 0
-        """Blocks that were given to somebody while another one held them."""
+        """Blocks that were given to somebody because another one is late."""
 
     @property
     def over(self) -> bool:
         """Whether all blocks are done."""
         return not self._open
 
+    @property
+    def at_work(self) -> int:
+        """-> how many are at blocks, in time."""
+        return len(self._held)
+
     def give(self, who: Hashable, hands: int, now: float, most: int | None = None) -> list[int]:
         """-> the blocks, at `most` so many, that somebody who is free is to do, among so many
-        `hands`: of those that wait, or else of whoever is late. None where there is nothing to
-        do."""
-        if self._waiting:
-            count = self._at_a_time
-            if isinstance(count, str):
-                count = math.ceil(len(self._waiting) / (2 * max(hands, 1)))
-            count = min(count, len(self._waiting), most or count)
-            blocks = [self._waiting.popleft() for _ in range(count)]
-        else:
-            blocks = self._of_the_latest(now)[:most]
-            self.twice += len(blocks)
+        `hands`. None where there is nothing to do."""
+        count = self._at_a_time
+        if isinstance(count, str):
+            count = math.ceil(len(self._waiting) / (2 * max(hands, 1)))
+        count = min(count, len(self._waiting), most or count)
+        blocks = [self._waiting.popitem(last=False)[0] for _ in range(count)]
         if blocks:
             self._held[who] = Held(blocks, now)
+            self.twice += len(self._behind.intersection(blocks))
         return blocks
-
-    def _of_the_latest(self, now: float) -> list[int]:
-        for held in sorted(self._held.values(), key=lambda held: held.since):
-            blocks = [
-                x
-                for x in held.blocks
-                if x in self._open and all(self.is_late(who, now) for who in self._holders(x))
-            ]
-            if blocks:
-                return blocks
-        return []
 
     def holds(self, who: Hashable) -> int:
         """-> how many blocks somebody is at."""
-        return len(self._held[who].blocks) if who in self._held else 0
+        held = self._held.get(who) or self._late.get(who)
+        return len(held.blocks) if held else 0
 
-    def is_late(self, who: Hashable, now: float) -> bool:
-        """Whether somebody takes too long."""
-        held = self._held.get(who)
-        return held is not None and now - held.since > self._pace.patience(len(held.blocks))
+    def late(self, now: float) -> int:
+        """What those are at who take too long waits again, behind all else -> how many they are."""
+        soonest, late = self._pace.patience(1), []
+        for who, held in self._held.items():
+            if now - held.since <= soonest:
+                break  # nor are those after it
+            if now - held.since > self._pace.patience(len(held.blocks)):
+                late.append(who)
+        for who in late:
+            held = self._late[who] = self._held.pop(who)
+            again = [x for x in held.blocks if x in self._open]
+            self._waiting.update(dict.fromkeys(again))
+            self._behind.update(again)
+        return len(self._late)
 
     def done(self, who: Hashable, now: float) -> list[tuple[int, int]]:
         """Somebody has answered -> (place in what it was given, block) of those that nobody has
         answered before."""
-        held = self._held.pop(who, None)
+        held = self._held.pop(who, None) or self._late.pop(who, None)
         if held is None:
             return []
         self._pace.note(len(held.blocks), now - held.since)
         new = [(i, x) for i, x in enumerate(held.blocks) if x in self._open]
-        self._open -= {x for _, x in new}
+        for _, x in new:
+            self._open.discard(x)
+            self._waiting.pop(x, None)
         return new
 
     def lost(self, who: Hashable) -> None:
-        """Somebody is gone: what it held, and nobody else holds, waits again, before all else."""
+        """Somebody is gone: what it held in time waits again, before all else."""
+        self._late.pop(who, None)
         held = self._held.pop(who, None)
-        if held is not None:
-            again = [x for x in held.blocks if x in self._open and not self._holders(x)]
-            self._waiting.extendleft(reversed(again))
-
-    def _holders(self, block: int) -> list[Hashable]:
-        return [who for who, held in self._held.items() if block in held.blocks]
+        for x in reversed(held.blocks if held else []):
+            if x in self._open:
+                self._waiting[x] = None
+                self._waiting.move_to_end(x, last=False)

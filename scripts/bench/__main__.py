@@ -18,6 +18,7 @@ from asktell import asktell
 from blackbox import blackbox
 from checkpoints import checkpoints, memory
 from command import command
+from far import far
 from growth import growth
 from hosted import hosted
 from idle import idle
@@ -48,6 +49,7 @@ CASES = {
         (growth, "cost as population, episodes, width and parameters double, with the exponent"),
         (large, "large networks: parameters x members/s and peak memory, against evosax"),
         (hosted, "environments that processes step, against random actions alone"),
+        (far, "workers of Ray that come and go, stubs that sleep, and a model of up to 10,000"),
         (report, "the report of a sweep, by its number of runs"),
         (sweeps, "runs of a sweep side by side, against one after another"),
         (throughput, "run and compile time by population and device: what --figure draws"),

@@ -27,7 +27,7 @@ class Program:
         self.seed = jnp.uint32(0)
         self.start = self.run.program.init(self.run.hyper, self.seed)
         self.at = 0
-        self.last = None
+        self.last, self.rows = None, {}
 
     def advance(self, generations: int, keep: bool) -> None:
         """Train from the start for some generations; with `keep`, later calls start from there."""
@@ -40,7 +40,7 @@ class Program:
         state, rows, done, _ = jax.block_until_ready(
             self.run.program.advance(self.run.hyper, self.seed, self.start, stop)
         )
-        self.last = rows["env_steps"], done
+        self.last, self.rows = (rows["env_steps"], done), rows
         if keep:
             self.start, self.at = state, self.at + generations
 
