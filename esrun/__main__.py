@@ -10,6 +10,6 @@ if __name__ == "__main__":
     with contextlib.suppress(FileNotFoundError):  # it may be gone
         if sys.path[:1] == [os.getcwd()] and not sys.flags.safe_path:
             del sys.path[0]
-    from esrun.cli import main
+    from esrun.cli import command
 
-    raise SystemExit(main())
+    raise SystemExit(command())

@@ -22,11 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(arguments)
     process = process_signals.take_over()
     from esrun import stdio
-    from esrun.backend import traces
     from esrun.errors import DONE, FAILED, complain
 
     stdio.take_over()
-    traces.allow()
     code = _run(sys.argv[1:])
     if reason := stdio.lost():
         complain(f"standard output could not be written: {reason}")
@@ -35,6 +33,14 @@ def main(arguments: list[str] | None = None) -> int:
     if process:
         process.close(code)
     return code
+
+
+def command() -> int:
+    """The `esrun` command itself, in whose process nobody has changed anything -> as `main`."""
+    from esrun.backend import traces
+
+    traces.allow()
+    return main()
 
 
 def _run(words: list[str]) -> int:

@@ -12,9 +12,6 @@ import math
 import os
 import secrets
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from io import FileIO
 from pathlib import Path
 from typing import IO, Any
@@ -32,20 +29,6 @@ DEPTH = 32
 """Levels that JSON may be nested."""
 
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-
-
-_noted: ContextVar[list[Path] | None] = ContextVar("files read in this context", default=None)
-
-
-@contextmanager
-def noted() -> Iterator[list[Path]]:
-    """-> the files that are read while it is open, in its thread."""
-    found: list[Path] = []
-    before = _noted.set(found)
-    try:
-        yield found
-    finally:
-        _noted.reset(before)
 
 
 class RefusedError(OSError):
@@ -178,8 +161,6 @@ def _opened(path: Path, flags: int, alone: bool = False) -> int:
     What is wrong is seen before it is opened, since opening a device may already do something, and
     once more after.
     """
-    if (found := _noted.get()) is not None:
-        found.append(path)
     _refuse_what_is_no_file(path)
     descriptor = os.open(path, flags | _FLAGS, 0o666)
     about = os.fstat(descriptor)

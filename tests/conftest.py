@@ -193,7 +193,7 @@ def start(compiled):
     def begin(folder, *arguments, code=MAIN):
         folder.mkdir(exist_ok=True, parents=True)
         process = subprocess.Popen(
-            [sys.executable, *_running(code), *map(str, arguments)],
+            [sys.executable, "-c", code, *map(str, arguments)],
             cwd=folder,
             env=os.environ | compiled | {"JAX_PLATFORMS": "cpu"},
             stdout=subprocess.PIPE,
@@ -207,11 +207,6 @@ def start(compiled):
     for process in running:
         process.kill()
         process.communicate()
-
-
-def _running(code):
-    """-> the words behind Python's: only a command that is in a file keeps its traces."""
-    return ["-m", "esrun"] if code == MAIN else ["-c", code]
 
 
 def finished(process, timeout=PATIENCE):
@@ -273,10 +268,11 @@ def esrun(wheel, compiled, tmp_path):
 
     def run(*arguments, code=MAIN, folder=tmp_path, **environment):
         # whoever says where or whether means it
+        running = ["-m", "esrun"] if code == MAIN else ["-c", code]  # only a command keeps traces
         shared = {} if any(name.endswith("COMPILATION_CACHE") for name in environment) else compiled
         return subprocess.run(
             # -P: like the script, without the working directory
-            [sys.executable, "-P", *_running(code), *arguments],
+            [sys.executable, "-P", *running, *arguments],
             cwd=folder,
             env=os.environ
             | {"PYTHONPATH": str(wheel), "JAX_PLATFORMS": "cpu"}

@@ -30,6 +30,23 @@ def test_gymnax_loads_no_plotting_before_something_is_drawn():
     assert loaded == ["False", "False", "True", "3", "2", "True", "True"]
 
 
+def test_threads_that_use_a_deferred_module_at_once_see_all_of_it(tmp_path):
+    (tmp_path / "part.py").write_text(
+        "import sys, time\nfirst = getattr(sys.modules['part'], 'later', 1)\n"
+        "time.sleep(0.3)\nlater = 2\n"
+    )
+    code = f"""
+import sys; sys.path.insert(0, {str(tmp_path)!r})
+from concurrent.futures import ThreadPoolExecutor
+from esrun.backend.deferred import deferred
+with deferred('part'):
+    import part
+with ThreadPoolExecutor(4) as pool:
+    print(*pool.map(lambda _: part.later + part.first, range(4)))
+"""
+    assert python(code) == ["3"] * 4
+
+
 @pytest.mark.parametrize(
     ("first", "expected"),
     [

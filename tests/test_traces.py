@@ -12,12 +12,18 @@ import pytest
 from conftest import PATIENCE, ROOT
 
 from esrun.backend import traces
+from esrun.config import registry
+from esrun.config.check import checked
+from esrun.config.compose import composed
 
 PROBLEM = ["task=sphere", "task.dimension=3", "strategy=cma_es"]
 LIMITS = ["generations=6", "eval.every=3"]
 WATCHED = """
 import json, os, runpy, sys
 from esrun.backend import traces
+from esrun.config import registry
+from esrun.config.check import checked
+from esrun.config.compose import composed
 
 read, write = traces._read, traces._write
 
@@ -32,9 +38,9 @@ def writing(file, *about):
 
 seen = {"read": 0, "kept": 0}
 traces._read, traces._write = reading, writing
-from esrun.cli import main
+from esrun.cli import command, main
 
-code = main()
+code = (main if os.environ.get("AS_A_PROGRAM") else command)()
 print(json.dumps(seen), file=sys.stderr)
 raise SystemExit(code)
 """
@@ -86,6 +92,14 @@ def start(tmp_path, first):
     return again
 
 
+def changed(content):
+    """-> a trace whose program is another one, in a file that is whole."""
+    header, _, blob = zlib.decompress(content).partition(b"\n")
+    middle = len(blob) // 2
+    other = blob[:middle] + bytes(x ^ 255 for x in blob[middle : middle + 40]) + blob[middle + 40 :]
+    return zlib.compress(header + b"\n" + other)
+
+
 def kept(tmp_path):
     return sorted((tmp_path / "cache").rglob("traces/*"))
 
@@ -125,20 +139,25 @@ def test_an_edited_module_is_traced_again(tmp_path):
     assert start(3)[0]["read"] == 0
 
 
-@pytest.mark.slow
-def test_another_policy_of_the_same_name_is_traced_again(tmp_path, start):
-    problem = ["task=pgx", "task.env=tic_tac_toe", "strategy=openai_es"]
-    (tmp_path / "other").mkdir()
-    policy = tmp_path / "other/policy.safetensors"
-    policy.write_bytes(start(problem=problem)[1])
-    problem.append("task.opponent=other")
-    seen, bits = start(problem=problem)
-    assert seen == {"read": 0, "kept": 3}
-    assert start(problem=problem) == ({"read": 3, "kept": 0}, bits)
-    policy.write_bytes(bits)
-    seen, again = start(problem=problem)
-    assert seen["read"] < 3
-    assert again != bits
+def test_another_tree_of_the_package_has_its_own_traces(tmp_path, first, start):
+    own = tmp_path / "other"
+    shutil.copytree(first[0], own)
+    seen, bits = started(tmp_path / "run", PROBLEM, tmp_path / "cache", own)
+    assert (seen, bits) == ({"read": 0, "kept": 3}, first[3])
+
+
+def test_a_program_that_calls_the_command_reads_and_keeps_nothing(start):
+    assert start(AS_A_PROGRAM="yes")[0] == {"read": 0, "kept": 0}
+
+
+def test_only_tasks_that_are_code_are_kept():
+    kept, read = ["pendulum", "sphere", "sine", "digits"], ["pgx", "octax"]
+    for task in [*kept, *read]:
+        env = [f"task.env={env}" for env in ("tic_tac_toe",) if task == "pgx"]
+        env += ["task.env=brix"] * (task == "octax")
+        config = checked(composed([f"task={task}", *env]).config)
+        models = {"task": config.task, "strategy": config.strategy, "policy": config.policy}
+        assert registry.are_code(models) == (task in kept), task
 
 
 def test_modules_of_the_users_own_are_never_kept(tmp_path, start):
@@ -152,8 +171,8 @@ def test_modules_of_the_users_own_are_never_kept(tmp_path, start):
         [b"", b"a part", os.urandom(5000)],
         [
             zlib.compress(b"{}\n"),
-            zlib.compress(b'{"files": {}, "nodes": ["os:system"], "where": null}\nx'),
-            zlib.compress(b'{"files": {}, "nodes": [], "where": null}\nx'),
+            zlib.compress(b'{"files": {}, "nodes": ["os:system"], "digest": ""}\nx'),
+            changed,
         ],
         [os.mkfifo, os.mkdir, lambda file: file.symlink_to("/dev/zero")],
     ],
@@ -162,7 +181,9 @@ def test_modules_of_the_users_own_are_never_kept(tmp_path, start):
 def test_a_damaged_trace_is_made_again(tmp_path, first, start, damages):
     *_, bits = first
     for file, damage in zip(kept(tmp_path), damages, strict=True):
-        if isinstance(damage, bytes):
+        if damage is changed:
+            file.write_bytes(changed(file.read_bytes()))
+        elif isinstance(damage, bytes):
             file.write_bytes(damage)
         else:
             file.unlink()

@@ -3,6 +3,7 @@ they need."""
 
 import importlib.abc
 import sys
+import threading
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
@@ -22,6 +23,11 @@ def deferred(*names: str):
         yield
     finally:
         sys.meta_path.remove(finder)  # type: ignore[arg-type]
+
+
+_loading = threading.RLock()
+_begun: list[ModuleType] = []
+"""Modules that are being loaded."""
 
 
 class _Finder:
@@ -52,6 +58,14 @@ class _Unloaded(ModuleType):
     loads nothing."""
 
     def __getattr__(self, name: str):
-        self.__class__ = ModuleType  # type: ignore[assignment]
-        self.__spec__.loader.exec_module(self)  # type: ignore[union-attr]
+        with _loading:  # other threads see all of it, or wait
+            if type(self) is _Unloaded:
+                if self in _begun:  # it asks itself, while it loads
+                    raise AttributeError(f"module {self.__name__!r} has no {name!r} yet")
+                _begun.append(self)
+                try:
+                    self.__spec__.loader.exec_module(self)  # type: ignore[union-attr]
+                    self.__class__ = ModuleType  # type: ignore[assignment]
+                finally:
+                    _begun.remove(self)
         return getattr(self, name)

@@ -4,10 +4,10 @@ To trace a program and lower it takes Python ten times as long as to load what i
 So the lowered program, which knows neither machine code nor numbers, is kept by `jax.export` next
 to JAX's compile cache, and read instead of being made where all that could change it is as it was:
 its name (the structure of the run), the shapes of its arguments, the devices, JAX's settings, the
-versions, and every file of every module that was there when it was traced and every one that was
-read for it, by size and times, as Python tells whether its own compiled files are current. What
-could be changed otherwise is traced: in a process that is not the command's, or that has modules of
-the user's own. None of it can fail a run.
+versions, Python's path, and the file of every module that was there when it was traced: the same
+one, by size and times, as Python tells whether its own compiled files are current. What could be
+changed otherwise is traced: in a process that is not the command's, with modules of the user's own,
+and where a package reads files. None of it can fail a run.
 """
 
 import functools
@@ -27,7 +27,7 @@ from esrun import files
 from esrun.backend.machine import is_private
 
 LIMIT = 2**28
-"""Bytes that a kept trace may have."""
+"""Bytes that a kept trace may have, compressed and not."""
 WATCHED = ("jax_disable_jit", "jax_debug_nans", "jax_debug_infs", "jax_check_tracer_leaks")
 """Settings of JAX that look into what is traced."""
 
@@ -55,23 +55,25 @@ def kept(name: str, function: Any, arguments: tuple, sharding: Any) -> Trace | N
     import jax
     import jax.export
 
-    folder = _folder()
-    if folder is None or not name:
-        return None
-    file = folder / _key(name, arguments, sharding)
-    found = None
+    file = found = None
     with suppress(Exception):  # whatever is wrong with a file, the program is traced
-        found = _read(file)
-    if found is None:
+        if name and (folder := _folder()) is not None:
+            file = folder / _key(name, arguments, sharding)
+            found = _read(file)
+    if file is not None and found is None:
         with suppress(Exception):  # what cannot be exported is compiled as ever
-            with files.noted() as read:
-                found = jax.export.export(function)(*arguments)
-            _write(file, found, read)
+            found = jax.export.export(function)(*arguments)
+            _write(file, found)
     if found is None:
         return None
-    shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in found.out_avals]
+    call, shapes = found.call, [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in found.out_avals]
+
+    def traced(*arguments):
+        return call(*arguments)
+
+    traced.__name__ = name.partition(" ")[0]  # what a profile and JAX's log call it
     return Trace(
-        jax.jit(found.call, in_shardings=sharding, out_shardings=sharding),
+        jax.jit(traced, in_shardings=sharding, out_shardings=sharding),
         jax.tree.unflatten(found.out_tree, shapes),
     )
 
@@ -80,13 +82,11 @@ def _folder() -> Path | None:
     """-> where traces are kept: beside what JAX compiles; None where they are not."""
     import jax
 
-    chosen, main = jax.config.values, sys.modules.get("__main__")
+    chosen = jax.config.values
     place = chosen["jax_compilation_cache_dir"]
     if place is None or not chosen["jax_enable_compilation_cache"]:
         return None
-    if not _allowed_since or getattr(main, "__file__", None) is None:
-        return None
-    if any(chosen.get(key) for key in WATCHED):
+    if not _allowed_since or any(chosen.get(key) for key in WATCHED):
         return None
     folder = Path(place) / "traces"
     with suppress(OSError):
@@ -107,17 +107,20 @@ def _key(name: str, arguments: tuple, sharding: Any) -> str:
         [str(jax.typeof(x)) for x in leaves],
         [str(x) for x in sharding.mesh.devices.flat],
         sorted((key, repr(x)) for key, x in jax.config.values.items() if "cache" not in key),
-        _versions(),
+        _surroundings(),
     ]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
 
 
 @functools.cache
-def _versions() -> list[str]:
+def _surroundings() -> list[str]:
+    """-> versions, and where modules are looked for."""
     from importlib.metadata import version
 
-    own = [version(name) for name in ("esrun", "jax", "jaxlib", "dm-haiku")]
-    return [sys.version, *own]
+    import esrun
+
+    others = map(version, ("jax", "jaxlib", "dm-haiku"))
+    return [sys.version, esrun.__version__, *others, *sys.path]
 
 
 def _read(file: Path) -> Any | None:
@@ -125,14 +128,12 @@ def _read(file: Path) -> Any | None:
     import jax
 
     try:
-        content = zlib.decompress(files.read(file, LIMIT))
+        content = zlib.decompressobj().decompress(files.read(file, LIMIT), LIMIT)
     except FileNotFoundError:
         return None
     header, _, blob = content.partition(b"\n")
     said = json.loads(header)
-    if said["where"] not in (None, str(files.STARTED_IN)):
-        return None
-    if not all(_is_still(path, tuple(state)) for path, state in said["files"].items()):
+    if said["digest"] != hashlib.sha256(blob).hexdigest() or not _are_current(said["files"]):
         return None
     if not all(map(_is_known, said["nodes"])):
         return None
@@ -141,11 +142,10 @@ def _read(file: Path) -> Any | None:
     return jax.export.deserialize(bytearray(blob))
 
 
-def _write(file: Path, exported: Any, read: list[Path]) -> None:
-    """Keep an exported program, unless a file may have changed since it was imported. `read`: the
-    files whose content may be in it."""
-    found = {path: _state(path) for path in [*_sources(), *(str(x.absolute()) for x in read)]}
-    if any(state is None or max(state[1:]) > _allowed_since[0] for state in found.values()):
+def _write(file: Path, exported: Any) -> None:
+    """Keep an exported program, unless a file may have changed since it was imported."""
+    found = {name: [path, *(_state(path) or ())] for name, path in _sources().items()}
+    if any(len(x) == 1 or max(x[2:]) > _allowed_since[0] for x in found.values()):
         return
     nodes = {*_nodes(exported.in_tree), *_nodes(exported.out_tree)}
     named = {f"{x.__module__}:{x.__qualname__}": x for x in nodes}
@@ -153,17 +153,31 @@ def _write(file: Path, exported: Any, read: list[Path]) -> None:
         return
     for name, node in named.items():
         _register(node, name)
-    where = str(files.STARTED_IN) if read else None  # their names may be relative ones
-    header = json.dumps({"files": found, "nodes": sorted(named), "where": where}).encode()
-    files.write(file, zlib.compress(header + b"\n" + bytes(exported.serialize()), 1), flush=False)
+    blob = bytes(exported.serialize())
+    said = {"files": found, "nodes": sorted(named), "digest": hashlib.sha256(blob).hexdigest()}
+    content = json.dumps(said).encode() + b"\n" + blob
+    if len(content) <= LIMIT:
+        files.write(file, zlib.compress(content, 1), flush=False)
 
 
-def _sources() -> Iterator[str]:
-    """The files of all modules that are there."""
-    for module in list(sys.modules.values()):
+def _are_current(known: dict[str, list]) -> bool:
+    """Whether modules have the files that they had, and those that are loaded here are of them.
+    Modules that the other process did not have change nothing of what it traced."""
+    here = _sources()
+    return all(
+        here.get(name, path) == path and _is_still(path, tuple(state))
+        for name, (path, *state) in known.items()
+    )
+
+
+def _sources() -> dict[str, str]:
+    """-> the files of all modules that are there but the command's own, by their names."""
+    found = {}
+    for name, module in list(sys.modules.items()):
         path = getattr(module, "__dict__", {}).get("__file__")  # a module may load when it is asked
-        if isinstance(path, str):
-            yield path
+        if isinstance(path, str) and name != "__main__":
+            found[name] = os.path.abspath(path)
+    return found
 
 
 def _state(path: str) -> list[int] | None:

@@ -92,13 +92,15 @@ def schema_of(kind: str, name: str, factory: Callable) -> type[Model]:
     } | {"name": (Literal[name], ...)}
     model = base.PluginPolicy if kind == "policy" else BASES[kind]
     try:
-        return create_model(name, __base__=model, **fields)
+        made = create_model(name, __base__=model, **fields)
+        made.model_rebuild()  # what is wrong with a type is to be said here
     except PydanticSchemaGenerationError as error:
         got = ", ".join(f"{key}: {_shown(x)}" for key, (x, _) in fields.items() if key != "name")
         raise ConfigError(
             f"the {kind} {name} must have a factory whose every argument is annotated with a type "
             f"that a yaml can hold, such as float, int, str or list[int], got {got}"
         ) from error
+    return made
 
 
 def _default(parameter: inspect.Parameter) -> Any:
@@ -127,9 +129,12 @@ def factory(kind: str, name: str) -> Callable:
     return resolve_name(find(kind, name).factory)
 
 
-def are_own(chosen: dict[str, dict[str, Any]]) -> bool:
-    """Whether the options chosen of each kind are all the package's own."""
-    return all(section["name"] in OPTIONS[kind] for kind, section in chosen.items())
+def are_code(models: dict[str, Model]) -> bool:
+    """Whether the options chosen of each kind are the package's own, and all that goes into their
+    programs is code."""
+    return all(
+        getattr(x, "name", None) in OPTIONS[kind] and x.is_code for kind, x in models.items()
+    )
 
 
 def read_by(task: dict[str, Any]) -> dict[str, Any]:

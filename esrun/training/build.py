@@ -101,7 +101,7 @@ def build(config: Config, begins: bool = True, least: int | None = None, where: 
             getattr(config.policy, "normalize_input", False),
             restarting,
             config.archive.top_k,
-            "" if imports.allowed() or not registry.are_own(structure) else _text(structure),
+            _text(structure) if registry.are_code(models) and not imports.allowed() else "",
         )._replace(parts=parts)
         if begins and is_extreme(config):
             refuse_an_end_before_the_beginning(config, program, hyper)

@@ -54,6 +54,9 @@ class Model(BaseModel):
     """"MODULE:FUNCTION" that reads files of this machine, MODULE below `esrun`: given the option's
     keys, it returns a tree of NumPy's arrays, which the factory gets as `data` (None for
     whoever only looks at the sizes). None where nothing is read."""
+    is_code: ClassVar[bool] = True
+    """Whether its programs depend on code and on the option alone, so that their traces may be
+    kept."""
     examples: ClassVar[Mapping[str, str]] = {}
     """Values for keys that its yaml leaves to the user."""
 

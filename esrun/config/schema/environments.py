@@ -38,6 +38,8 @@ class Environment(Episodic):
 class Gymnax(Environment):
     name: Literal["gymnax"]
 
+    is_code = property(lambda self: "MNIST" not in self.env)  # pyright: ignore  # it reads pictures
+
     def observes(self) -> Shape:
         """-> an image for MinAtar's environments and some others, a vector for the rest."""
         is_image = self.env.endswith("-MinAtar") or self.env in IMAGES
@@ -113,6 +115,7 @@ class Package(Environment):
     env_params: dict[str, JsonValue]  # pyright: ignore[reportIncompatibleVariableOverride]
 
     fixed = frozenset({"env_params"})
+    is_code = False  # levels, bodies and games are files, and so is an opponent's policy
 
 
 class Brax(Package):
