@@ -75,16 +75,18 @@ class Cluster:
     def _start(self, mark, cores, *words, before=()):
         environment = os.environ | self._environment | self.joins | {self.mark: "1", mark: "1"}
         del environment["RAY_ADDRESS"]
-        process = subprocess.Popen(
-            [*before, sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *words,
-             f"--num-cpus={cores}", "--num-gpus=0", f"--object-store-memory={STORE}"],
-            env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        self._machines.append(process)
-        until = time.monotonic() + PATIENCE
+        command = [
+            *(*before, sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *words),
+            *(f"--num-cpus={cores}", "--num-gpus=0", f"--object-store-memory={STORE}"),
+        ]
+        until, process = time.monotonic() + PATIENCE, None
         while not any("raylet" in name for name in marked(mark).values()) or not self._answers():
-            assert process.poll() is None
             assert time.monotonic() < until
+            if process is None or process.poll() is not None:  # on a busy machine Ray gives up
+                process = subprocess.Popen(
+                    command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                )
+                self._machines.append(process)
             time.sleep(0.1)
 
     def _answers(self):

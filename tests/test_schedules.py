@@ -16,7 +16,7 @@ from clusters import Cluster, killed
 from conftest import finished, wait_for
 from test_driver import drivers, resumed, supervisors
 from test_hosts import generations
-from test_ray import BLOCKS, ENDLESS, KINDS, computed, figures, further, workers_of
+from test_ray import BLOCKS, ENDLESS, KINDS, figures, further, goes_on, workers_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.commands]
 FIRST, LAST = map(int, os.environ.get("ESRUN_TEST_SCHEDULES", "0:25").split(":"))
@@ -25,9 +25,6 @@ LOST_EVERY = 5
 """In one of so many schedules the run's own process is lost as well."""
 COME = 10.0
 """Seconds in which workers may come: they compile first."""
-WHOLE, WHOLE_STEPPED = 6000, 3000
-"""Generations of a run, more than the cluster comes to; fewer where environments are stepped by
-processes."""
 STEPPED = (
     *("task=gymnasium", "strategy=openai_es", "strategy.population_size=12", "task.episodes=1"),
     *("task.episode_length=30", "policy.hidden=[8]", "policy.normalize_input=true", "seed=3"),
@@ -67,12 +64,6 @@ def cluster(compiled):
     """-> a cluster whose head computes nothing."""
     with Cluster(compiled, cores=0) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def locally(tmp_path_factory):
-    """-> {kind: the folder of the run that one process has computed}."""
-    return {}
 
 
 class Happening:
@@ -149,7 +140,7 @@ class Happening:
 
 @pytest.mark.parametrize("number", range(FIRST, LAST))
 def test_whatever_happens_a_run_has_the_bits_of_one_process(
-    cluster, locally, start, tmp_path, tmp_path_factory, monkeypatch, number
+    cluster, start, tmp_path, monkeypatch, number
 ):
     schedule = Schedule(number)
     for name, value in cluster.joins.items():
@@ -161,15 +152,4 @@ def test_whatever_happens_a_run_has_the_bits_of_one_process(
         one.happen(event)
     further(one.running, one.run, 60)
     one.end()
-    whole = WHOLE_STEPPED if "task=gymnasium" in RUNS[schedule.kind] else WHOLE
-    assert generations(one.run) < whole
-    counted = {x: sum(figures(one.run, f"workers_{x}")) for x in ("joined", "lost")}
-    print(f"; {generations(one.run)} generations, {counted}", *(f"{x:.1f} s" for x in one.stood))
-    words = (*RUNS[schedule.kind], f"generations={whole}", "log.every=1000000")
-    if schedule.kind not in locally:
-        locally[schedule.kind] = tmp_path_factory.mktemp("local") / "run"
-    for folder in (one.run, locally[schedule.kind]):
-        if not (folder / "summary.json").exists() or folder == one.run:
-            code, said = finished(start(tmp_path, *words, f"hydra.run.dir={folder}", "resume=auto"))
-            assert code == 0, said
-    assert computed(one.run) == computed(locally[schedule.kind])
+    assert goes_on(start, tmp_path, RUNS[schedule.kind])
