@@ -94,7 +94,8 @@ def stubs(count: int | str, seconds: list[float], shape: Shape, dies=()) -> Iter
         there = Cluster(Stub, count)
         there.say = lambda line: None
         try:
-            search = Search(there, json.dumps(order | {"dies": list(dies)}).encode(), shape)
+            content = json.dumps(order | {"dies": list(dies)}).encode()
+            search = Search(there, content, shape, lambda blocks: time.sleep(blocks * max(seconds)))
             until = time.monotonic() + BEGUN
             while search.crew.to_be_ready:
                 search.crew.tend()

@@ -30,18 +30,26 @@ Seen = namedtuple("Seen", "fitness")
 class Search:
     """Generations of which only the scheduling is there; by any clock and any `Hiring`."""
 
-    def __init__(self, hiring: Hiring, order: bytes, shape: "Shape", now=time.monotonic):
-        self.crew, self.shape, self.pace = Crew(hiring, now), shape, Pace()
+    def __init__(
+        self,
+        hiring: Hiring,
+        order: bytes,
+        shape: "Shape",
+        alone: Callable[[int], None],
+        now: Callable[[], float] = time.monotonic,
+    ):
+        """`alone`: the run's own process does so many blocks."""
+        self.crew, self.shape, self.pace, self.alone = Crew(hiring, now), shape, Pace(), alone
         self.state = State(np.int32(0), Strategy(np.zeros(shape.n, np.float32)), None)
         self.crew.begin(order, dict, True)
 
-    def generation(self, alone: Callable[[int], None] = lambda blocks: None) -> float:
-        """-> the seconds that it took; `alone`: the run's own process does so many blocks."""
+    def generation(self) -> float:
+        """-> the seconds that it took."""
         crew, shape, state, began = self.crew, self.shape, self.state, self.crew.now()
         crew.follow(state)
 
         def see(blocks: list[int]) -> Seen:
-            alone(len(blocks))
+            self.alone(len(blocks))
             return Seen(np.zeros((len(blocks), shape.members), np.float32))
 
         nothing = Seen(np.zeros((shape.blocks, shape.members), np.float32))
@@ -204,15 +212,12 @@ def simulated(
     """-> (the seconds of generations, when the workers have begun and been sent the state once,
     the account of the workers)."""
     there = Simulated(count, link, hand, shape.members, charged)
-    search = Search(there, b"{}", shape, there.now)
     slowest = max(hand(number).each for number in range(1, min(count, 100) + 1))
-
-    def alone(blocks: int) -> None:
-        there.spend(slowest * blocks)
-
+    alone = lambda blocks: there.spend(slowest * blocks)  # noqa: E731
+    search = Search(there, b"{}", shape, alone, there.now)
     while len(search.crew.ready) < 0.99 * count:  # where many die some are always missing
         search.crew.tend()
         search.crew.hear(1.0)
-    search.generation(alone)
+    search.generation()
     search.crew.news()
-    return [search.generation(alone) for _ in range(generations)], search.crew
+    return [search.generation() for _ in range(generations)], search.crew
