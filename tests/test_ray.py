@@ -43,8 +43,9 @@ KINDS = {
 }  # fmt: skip
 
 
-def left_of(mark, seconds=60):
-    """-> those that are there still when they have had time to end."""
+def left_of(mark, seconds=120):
+    """-> those that are there still when they have had time to end. (Ray's agent of a machine waits
+    a minute for an answer that nobody gives when all others were killed.)"""
     until = time.monotonic() + seconds
     while marked(mark) and time.monotonic() < until:
         time.sleep(0.2)
