@@ -80,14 +80,20 @@ class Cluster:
             *(f"--num-cpus={cores}", "--num-gpus=0", f"--object-store-memory={STORE}"),
         ]
         until, process = time.monotonic() + PATIENCE, None
-        while not any("raylet" in name for name in marked(mark).values()) or not self._answers():
+        while not self._there(mark):
             assert time.monotonic() < until
-            if process is None or process.poll() is not None:  # on a busy machine Ray gives up
+            # on a busy machine Ray gives up, or takes an address that another one has just taken
+            if process is None or process.poll() is not None:
                 process = subprocess.Popen(
                     command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
                 )
                 self._machines.append(process)
             time.sleep(0.1)
+
+    def _there(self, mark):
+        """Whether a machine's `raylet` is there, and has begun what it begins when it is known."""
+        own = [pid for pid, name in marked(mark).items() if "raylet" in name]
+        return any(map(children, own)) and self._answers()
 
     def _answers(self):
         try:
@@ -95,6 +101,14 @@ class Cluster:
                 return True
         except OSError:
             return False
+
+
+def children(pid):
+    """-> the processes that a process has begun."""
+    try:
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:  # it has ended
+        return []
 
 
 def killed(mark):
