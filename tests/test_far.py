@@ -197,6 +197,7 @@ def test_what_travels_is_explained(built, in_process):
     # fitness and counts of steps, and what stands around two arrays
     assert cost["bytes_from_all_workers"] == 4 * (40 + 16 + 110 + 2 * 62)
     assert "hears up to 1.13 KiB, which takes up to 5 ms" in in_words(cost)
+    assert "shares sums of updates is sent and sends 44 B more" in in_words(cost)
 
 
 @pytest.mark.runs
