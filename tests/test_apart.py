@@ -27,31 +27,47 @@ RUNS = {
 }  # fmt: skip
 
 
-def apart(run, state, generations):
+def apart(run, state, generations, hands=None):
     """-> (the state, the rows) of generations whose blocks are seen one after another, the last
-    ones first."""
+    ones first, and their sums made by so many `hands`, if they are."""
     blocks, seed, rows = run.program.apart, np.uint32(run.config.seed), []
     for _ in range(generations):
         seen = blocks.nothing(run.hyper, seed, state)
         for number in reversed(blocks.wanted(run.hyper)):
             one = blocks.seen(run.hyper, seed, state, [number])
             jax.tree.map(lambda all, x: all.__setitem__(number, x[0]), seen, one)  # noqa: B023
-        state, row, done, _ = blocks.told(run.hyper, seed, state, stop_at(run.config, 10**6), seen)
+        sums = hands and summed(run, state, seen, blocks.level(run.hyper, hands))
+        stop = stop_at(run.config, 10**6)
+        state, row, done, _ = blocks.told(run.hyper, seed, state, stop, seen, sums)
         assert int(done) == 1
         rows.append({name: np.asarray(column)[0] for name, column in row.items()})
     return state, rows
 
 
+def summed(run, state, seen, level):
+    """-> the sums of all members, one subtree of a level after another."""
+    blocks, seed = run.program.apart, np.uint32(run.config.seed)
+    count = -(-len(seen.fitness) // 2**level)
+    sums = blocks.no_sums(run.hyper, seed, state, count)
+    for number in reversed(range(count)):
+        one = blocks.summed(run.hyper, seed, state, seen, level, [number])
+        jax.tree.map(lambda all, x: all.__setitem__(number, x[0]), sums, one)  # noqa: B023
+    return blocks.together(sums)
+
+
+@pytest.mark.parametrize("hands", [None, 2, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", quickly(RUNS, "openai_es"))
-def test_blocks_seen_apart_have_the_bits_of_the_chunk(built, name, devices):
+def test_blocks_seen_apart_have_the_bits_of_the_chunk(built, name, devices, hands):
     hidden = SMALL if name != "gru" else SMALL[1:]
     run = built(*RUNS[name], *hidden, f"runtime.devices={devices}")
     seed = np.uint32(run.config.seed)
     begin = run.program.init(run.hyper, seed)
     whole, rows, done, _ = run.program.advance(run.hyper, seed, begin, stop_at(run.config, 5))
     assert int(done) == 5
-    state, own = apart(run, begin, 5)
+    if hands and run.program.apart.level(run.hyper, hands) is None:
+        pytest.skip("its sums are not shared")
+    state, own = apart(run, begin, 5, hands)
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(state), strict=True):
         np.testing.assert_array_equal(a, b)
     for i, row in enumerate(own):

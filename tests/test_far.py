@@ -1,6 +1,7 @@
 """Runs whose blocks workers evaluate, which are killed and come back: the bits of one process."""
 
 import json
+import random
 
 import jax
 import numpy as np
@@ -16,10 +17,12 @@ from esrun.errors import ConfigError
 from esrun.runs.far_costs import far_costs, in_words
 from esrun.training import far, wire
 from esrun.training.restarts import search_until
+from esrun.training.sharing import Sharing
 from esrun.training.worker import Worker
 
 SMALL = ("eval.episodes=2", "eval.every=3", "generations=7", "runtime.population_chunk=6")
-OWN = {"workers", "workers_joined", "workers_lost", "blocks_twice", "engine_ms", "engine_bytes"}
+OWN = {"workers", "workers_joined", "workers_lost", "blocks_twice", "sums_shared", "engine_ms",
+       "engine_bytes"}  # fmt: skip
 """Figures that only a run with workers has."""
 IN_THREADS = [name for name in RUNS if name != "gymnasium"]
 """Its workers have processes of their own, which threads would share."""
@@ -63,6 +66,30 @@ def test_workers_that_die_and_join_at_random_compute_what_one_process_does(
     shared = with_workers(built, monkeypatch, words, hiring)
     same(shared, trained(built, words))
     assert sum(row["workers_lost"] for row in shared[1]) > 0
+
+
+@pytest.mark.runs
+@pytest.mark.parametrize("name", quickly(IN_THREADS, "openai_es"))
+def test_sums_that_workers_share_are_those_of_one_process(built, monkeypatch, name):
+    drawn = random.Random(name)
+    monkeypatch.setattr(Sharing, "shares", lambda self, hands: hands > 0 and drawn.random() < 0.7)
+    words = [*RUNS[name], *SMALL, *(["policy.hidden=[4]"] if name != "gru" else [])]
+    shared = with_workers(built, monkeypatch, words, InThreads(3, deaths=0.1, seed=len(name)))
+    same(shared, trained(built, words))
+    assert any(row["sums_shared"] for row in shared[1])
+
+
+def test_a_worker_that_follows_is_sent_one_model_and_not_the_state(built, monkeypatch):
+    monkeypatch.setattr(Sharing, "shares", lambda self, hands: hands > 0)
+    words = [*RUNS["openai_es"], *SMALL, "policy.hidden=[64]"]
+    hiring = InThreads(1)
+    shared = with_workers(built, monkeypatch, words, hiring)
+    sizes = [sizes for _, method, sizes in hiring.questions if method == "work"]
+    state, told = sizes[0][1], [sum(x[1:]) for x in sizes[1:]]
+    assert state > 5_000  # 450 parameters, Adam's moments of them
+    assert sum(1_800 < x < 3_500 for x in told) == 6  # one model a generation, ...
+    assert {row["sums_shared"] for row in shared[1]} == {1}
+    assert max(told) < 3_500  # ... and else fitness
 
 
 @pytest.mark.slow
@@ -170,6 +197,7 @@ def test_what_travels_is_explained(built, in_process):
     # fitness and counts of steps, and what stands around two arrays
     assert cost["bytes_from_all_workers"] == 4 * (40 + 16 + 110 + 2 * 62)
     assert "hears up to 1.13 KiB, which takes up to 5 ms" in in_words(cost)
+    assert "shares sums of updates is sent and sends 44 B more" in in_words(cost)
 
 
 @pytest.mark.runs

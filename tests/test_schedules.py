@@ -30,7 +30,13 @@ STEPPED = (
     *("task.episode_length=30", "policy.hidden=[8]", "policy.normalize_input=true", "seed=3"),
     *("eval.episodes=2", "eval.every=1000000", "checkpoint.every=20", BLOCKS),
 )
-RUNS = KINDS | {"gymnasium": (*STEPPED, "task.env=CartPole-v1")}
+SHARED_SUMS = (
+    *("task=sphere", "task.dimension=100000", "strategy=openai_es", "seed=3", "eval.episodes=2"),
+    *("strategy.population_size=240", "runtime.population_chunk=24", "eval.every=1000000"),
+    *("checkpoint.every=20"),
+)
+"""Updates so large that workers share their sums."""
+RUNS = KINDS | {"gymnasium": (*STEPPED, "task.env=CartPole-v1"), "shared sums": SHARED_SUMS}
 if find_spec("mujoco"):
     RUNS["halfcheetah"] = (*STEPPED, "task.env=HalfCheetah-v5")
 ON_RAY = ("hydra.run.dir=run", "runtime.engine=ray", "resume=auto", ENDLESS)

@@ -1,6 +1,7 @@
 """The blocks of a generation on their way: workers that answer, die, or fall silent, and the run's
 own process where nobody else is there. No program is compiled."""
 
+import functools
 import json
 from collections import namedtuple
 
@@ -56,7 +57,8 @@ def work(hiring, pace=None):
         return seen_of(blocks)
 
     nothing = Told(np.full((BLOCKS, 2), np.nan, np.float32), np.zeros(BLOCKS, np.int32))
-    one = Work(crew, Ledger(range(BLOCKS), pace or Pace()), first, see, nothing, 2)
+    ask = functools.partial(crew.work, state=first)
+    one = Work(crew, Ledger(range(BLOCKS), pace or Pace()), ask, see, nothing, 2)
     return one.done(), one, own
 
 

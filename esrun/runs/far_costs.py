@@ -25,6 +25,7 @@ def far_costs(built: Run, state: Any) -> dict[str, Any] | None:
     seen = apart.nothing(built.hyper, jnp.uint32(0), state)
     blocks, there = len(seen.fitness), len(apart.wanted(built.hyper))
     own, around = state._replace(archive=None), _around(seen)
+    sums = apart.no_sums(built.hyper, jnp.uint32(0), state, 1)
     told, whole = memory.tree_bytes(seen) * there // blocks, memory.tree_bytes(own)
     return {
         "engine": built.config.runtime.engine,
@@ -32,6 +33,7 @@ def far_costs(built: Run, state: Any) -> dict[str, Any] | None:
         "bytes_to_each_worker": min(told + around, whole + _around(own)),
         "bytes_from_all_workers": told + there * around,
         "bytes_to_a_worker_that_joins": whole + _around(own),
+        "bytes_of_shared_sums": memory.tree_bytes(sums),
         "overhead_seconds": ROUND_TRIP + there * BLOCK,
     }
 
@@ -43,12 +45,16 @@ def _around(tree: Any) -> int:
 
 def in_words(cost: dict[str, Any]) -> str:
     """-> the same as a line."""
-    each, all_of_them, joins = (
+    each, all_of_them, joins, sums = (
         shown(cost[f"bytes_{name}"])
-        for name in ("to_each_worker", "from_all_workers", "to_a_worker_that_joins")
+        for name in (
+            *("to_each_worker", "from_all_workers", "to_a_worker_that_joins"),
+            "of_shared_sums",
+        )
     )
     return (
         f"{cost['engine']}: a generation has {cost['blocks']} blocks, sends {each} to each worker "
         f"and hears up to {all_of_them}, which takes up to {1e3 * cost['overhead_seconds']:.0f} "
-        f"ms; a worker that joins is sent {joins}"
+        f"ms; a worker that joins is sent {joins}, and each that shares sums of updates is sent "
+        f"and sends {sums} more"
     )

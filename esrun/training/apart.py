@@ -16,13 +16,13 @@ import numpy as np
 from esrun.backend import devices, everywhere
 from esrun.backend.fences import Fence
 from esrun.strategies.parts.padding import how_many
-from esrun.training.blocks import Blocks
-from esrun.training.generation import Seen, asked, evaluated, keys_of
+from esrun.training.blocks import Blocks, added, in_order, level_of, over_blocks
+from esrun.training.generation import Elsewhere, Seen, asked, evaluated, keys_of, recombined
 from esrun.training.members import Parts
 from esrun.training.memory_plan import FittingProgram, Plan
 from esrun.training.slices import plan_blocks
 from esrun.training.stop import Reached, Stop
-from esrun.types import TrainState
+from esrun.types import PyTree, TrainState
 
 
 class Apart:
@@ -36,10 +36,12 @@ class Apart:
         local_devices: tuple,
         population_chunk: int | str,
     ):
-        """`advance` (blocks, build, hyper, seed, state, stop, what was seen of all blocks) is the
-        chunk's function, `build` makes Parts of hyper."""
+        """`advance` (blocks, build, hyper, seed, state, stop, `Elsewhere`) is the chunk's function,
+        `build` makes Parts of hyper."""
         self._build, self._devices, self._chunk = build, local_devices, population_chunk
-        self._telling = FittingProgram(advance, build, local_devices, population_chunk)
+        self._telling, self._telling_sums = (
+            FittingProgram(advance, build, local_devices, population_chunk) for _ in range(2)
+        )
 
         @functools.cache
         def looking(blocks: Blocks) -> everywhere.OnEvery:
@@ -50,7 +52,16 @@ class Apart:
 
             return everywhere.OnEvery(local_devices, look)
 
-        self._looking = looking
+        @functools.cache
+        def summing(blocks: Blocks, part: Blocks) -> everywhere.OnEvery:
+            def add(hyper, seed, state, seen, first):
+                key = train_key_of(seed)
+                return summed(build(hyper), blocks, key, state, seen, part, first)
+
+            return everywhere.OnEvery(local_devices, add)
+
+        self._looking, self._summing = looking, summing
+        self._plus = jax.jit(lambda one, other: jax.tree.map(jnp.add, one, other))
 
     @property
     def at_once(self) -> int:
@@ -76,17 +87,48 @@ class Apart:
         return jax.tree.map(lambda x: x[: len(numbers)], whole)
 
     def told(
-        self, hyper: Any, seed: Any, state: TrainState, stop: Stop, seen: Seen
+        self, hyper: Any, seed: Any, state: TrainState, stop: Stop, seen: Seen, sums: PyTree = None
     ) -> tuple[TrainState, dict, Any, Reached]:
         """-> as the chunk's own, after one generation of which all blocks, [blocks, ...], were
-        `seen`."""
+        `seen`. The `sums` over all of them are made here unless they are given."""
         one = stop._replace(generation=np.asarray(int(state.generation) + 1, np.int32))
-        return self._telling(hyper, seed, state, one, seen)
+        telling = self._telling if sums is None else self._telling_sums
+        return telling(hyper, seed, state, one, Elsewhere(seen, sums))
+
+    def level(self, hyper: Any, hands: int) -> int | None:
+        """-> the level of the subtrees of blocks that so many `hands` add up, each at least one;
+        None where they are not to be shared: few blocks, or such as may be padding."""
+        return level_of(self.blocks(hyper), self._build(hyper).strategy, hands)
+
+    def summed(
+        self, hyper: Any, seed: Any, state: TrainState, seen: Seen, level: int, numbers: list[int]
+    ) -> PyTree:
+        """-> the strategy's sums over the blocks of subtrees, [numbers, ...] each, as NumPy's
+        arrays, when all blocks were `seen`."""
+        blocks, found = self.blocks(hyper), []
+        for number in numbers:
+            first = number << level
+            part = blocks._replace(count=min(1 << level, blocks.count - first))
+            add = self._summing(blocks, part)
+            found.append(add(hyper, seed, state, seen, np.int32(first)))
+        return jax.tree.map(lambda *x: np.stack([np.asarray(one) for one in x]), *found)
+
+    def together(self, sums: PyTree) -> PyTree:
+        """Sums of all subtrees of a level [subtrees, ...] -> their total."""
+        return added(one_by_one(sums), self._plus)
+
+    def no_sums(self, hyper: Any, seed: Any, state: TrainState, count: int) -> PyTree:
+        """-> zeros [count, ...], of the shape of sums."""
+        shapes = jax.eval_shape(
+            lambda *x: shape_of_sums(self._build(x[0]), self.blocks(hyper), *x[1:]),
+            *(hyper, seed, state),
+        )
+        return jax.tree.map(lambda x: np.zeros((count, *x.shape), x.dtype), shapes)
 
     def reached(self, hyper: Any, seed: Any, state: TrainState, stop: Stop, seen: Seen) -> Reached:
         """-> which stop rules hold; what was `seen` is not looked at."""
         here = stop._replace(generation=np.asarray(int(state.generation), np.int32))
-        return self._telling(hyper, seed, state, here, seen)[3]
+        return self._telling(hyper, seed, state, here, Elsewhere(seen))[3]
 
     def nothing(self, hyper: Any, seed: Any, state: TrainState) -> Seen:
         """-> zeros [blocks, ...], what is told of blocks that are padding."""
@@ -103,6 +145,12 @@ class Apart:
         return self._telling.planned()
 
 
+def one_by_one(sums: PyTree) -> list[PyTree]:
+    """Trees of arrays [count, ...] -> a list of them."""
+    count = len(jax.tree.leaves(sums)[0])
+    return [jax.tree.map(lambda x: x[i], sums) for i in range(count)]  # noqa: B023
+
+
 def _seen(
     parts: Parts, blocks: Blocks, train_key: jax.Array, state: TrainState, number: jax.Array
 ) -> Seen:
@@ -114,3 +162,33 @@ def _seen(
         return evaluated(parts, drawn, state, members, solutions)
 
     return fence.around(look, number * blocks.size + jnp.arange(blocks.size))
+
+
+def summed(
+    parts: Parts,
+    blocks: Blocks,
+    train_key: jax.Array,
+    state: TrainState,
+    seen: Seen,
+    part: Blocks,
+    first: jax.Array,
+) -> PyTree:
+    """-> the strategy's sums over the blocks of a `part`, a whole subtree that begins at the block
+    `first`, as `generation` adds them; `seen` [blocks, ...] is what all blocks have told."""
+    fence, drawn = Fence(state.generation >= 0), keys_of(parts, train_key, state.generation)
+    fitness = fence.around(lambda all: in_order(blocks, all, parts.strategy), seen.selected_by)
+    weights = fence.around(parts.strategy.weigh, state.strategy, fitness)
+
+    def recombine(own, _):
+        members = own + first * blocks.size
+        solutions = fence.around(lambda members: asked(parts, drawn, state, members), members)
+        return None, recombined(parts, drawn, state, members, weights, solutions)
+
+    return over_blocks(part, fence, recombine)[1]
+
+
+def shape_of_sums(parts: Parts, blocks: Blocks, seed: jax.Array, state: TrainState) -> PyTree:
+    """-> arrays of the shape of the strategy's sums."""
+    drawn, members = keys_of(parts, jax.random.key(seed), state.generation), jnp.arange(blocks.size)
+    weights = jnp.zeros(parts.strategy.population_size, state.strategy.mean.dtype)
+    return recombined(parts, drawn, state, members, weights)

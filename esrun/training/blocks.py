@@ -223,3 +223,11 @@ def added(sums: list[PyTree], plus: Callable[[PyTree, PyTree], PyTree]) -> PyTre
         pairs = [sums[i : i + 2] for i in range(0, len(sums), 2)]
         sums = [plus(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
     return sums[0]
+
+
+def level_of(blocks: Blocks, strategy: Strategy, hands: int) -> int | None:
+    """-> the level whose subtrees so many `hands` add up, at least one each as far as there are
+    blocks; None where sums are not shared: blocks that all compute, or that may be padding."""
+    if blocks.alone or blocks.spread or strategy.members is not None:
+        return None
+    return max(blocks.count // hands, 1).bit_length() - 1

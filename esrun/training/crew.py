@@ -62,6 +62,7 @@ class Crew:
         self._known = (0, 0, 0)
         self._failed = self._refused = 0
         self._told: list[Told] = []
+        self._seen: Told | None = None
         self._whole: tuple[int, Later] | None = None
 
     def begin(self, order: bytes, about: Callable[[], dict[str, Any]], on_cpu: bool) -> None:
@@ -109,16 +110,24 @@ class Crew:
             self.epoch, self.latest, self._told = self.epoch + 1, state.strategy, []
         self._whole = None
 
-    def told(self, generation: int, seen: Any, state: Any, row: str) -> None:
+    def seen(self, generation: int, seen: Any) -> None:
+        """All blocks of a generation have told this; their sums are to be made."""
+        self._seen = self._sent(generation, {}, seen)
+
+    def _sent(self, generation: int, about: dict[str, Any], told: Any) -> Told:
+        content = wire.packed(about, told)
+        return Told(generation, len(content), self.hiring.share(content))
+
+    def told(self, generation: int, seen: Any, state: Any, row: str, sums: Any = None) -> None:
         """A generation has seen this of its blocks, which leads to another `state`; `row`: the
-        digest of its figures."""
+        digest of its figures. Where there are `sums`, nobody else has to make them."""
         self._row = (self.epoch, generation + 1), row
         self.latest, self._whole = state.strategy, None
         behind = [hand.at[1] for hand in self.hands.values() if hand.at and self._follows(hand)]
         self._told = [one for one in self._told if behind and one.generation >= min(behind)]
         if behind:  # whoever has not followed is sent the state
-            content = wire.packed({}, seen)
-            self._told.append(Told(generation, len(content), self.hiring.share(content)))
+            told = seen if sums is None else (seen, sums)
+            self._told.append(self._sent(generation, {"sums": sums is not None}, told))
         most = memory.tree_bytes(state._replace(archive=None))
         while self._told and sum(one.size for one in self._told) > most:
             del self._told[0]
@@ -126,8 +135,9 @@ class Crew:
     def _follows(self, hand: Hand) -> bool:
         return hand.at is not None and hand.at[0] == self.epoch
 
-    def work(self, who: int, blocks: list[int], state: Any) -> None:
-        """Have a worker evaluate blocks of the generation that follows on the `state`.
+    def work(self, who: int, blocks: list[int], state: Any, level: int | None = None) -> None:
+        """Have a worker evaluate blocks of the generation that follows on the `state` or, where
+        there is a `level`, add up subtrees of blocks of it, of which all were `seen`.
 
         It is sent what has been told since it followed, or the state, where that is less or where
         it has not followed.
@@ -140,11 +150,14 @@ class Crew:
         follows = follows and sum(one.size for one in missing) <= whole[0]
         question = {
             **{"generation": generation, "epoch": self.epoch},
-            **{"blocks": blocks, "whole": not follows},
+            **{"blocks": blocks, "whole": not follows, "level": level},
         }
         self.states += not follows
         contents = [one.content for one in missing] if follows else [whole[1]()]
         size = sum(one.size for one in missing) if follows else whole[0]
+        if level is not None:
+            assert self._seen is not None
+            contents, size = [*contents, self._seen.content], size + self._seen.size
         hand.busy, hand.at = True, (self.epoch, generation)
         self._ask(who, "work", [json.dumps(question).encode(), *contents], size)
 

@@ -6,7 +6,6 @@ worker is there, or all are late, the driver works itself.
 """
 
 import functools
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,10 +18,12 @@ from esrun.config import imports
 from esrun.config.schema.run import Config
 from esrun.training import wire
 from esrun.training.crew import Crew
+from esrun.training.generation import Seen
 from esrun.training.handshake import about, digest_of_row, filled
 from esrun.training.hiring import Hiring, Order
 from esrun.training.ledger import Ledger, Pace
 from esrun.training.program import CHUNK, Program
+from esrun.training.sharing import Sharing
 from esrun.types import TrainState
 
 PATIENCE = 60.0
@@ -70,8 +71,9 @@ class Driver:
     def __init__(self, run: Any, order: Order, crew: Crew):
         """`run`: of one process."""
         self._run, self._order, self._crew = run, order.content, crew
-        self._apart, self._pace = run.program.apart, Pace()
+        self._apart, self._pace, self._pace_of_sums = run.program.apart, Pace(), Pace()
         self._nothing: Any = None
+        self.sharing = Sharing()
 
     def begin(self) -> None:
         """Have workers prepared, and what this process needs of its own."""
@@ -98,61 +100,99 @@ class Driver:
         return state, columns, np.int32(len(rows)), reached
 
     def _generation(self, hyper: Any, seed: Any, state: TrainState, stop: Any) -> tuple:
-        began, crew, generation = time.monotonic(), self._crew, int(state.generation)
+        began, crew, search = self._crew.now(), self._crew, (hyper, seed, state)
         crew.follow(state)
-        wanted = self._apart.wanted(hyper)
-        work = Work(
-            crew,
-            Ledger(wanted, self._pace, self._run.config.runtime.worker_blocks),
-            state,
-            lambda blocks: self._apart.seen(hyper, seed, state, blocks),
-            jax.tree.map(lambda x: x[: len(wanted)].copy(), self._nothing),
-            self._apart.at_once,
-        )
-        seen, evaluated = work.done(), time.monotonic()
-        state, rows, *_, reached = self._apart.told(
-            hyper, seed, state, stop, filled(self._nothing, seen)
-        )
+        works = [self._evaluating(*search)]
+        seen, sums = works[0].done(), None
+        all_seen = filled(self._nothing, seen)
+        level = self._level(hyper)
+        if level is not None:
+            crew.seen(int(state.generation), seen)
+            works.append(self._adding(*search, all_seen, level))
+            sums = self._apart.together(works[1].done())
+        heard = crew.now()
+        after, rows, *_, reached = self._apart.told(*search, stop, all_seen, sums)
         row = {name: np.asarray(column)[0] for name, column in rows.items()}
-        crew.told(generation, seen, state, digest_of_row(rows))
+        crew.told(int(state.generation), seen, after, digest_of_row(rows), sums)
+        ended = crew.now()
+        self.sharing.note(
+            sums is not None, ended - began, ended - heard if sums is None else works[-1].idle
+        )
         joined, lost, moved = crew.news()
         row |= {
             "workers": np.int32(len(crew.ready)),
             "workers_joined": np.int32(joined),
             "workers_lost": np.int32(lost),
-            "blocks_twice": np.int32(work.ledger.twice),
-            "engine_ms": np.float64(1e3 * (evaluated - began - work.busiest)),
+            "blocks_twice": np.int32(sum(work.ledger.twice for work in works)),
+            "sums_shared": np.int32(sums is not None),
+            "engine_ms": np.float64(1e3 * (heard - began - sum(work.busiest for work in works))),
             "engine_bytes": np.int64(moved),
         }
-        return state, row, reached
+        return after, row, reached
+
+    def _evaluating(self, *search: Any) -> "Work":
+        """-> the blocks of the generation that follows on the state."""
+        crew, wanted = self._crew, self._apart.wanted(search[0])
+        return Work(
+            crew,
+            Ledger(wanted, self._pace, self._run.config.runtime.worker_blocks),
+            lambda who, blocks: crew.work(who, blocks, search[-1]),
+            lambda blocks: self._apart.seen(*search, blocks),
+            jax.tree.map(lambda x: x[: len(wanted)].copy(), self._nothing),
+            self._apart.at_once,
+        )
+
+    def _level(self, hyper: Any) -> int | None:
+        """-> the level of the subtrees that workers add up; None where everybody adds up all."""
+        hands = len(self._crew.ready)
+        return self._apart.level(hyper, hands) if self.sharing.shares(hands) else None
+
+    def _adding(self, hyper: Any, seed: Any, state: TrainState, seen: Seen, level: int) -> "Work":
+        """-> the sums over all blocks, which were `seen`."""
+        crew, search = self._crew, (hyper, seed, state)
+        count = -(-len(seen.fitness) // 2**level)
+        return Work(
+            crew,
+            Ledger(range(count), self._pace_of_sums, 1),
+            lambda who, numbers: crew.work(who, numbers, state, level),
+            lambda numbers: self._apart.summed(*search, seen, level, numbers),
+            self._apart.no_sums(*search, count),
+            1,
+        )
 
 
 class Work:
-    """The blocks of one generation on their way."""
+    """The blocks of one generation on their way, or subtrees of them."""
 
     def __init__(
         self,
         crew: Crew,
         ledger: Ledger,
-        state: TrainState,
+        ask: Callable[[int, list[int]], None],
         see: Callable[[list[int]], Any],
         seen: Any,
         most: int,
     ):
-        """`see`: the driver's own evaluation of blocks, at `most` so many at a time; `seen`
-        [blocks, ...]: to be filled."""
+        """`ask` has a worker do blocks; `see`: the driver's own doing of them, at `most` so many at
+        a time; `seen` [blocks, ...]: to be filled."""
         self.crew, self.ledger = crew, ledger
-        self._state, self._see, self._seen, self._most = state, see, seen, most
+        self._ask, self._see, self._seen, self._most = ask, see, seen, most
         self._seconds: dict[Any, float] = {}
+        self._took = 0.0
 
     @property
     def busiest(self) -> float:
         """-> the most seconds that anybody has worked."""
         return max(self._seconds.values(), default=0.0)
 
+    @property
+    def idle(self) -> float:
+        """-> the seconds in which nobody has worked."""
+        return self._took - self.busiest
+
     def done(self) -> Any:
         """-> what all blocks have told, [blocks, ...] each."""
-        crew, ledger = self.crew, self.ledger
+        crew, ledger, began = self.crew, self.ledger, self.crew.now()
         while not ledger.over:
             crew.tend()
             hands = len(crew.ready) - ledger.late(crew.now())
@@ -160,12 +200,13 @@ class Work:
                 blocks = ledger.give(who, hands, crew.now())
                 if not blocks:
                     break  # nor is there anything for another one
-                crew.work(who, blocks, self._state)
+                self._ask(who, blocks)
             alone = not ledger.at_work and not self._waits()
             if alone:
                 self._work()
             for answer in crew.hear(0.0 if alone else LOOK):
                 self._take(answer)
+        self._took = crew.now() - began
         return self._seen
 
     def _waits(self) -> bool:

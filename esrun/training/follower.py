@@ -34,41 +34,53 @@ class Follower:
         first = jax.eval_shape(self._run.program.init, self._run.hyper, self._seed)
         self._template = first
         self._nothing = self._apart.nothing(self._run.hyper, self._seed, first)
+        there = len(self._apart.wanted(self._run.hyper))
+        self._told = jax.tree.map(lambda x: x[:there], self._nothing)
         self._state: TrainState | None = None
         self._epoch, self._row = -1, ""
 
     def work(self, question: dict[str, Any], contents: Sequence[bytes]) -> bytes:
         """-> a message: what the `blocks` told that a question names [blocks, ...], with the
         `seconds` that it took and the `row` of the last generation that this worker was told of, as
-        a digest.
+        a digest. Where the question has a `level`, its `blocks` are subtrees of blocks, the last
+        content is what all blocks were seen to tell, and the answer has the sums over them.
 
-        The `contents` lead to the question's `generation`: the state, where it is `whole`, or what
-        was seen in the generations since. Raises ValueError where they lead elsewhere.
+        The (other) `contents` lead to the question's `generation`: the state, where it is `whole`,
+        or what was seen in the generations since. Raises ValueError where they lead elsewhere.
         """
-        began = time.monotonic()
+        began, level = time.monotonic(), question["level"]
+        contents, seen = (contents, None) if level is None else (contents[:-1], contents[-1])
         if question["whole"]:
             state = wire.unpacked(contents[0], self._template)
             self._state = everywhere.replicated(self._run.local_devices, state)
             self._epoch, self._row = question["epoch"], ""
         else:
             for content in contents:
-                self._hear(content)
+                self._follow(content)
         state = self._state
         here = (self._epoch, state and int(state.generation))
         if state is None or here != (question["epoch"], question["generation"]):
             raise ValueError(f"this worker is at {here}, and not where the run is")
-        seen = self._apart.seen(self._run.hyper, self._seed, state, question["blocks"])
+        search, blocks = (self._run.hyper, self._seed, state), question["blocks"]
+        if seen is None:
+            found = self._apart.seen(*search, blocks)
+        else:
+            all_seen = filled(self._nothing, wire.unpacked(seen, self._told))
+            found = self._apart.summed(*search, all_seen, level, blocks)
         seconds = time.monotonic() - began
-        return wire.packed({"seconds": seconds, "row": self._row}, seen)
+        return wire.packed({"seconds": seconds, "row": self._row}, found)
 
-    def _hear(self, content: bytes) -> None:
+    def _follow(self, content: bytes) -> None:
         assert self._state is not None
-        there = len(self._apart.wanted(self._run.hyper))
-        template = jax.tree.map(lambda x: x[:there], self._nothing)
-        seen = filled(self._nothing, wire.unpacked(content, template))
+        search, sums = (self._run.hyper, self._seed, self._state), None
+        if wire.about(content).get("sums"):
+            total = jax.tree.map(lambda x: x[0], self._apart.no_sums(*search, 1))
+            seen, sums = wire.unpacked(content, (self._told, total))
+        else:
+            seen = wire.unpacked(content, self._told)
         limits = stop_at(unlimited(self._run.config), 0)
         self._state, rows, done, _ = self._apart.told(
-            self._run.hyper, self._seed, self._state, limits, seen
+            *search, limits, filled(self._nothing, seen), sums
         )
         if int(done) != 1:
             raise ValueError("the run has ended, as far as this worker can tell")

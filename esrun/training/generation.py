@@ -48,6 +48,15 @@ class Seen(NamedTuple):
         return self.fitness if self.decayed is None else self.decayed
 
 
+class Elsewhere(NamedTuple):
+    """What others have computed of a generation."""
+
+    seen: Seen
+    """Of all blocks, [blocks, ...] each."""
+    sums: PyTree = None
+    """The strategy's sums over all members; None where they are still to be made."""
+
+
 def keys_of(parts: Parts, train_key: jax.Array, number: jax.Array) -> Keys:
     """-> the keys of generation `number`. The same generation always has the same ones."""
     ask_key, task_key = keys.split(keys.fold_in(train_key, number))
@@ -161,13 +170,13 @@ def generation(
     blocks: Blocks,
     train_key: jax.Array,
     state: TrainState,
-    elsewhere: Seen | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> tuple[TrainState, dict]:
     """One generation on one of the devices -> (state, a row of metrics), both the same on all.
 
     A block's solutions stay where they were made if that costs little, and are made again
-    otherwise: what is fenced has the same bits in both cases. What was seen `elsewhere` of all
-    blocks, [blocks, ...] each, is not evaluated again.
+    otherwise: what is fenced has the same bits in both cases. What was computed `elsewhere` is not
+    computed again.
     """
     fence = Fence(state.generation >= 0)
     drawn = keys_of(parts, train_key, state.generation)
@@ -181,7 +190,8 @@ def generation(
     keeps = elsewhere is None and (blocks.each == 1 or worth_it())
 
     def look_up(members, _):
-        told = jax.tree.map(lambda x: x[members[0] // blocks.size], elsewhere)
+        assert elsewhere is not None
+        told = jax.tree.map(lambda x: x[members[0] // blocks.size], elsewhere.seen)
         return (told.fitness, told.decayed, None), (told.steps, told.inputs)
 
     def evaluate(members, _):
@@ -211,7 +221,11 @@ def generation(
         among = None if best is None else archive.those_among(members, solutions, best)
         return None, (sums, among)
 
-    _, (sums, best_solutions) = over_blocks(blocks, fence, recombine, given=kept, members=there)
+    if elsewhere is None or elsewhere.sums is None:
+        _, (sums, best_solutions) = over_blocks(blocks, fence, recombine, given=kept, members=there)
+    else:
+        # fenced, or XLA would take what the update makes of them out of the chunk's loop
+        sums, best_solutions = fence.around(lambda x: x, elsewhere.sums), None
     tell = functools.partial(told, parts, drawn)
     arguments = (state, fitness, sums, seen, best_solutions)
     return settled(tell, *arguments)[0](*arguments)

@@ -12,7 +12,8 @@ import numpy as np
 from esrun.backend import memory
 from esrun.tasks.normalizer import nothing
 from esrun.tasks.simulators import SETS, Played, Pool, together
-from esrun.training.blocks import KEPT, Blocks, added
+from esrun.training.apart import one_by_one, shape_of_sums
+from esrun.training.blocks import KEPT, Blocks, added, level_of
 from esrun.training.generation import Parts, Seen
 from esrun.training.memory_plan import Plan
 from esrun.training.pieces import Pieces
@@ -42,14 +43,43 @@ class HostedApart:
         return jax.tree.map(lambda *x: np.stack([np.asarray(one) for one in x]), *found)
 
     def told(
-        self, hyper: Any, seed: Any, state: TrainState, stop: Stop, seen: Seen
+        self, hyper: Any, seed: Any, state: TrainState, stop: Stop, seen: Seen, sums: PyTree = None
     ) -> tuple[TrainState, dict, Any, Reached]:
         """As in `Apart`."""
         blocks = self.blocks(hyper)
-        done = [jax.tree.map(lambda x: x[i], seen) for i in range(blocks.count)]  # noqa: B023
-        state, row = told(self._pieces, blocks, hyper, seed, state, done, {})
+        state, row = told(*(self._pieces, blocks, hyper, seed, state, one_by_one(seen)), {}, sums)
         rows = jax.tree.map(lambda x: np.asarray(x)[None], row)
         return state, rows, np.int32(1), self._pieces.reached(hyper, state, stop)
+
+    def level(self, hyper: Any, hands: int) -> int | None:
+        """As in `Apart`."""
+        return level_of(self.blocks(hyper), self._pieces.parts(hyper).strategy, hands)
+
+    def summed(
+        self, hyper: Any, seed: Any, state: TrainState, seen: Seen, level: int, numbers: list[int]
+    ) -> PyTree:
+        """As in `Apart`."""
+        pieces, blocks = self._pieces, self.blocks(hyper)
+        _, weights = weighed(pieces, hyper, state, one_by_one(seen))
+        found = []
+        for number in numbers:
+            part = range(number << level, min((number + 1) << level, blocks.count))
+            found.append(summed(pieces, blocks, hyper, seed, state, weights, part, {}))
+        return jax.tree.map(lambda *x: np.stack([np.asarray(one) for one in x]), *found)
+
+    def together(self, sums: PyTree) -> PyTree:
+        """As in `Apart`."""
+        return added(one_by_one(sums), self._pieces.plus)
+
+    def no_sums(self, hyper: Any, seed: Any, state: TrainState, count: int) -> PyTree:
+        """As in `Apart`."""
+        blocks = self.blocks(hyper)
+
+        def add(hyper, seed, state):
+            return shape_of_sums(self._pieces.parts(hyper), blocks, seed, state)
+
+        shapes = jax.eval_shape(add, hyper, seed, state)
+        return jax.tree.map(lambda x: np.zeros((count, *x.shape), x.dtype), shapes)
 
     def reached(self, hyper: Any, seed: Any, state: TrainState, stop: Stop, seen: Seen) -> Reached:
         """As in `Apart`."""
@@ -123,24 +153,49 @@ def told(
     state: TrainState,
     done: list[Seen],
     kept: dict[int, PyTree | None],
+    sums: PyTree = None,
 ) -> tuple[TrainState, dict]:
     """One generation whose blocks have told what is `done` -> (state, a row of metrics). Solutions
-    that are not `kept` are asked for again."""
-    p = pieces.parts(hyper).strategy.population_size
+    that are not `kept` are asked for again, and `sums` made unless they are given."""
     drawn = pieces.drawn(hyper, seed, state.generation)
+    everything, weights = weighed(pieces, hyper, state, done)
+    if sums is None:
+        every = range(blocks.count)
+        sums = summed(pieces, blocks, hyper, seed, state, weights, every, kept)
+    return pieces.tell(hyper, drawn, state, everything.fitness, sums, everything)
+
+
+def weighed(
+    pieces: Pieces, hyper: Any, state: TrainState, done: list[Seen]
+) -> tuple[Seen, jax.Array]:
+    """What all blocks have told -> (the same of the whole population, its members' weights [p])."""
+    p = pieces.parts(hyper).strategy.population_size
     each = [(seen.fitness, seen.decayed) for seen in done]
     fitness, decayed = jax.tree.map(lambda *x: jnp.concatenate(x)[:p], *each)
     steps, inputs = added([(seen.steps, seen.inputs) for seen in done], pieces.plus)
     everything = Seen(fitness, steps, inputs, decayed)
-    weights = pieces.weigh(hyper, state.strategy, everything.selected_by)
-    sums = []
-    for i in range(blocks.count):
+    return everything, pieces.weigh(hyper, state.strategy, everything.selected_by)
+
+
+def summed(
+    pieces: Pieces,
+    blocks: Blocks,
+    hyper: Any,
+    seed: Any,
+    state: TrainState,
+    weights: jax.Array,
+    part: Iterable[int],
+    kept: dict[int, PyTree | None],
+) -> PyTree:
+    """-> the strategy's sums over the blocks of a `part`, a whole subtree; `kept` as in `told`."""
+    drawn, sums = pieces.drawn(hyper, seed, state.generation), []
+    for i in part:
         members = i * blocks.size + np.arange(blocks.size)
         if i not in kept:  # another process has played them
             solutions = pieces.ask(hyper, drawn, state, members)
             kept[i] = solutions if keeps(blocks, solutions) else None
         sums.append(pieces.recombine(hyper, drawn, state, members, weights, kept[i]))
-    return pieces.tell(hyper, drawn, state, fitness, added(sums, pieces.plus), everything)
+    return added(sums, pieces.plus)
 
 
 def structure_of(parts: Parts, state: TrainState) -> Any:

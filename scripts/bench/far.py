@@ -20,6 +20,10 @@ RUN = (
     *("task=pendulum", "strategy=openai_es", "strategy.population_size=104", "task.episodes=20"),
     *("policy.hidden=[48]", "runtime.population_chunk=26"),
 )
+LARGE = (
+    *("task=sphere", "task.dimension=100000", "strategy=openai_es"),
+    *("strategy.population_size=960", "runtime.population_chunk=48"),
+)
 SLEPT = 0.2
 """Seconds of a generation of stubs."""
 NOTES = [
@@ -81,25 +85,37 @@ def row(what: str, count: int, each: int | None, ideal: float, took: list[float]
 
 
 def runs(options: Options) -> list[dict]:
-    """-> a row for the run without Ray, with one worker, with two."""
+    """-> a row for runs without Ray, with one worker, with two; and for one with large updates, of
+    which everybody makes all or the two workers a share."""
     words = [*RUN[:-1], *options.size(RUN[-1:], ["runtime.population_chunk=26", "task.episodes=1"])]
-    sides = {"local": "local", "Ray": 1, "Ray ": 2}
-    generations, workers = options.in_round(20), {}
+    small = {"pendulum, local": (0, True), "pendulum, Ray": (1, True), "pendulum, Ray ": (2, True)}
+    found = beside_local(words, small, options.in_round(20), options)
+    words = [*LARGE[:1], *options.size(LARGE[1:2], ["task.dimension=1000"]), *LARGE[2:]]
+    large = {
+        "large updates, local": (0, True),
+        "large updates, Ray, each makes all": (2, False),
+        "large updates, Ray, shared": (2, True),
+    }
+    return found + beside_local(words, large, options.in_round(5), options)
+
+
+def beside_local(
+    words: list[str], sides: dict[str, tuple[int, bool]], generations: int, options: Options
+) -> list[dict]:
+    """-> a row for every side (workers, whether they share sums), the first one without Ray."""
+    workers = {}
     try:
-        for side, count in sides.items():
+        for side, (count, shares) in sides.items():
             config = composed(words).config
-            runtime = (
-                {"engine": "local"} if count == "local" else {"engine": "ray", "workers": count}
-            )
-            config["runtime"] |= runtime
-            workers[side] = Worker([{"program": "far_program", "config": config}])
+            config["runtime"] |= {"engine": "ray", "workers": count} if count else {}
+            workers[side] = Worker([{"program": "far_program", "config": config, "shares": shares}])
         times = in_turn({side: one.turn(generations) for side, one in workers.items()}, options)
         took = {side: [x / generations for x in times[side].seconds] for side in sides}
-        ideal = statistics.median(took["local"])
+        ideal = statistics.median(took[next(iter(sides))])
         return [
-            row(f"pendulum, {side.strip()}", 0 if count == "local" else count, None, ideal,
-                took[side], KB=workers[side].facts()["bytes"] / 1e3)
-            for side, count in sides.items()
+            row(side.strip(), count, None, ideal, took[side],
+                KB=workers[side].facts()["bytes"] / 1e3)
+            for side, (count, _) in sides.items()
         ]  # fmt: skip
     finally:
         for one in workers.values():

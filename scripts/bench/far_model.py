@@ -54,7 +54,8 @@ class Search:
 
         nothing = Seen(np.zeros((shape.blocks, shape.members), np.float32))
         ledger = Ledger(range(shape.blocks), self.pace, shape.at_a_time)
-        seen = Work(crew, ledger, state, see, nothing, 1).done()
+        ask = lambda who, blocks: crew.work(who, blocks, state)  # noqa: E731
+        seen = Work(crew, ledger, ask, see, nothing, 1).done()
         after = Strategy(state.strategy.mean.copy())
         self.state = State(state.generation + 1, after, None)
         crew.told(int(state.generation), seen, self.state, "")
