@@ -17,7 +17,13 @@ from test_hosts import free_port
 STORE = 2**27
 """Bytes of a machine's store of objects, the least that Ray takes without complaint."""
 OF_ITS_OWN = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"')
-"""What gives a command another folder in the place of one; it needs root."""
+"""What gives a command another folder in the place of one."""
+
+
+def mounts(folder):
+    """Whether that may be done here: root may, but for many a container's."""
+    command = [*OF_ITS_OWN, folder, "true"]
+    return os.geteuid() == 0 and subprocess.run(command, capture_output=True).returncode == 0
 
 
 def marked(mark):

@@ -18,8 +18,16 @@ def test_shares_become_smaller_so_that_all_end_together():
     ledger = Ledger(range(16), Pace())
     assert ledger.give("a", 2, 0.0) == [0, 1, 2, 3]
     assert ledger.give("b", 2, 0.0) == [4, 5, 6]
-    assert ledger.done("a", 1.0) == [(0, 0), (1, 1), (2, 2), (3, 3)]
-    assert ledger.give("a", 2, 1.0) == [7, 8, 9]
+    assert ledger.done("a", 0.004) == [(0, 0), (1, 1), (2, 2), (3, 3)]
+    assert ledger.give("a", 2, 0.004) == [7, 8, 9]
+
+
+def test_of_blocks_that_take_long_nobody_has_many_to_lose():
+    assert Ledger(range(16), known(1.0)).give("a", 4, 0.0) == [0]
+    assert Ledger(range(160), known(0.05)).give("a", 10, 0.0) == [0, 1]
+    # where there are many, or blocks are short, asking costs more than what may be lost
+    assert len(Ledger(range(1600), known(1.0)).give("a", 200, 0.0)) == 2
+    assert len(Ledger(range(160), known(0.001)).give("a", 4, 0.0)) == 20
 
 
 def test_a_number_of_blocks_at_a_time():

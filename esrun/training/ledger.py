@@ -10,6 +10,9 @@ LAG = 3
 """Times the median after which a block is given to somebody else too."""
 LEAST, UNKNOWN = 0.25, 60.0
 """Seconds that a block may take at least, and while nothing is known of how long they take."""
+MESSAGE = 0.01
+"""Seconds between two questions of the run's own process that leave it idle for the most part: it
+takes half a millisecond for each."""
 REMEMBERED = 64
 """Answers whose time the median is of."""
 
@@ -22,18 +25,28 @@ class Pace:
         self._each: deque[float] = deque(maxlen=REMEMBERED)
         self._median: float | None = None
 
+    @property
+    def usual(self) -> float | None:
+        """-> the median seconds of a block; None while nothing is known."""
+        if self._median is None and self._each:
+            self._median = median(self._each)
+        return self._median
+
     def note(self, blocks: int, seconds: float) -> None:
         """So many blocks were answered after so many seconds."""
         self._each.append(seconds / blocks)
         self._median = None
 
+    def enough(self, hands: int) -> int | None:
+        """-> blocks at a time that keep so many `hands` from asking too often, of which no more are
+        lost with one of them; None while nothing is known."""
+        usual = self.usual
+        return None if usual is None else math.ceil(hands * MESSAGE / max(usual, 1e-9))
+
     def patience(self, blocks: int) -> float:
         """-> the seconds after which somebody who holds so many blocks is late."""
-        if not self._each:
-            return UNKNOWN
-        if self._median is None:
-            self._median = median(self._each)
-        return max(LEAST, LAG * self._median * blocks)
+        usual = self.usual
+        return UNKNOWN if usual is None else max(LEAST, LAG * usual * blocks)
 
 
 class Held(NamedTuple):
@@ -52,7 +65,7 @@ class Ledger:
 
     def __init__(self, blocks: Iterable[int], pace: Pace, at_a_time: int | str = "auto"):
         """`at_a_time`: blocks that somebody is given; "auto": half of an equal share of those that
-        wait, so that who is quicker gets more of them."""
+        wait, so that who is quicker gets more of them, and fewer where those take long."""
         self._waiting = OrderedDict.fromkeys(blocks)
         self._open = set(self._waiting)
         self._pace, self._at_a_time = pace, at_a_time
@@ -78,7 +91,8 @@ class Ledger:
         `hands`. None where there is nothing to do."""
         count = self._at_a_time
         if isinstance(count, str):
-            count = math.ceil(len(self._waiting) / (2 * max(hands, 1)))
+            share = math.ceil(len(self._waiting) / (2 * max(hands, 1)))
+            count = min(share, self._pace.enough(hands) or share)
         count = min(count, len(self._waiting), most or count)
         blocks = [self._waiting.popitem(last=False)[0] for _ in range(count)]
         if blocks:

@@ -22,6 +22,7 @@ from far import far
 from growth import growth
 from hosted import hosted
 from idle import idle
+from in_step import hosts
 from large import large
 from measure import Options, Table
 from report import report
@@ -50,6 +51,7 @@ CASES = {
         (large, "large networks: parameters x members/s and peak memory, against evosax"),
         (hosted, "environments that processes step, against random actions alone"),
         (far, "workers of Ray that come and go, stubs that sleep, and a model of up to 10,000"),
+        (hosts, "processes in step on one machine, against one process"),
         (report, "the report of a sweep, by its number of runs"),
         (sweeps, "runs of a sweep side by side, against one after another"),
         (throughput, "run and compile time by population and device: what --figure draws"),
