@@ -33,7 +33,7 @@ STEPPED = (
 SHARED_SUMS = (
     *("task=sphere", "task.dimension=100000", "strategy=openai_es", "seed=3", "eval.episodes=2"),
     *("strategy.population_size=240", "runtime.population_chunk=24", "eval.every=1000000"),
-    *("checkpoint.every=20"),
+    "checkpoint.every=20",
 )
 """Updates so large that workers share their sums."""
 RUNS = KINDS | {"gymnasium": (*STEPPED, "task.env=CartPole-v1"), "shared sums": SHARED_SUMS}

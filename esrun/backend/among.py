@@ -5,12 +5,16 @@ import base64
 import math
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from esrun.backend import hosts, machine
 from esrun.backend.meeting import beside
+
+SETTLED = 0.05
+"""Seconds after which the threads that a first message has begun to pass wait for another one."""
 
 
 def several() -> bool:
@@ -200,6 +204,9 @@ def greet(devices: tuple) -> None:
     summed = meshed(lambda x, _: jax.lax.psum(x, "all"), Mesh(np.array(devices), ("all",)))
     with _silence():
         np.asarray(summed(np.ones(len(devices), np.float32), ()))
+    if devices[0].platform == "cpu":  # gloo's
+        time.sleep(SETTLED)
+        machine.let_messages_wait()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import contextlib
 import os
 import platform
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,23 @@ def keep_to(cores: list[int]) -> None:
     """Have this thread and those that it will start run on these cores alone."""
     with contextlib.suppress(AttributeError, OSError):
         os.sched_setaffinity(0, cores)
+
+
+def let_messages_wait() -> None:
+    """Have those threads of ours that wait for messages of a network, or ask for them, take no core
+    from one that computes, ever: the system calls it a batch policy. Called where nothing else is
+    done by any thread.
+
+    Such a thread asks over and over for what has come, until one that computes has taken it; on a
+    core of their own the latter waited for the end of the former's turn, some milliseconds.
+    """
+    own = threading.get_native_id()
+    for thread in Path("/proc/self/task").glob("*"):
+        with contextlib.suppress(AttributeError, OSError):
+            waits_in = (thread / "wchan").read_text()
+            awake = waits_in == "0" and int(thread.name) != own
+            if awake or "epoll" in waits_in or "ep_poll" in waits_in:
+                os.sched_setscheduler(int(thread.name), os.SCHED_BATCH, os.sched_param(0))
 
 
 def processor() -> list[str]:

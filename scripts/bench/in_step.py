@@ -70,7 +70,11 @@ def generation_of(words: tuple[str, ...], generations: int, count: int) -> float
             )
             for i in range(count)
         ]
-        said = [process.communicate()[1] for process in begun]
+        try:
+            said = [process.communicate()[1] for process in begun]
+        finally:
+            for process in begun:
+                process.kill()
         if any(process.returncode for process in begun):
             raise WorkerError((said[0].strip().splitlines() or ["it failed"])[-1])
         lines = Path(folder, "run", "metrics.jsonl").read_text().splitlines()
