@@ -79,6 +79,29 @@ def test_sums_that_workers_share_are_those_of_one_process(built, monkeypatch, na
     assert any(row["sums_shared"] for row in shared[1])
 
 
+class Miscounting(Worker):
+    """One whose sums have other bits."""
+
+    def work(self, question, *contents):
+        answer = super().work(question, *contents)
+        if json.loads(question)["level"] is None:
+            return answer
+        numbers = np.frombuffer(answer[-40:], np.float32)
+        return answer[:-40] + np.nextafter(numbers, 9).astype(np.float32).tobytes()
+
+
+@pytest.mark.runs
+def test_other_sums_are_found_before_anything_comes_of_them(built, monkeypatch):
+    monkeypatch.setattr(Sharing, "shares", lambda self, hands: hands > 0 and not self.never)
+    words = [*RUNS["openai_es"], *SMALL, "policy.hidden=[4]"]
+    hiring = InThreads(2, Miscounting)
+    shared = with_workers(built, monkeypatch, words, hiring)
+    same(shared, trained(built, words))
+    assert {row["sums_shared"] for row in shared[1]} == {0}
+    assert sum("everybody makes all" in line for line in hiring.said) == 1
+
+
+@pytest.mark.runs
 def test_a_worker_that_follows_is_sent_one_model_and_not_the_state(built, monkeypatch):
     monkeypatch.setattr(Sharing, "shares", lambda self, hands: hands > 0)
     words = [*RUNS["openai_es"], *SMALL, "policy.hidden=[64]"]

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from test_crew import ABOUT, Paper, state
 
-from esrun.training import far, wire
+from esrun.training import wire
 from esrun.training.crew import Crew
-from esrun.training.far import Work
 from esrun.training.hiring import Heard
 from esrun.training.ledger import Ledger, Pace
+from esrun.training.work import Work
 
 Told = namedtuple("Told", "fitness steps")
 BLOCKS = 12
@@ -107,7 +107,7 @@ def test_where_all_are_silent_the_run_works_itself():
 
 @pytest.mark.parametrize("patience", [0.0, 60.0])
 def test_the_first_worker_is_waited_for_but_not_for_ever(monkeypatch, patience):
-    monkeypatch.setattr(far, "PATIENCE", patience)
+    monkeypatch.setattr("esrun.training.work.PATIENCE", patience)
     hiring = Acting(1)
     late = []
 

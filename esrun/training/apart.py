@@ -61,6 +61,7 @@ class Apart:
             return everywhere.OnEvery(local_devices, add)
 
         self._looking, self._summing = looking, summing
+        self._sums: PyTree = None  # the shape of sums
         self._plus = jax.jit(lambda one, other: jax.tree.map(jnp.add, one, other))
 
     @property
@@ -119,11 +120,12 @@ class Apart:
 
     def no_sums(self, hyper: Any, seed: Any, state: TrainState, count: int) -> PyTree:
         """-> zeros [count, ...], of the shape of sums."""
-        shapes = jax.eval_shape(
-            lambda *x: shape_of_sums(self._build(x[0]), self.blocks(hyper), *x[1:]),
-            *(hyper, seed, state),
-        )
-        return jax.tree.map(lambda x: np.zeros((count, *x.shape), x.dtype), shapes)
+        if self._sums is None:
+            self._sums = jax.eval_shape(
+                lambda *x: shape_of_sums(self._build(x[0]), self.blocks(hyper), *x[1:]),
+                *(hyper, seed, state),
+            )
+        return jax.tree.map(lambda x: np.zeros((count, *x.shape), x.dtype), self._sums)
 
     def reached(self, hyper: Any, seed: Any, state: TrainState, stop: Stop, seen: Seen) -> Reached:
         """-> which stop rules hold; what was `seen` is not looked at."""

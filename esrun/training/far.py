@@ -6,17 +6,16 @@ worker is there, or all are late, the driver works itself.
 """
 
 import functools
-from collections.abc import Callable
+import math
 from typing import Any
 
 import jax
 import numpy as np
 
 from esrun import files
-from esrun.backend import devices
+from esrun.backend import devices, machine, memory
 from esrun.config import imports
 from esrun.config.schema.run import Config
-from esrun.training import wire
 from esrun.training.crew import Crew
 from esrun.training.generation import Seen
 from esrun.training.handshake import about, digest_of_row, filled
@@ -24,13 +23,11 @@ from esrun.training.hiring import Hiring, Order
 from esrun.training.ledger import Ledger, Pace
 from esrun.training.program import CHUNK, Program
 from esrun.training.sharing import Sharing
-from esrun.types import TrainState
+from esrun.training.work import Work
+from esrun.types import PyTree, TrainState
 
-PATIENCE = 60.0
-"""Seconds for which the first worker is waited for, before the driver begins by itself."""
-LOOK = 0.1
-"""Seconds after which it is looked again who is late."""
-SELF = "driver"
+ADDED = 0.25
+"""Of the memory that is free: what the sums of all subtrees may take."""
 
 
 @functools.cache
@@ -73,7 +70,7 @@ class Driver:
         self._run, self._order, self._crew = run, order.content, crew
         self._apart, self._pace, self._pace_of_sums = run.program.apart, Pace(), Pace()
         self._nothing: Any = None
-        self.sharing = Sharing()
+        self.sharing, self._believed = Sharing(), set()
 
     def begin(self) -> None:
         """Have workers prepared, and what this process needs of its own."""
@@ -105,22 +102,23 @@ class Driver:
         works = [self._evaluating(*search)]
         seen, sums = works[0].done(), None
         all_seen = filled(self._nothing, seen)
-        level = self._level(hyper)
+        level = self._level(*search)
         if level is not None:
             crew.seen(int(state.generation), seen)
             works.append(self._adding(*search, all_seen, level))
             sums = self._apart.together(works[1].done())
         heard = crew.now()
+        if sums is not None and not works[1].who <= self._believed:
+            sums = self._checked(search, stop, all_seen, sums, works[1].who)
         after, rows, *_, reached = self._apart.told(*search, stop, all_seen, sums)
         row = {name: np.asarray(column)[0] for name, column in rows.items()}
         crew.told(int(state.generation), seen, after, digest_of_row(rows), sums)
-        ended = crew.now()
-        self.sharing.note(
-            sums is not None, ended - began, ended - heard if sums is None else works[-1].idle
-        )
+        ended, hands = crew.now(), len(crew.ready)
+        part = ended - heard if sums is None else works[1].idle
+        self.sharing.note(sums is not None, hands, ended - began, part)
         joined, lost, moved = crew.news()
         row |= {
-            "workers": np.int32(len(crew.ready)),
+            "workers": np.int32(hands),
             "workers_joined": np.int32(joined),
             "workers_lost": np.int32(lost),
             "blocks_twice": np.int32(sum(work.ledger.twice for work in works)),
@@ -130,7 +128,7 @@ class Driver:
         }
         return after, row, reached
 
-    def _evaluating(self, *search: Any) -> "Work":
+    def _evaluating(self, *search: Any) -> Work:
         """-> the blocks of the generation that follows on the state."""
         crew, wanted = self._crew, self._apart.wanted(search[0])
         return Work(
@@ -142,15 +140,43 @@ class Driver:
             self._apart.at_once,
         )
 
-    def _level(self, hyper: Any) -> int | None:
+    def _level(self, hyper: Any, seed: Any, state: TrainState) -> int | None:
         """-> the level of the subtrees that workers add up; None where everybody adds up all."""
         hands = len(self._crew.ready)
-        return self._apart.level(hyper, hands) if self.sharing.shares(hands) else None
+        level = self._apart.level(hyper, hands) if self.sharing.shares(hands) else None
+        if level is None:
+            return None
+        one = memory.tree_bytes(self._apart.no_sums(hyper, seed, state, 1))
+        free = machine.available(), memory.free_of_each(self._run.local_devices)
+        fits = one * self._subtrees(hyper, level) < ADDED * min(x or math.inf for x in free)
+        return level if fits else None
 
-    def _adding(self, hyper: Any, seed: Any, state: TrainState, seen: Seen, level: int) -> "Work":
+    def _subtrees(self, hyper: Any, level: int) -> int:
+        return -(-self._apart.blocks(hyper).count // 2**level)
+
+    def _checked(
+        self, search: tuple, stop: Any, seen: Seen, sums: PyTree, who: set
+    ) -> PyTree | None:
+        """-> the `sums`, which somebody has helped to make for the first time; None where they lead
+        elsewhere than this process's own, and are not shared any more."""
+        theirs, own = (
+            self._apart.told(*search, stop, seen, x)[0]._replace(archive=None) for x in (sums, None)
+        )
+        pairs = zip(jax.tree.leaves(theirs), jax.tree.leaves(own), strict=True)
+        if all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in pairs):
+            self._believed |= who
+            return sums
+        self.sharing.never = True
+        self._crew.hiring.say(
+            "warning: sums that workers have made have other bits than those of this process: "
+            "everybody makes all of them"
+        )
+        return None
+
+    def _adding(self, hyper: Any, seed: Any, state: TrainState, seen: Seen, level: int) -> Work:
         """-> the sums over all blocks, which were `seen`."""
         crew, search = self._crew, (hyper, seed, state)
-        count = -(-len(seen.fitness) // 2**level)
+        count = self._subtrees(hyper, level)
         return Work(
             crew,
             Ledger(range(count), self._pace_of_sums, 1),
@@ -159,79 +185,3 @@ class Driver:
             self._apart.no_sums(*search, count),
             1,
         )
-
-
-class Work:
-    """The blocks of one generation on their way, or subtrees of them."""
-
-    def __init__(
-        self,
-        crew: Crew,
-        ledger: Ledger,
-        ask: Callable[[int, list[int]], None],
-        see: Callable[[list[int]], Any],
-        seen: Any,
-        most: int,
-    ):
-        """`ask` has a worker do blocks; `see`: the driver's own doing of them, at `most` so many at
-        a time; `seen` [blocks, ...]: to be filled."""
-        self.crew, self.ledger = crew, ledger
-        self._ask, self._see, self._seen, self._most = ask, see, seen, most
-        self._seconds: dict[Any, float] = {}
-        self._took = 0.0
-
-    @property
-    def busiest(self) -> float:
-        """-> the most seconds that anybody has worked."""
-        return max(self._seconds.values(), default=0.0)
-
-    @property
-    def idle(self) -> float:
-        """-> the seconds in which nobody has worked."""
-        return self._took - self.busiest
-
-    def done(self) -> Any:
-        """-> what all blocks have told, [blocks, ...] each."""
-        crew, ledger, began = self.crew, self.ledger, self.crew.now()
-        while not ledger.over:
-            crew.tend()
-            hands = len(crew.ready) - ledger.late(crew.now())
-            for who in crew.free:
-                blocks = ledger.give(who, hands, crew.now())
-                if not blocks:
-                    break  # nor is there anything for another one
-                self._ask(who, blocks)
-            alone = not ledger.at_work and not self._waits()
-            if alone:
-                self._work()
-            for answer in crew.hear(0.0 if alone else LOOK):
-                self._take(answer)
-        self._took = crew.now() - began
-        return self._seen
-
-    def _waits(self) -> bool:
-        """Whether it is better to wait for the first worker."""
-        begins = self.crew.waited_for and self.crew.to_be_ready
-        return begins and self.crew.now() - self.crew.began < PATIENCE
-
-    def _work(self) -> None:
-        began = self.crew.now()
-        if blocks := self.ledger.give(SELF, 1, began, self._most):
-            self._note(SELF, self._see(blocks), self.crew.now() - began)
-
-    def _take(self, answer: Any) -> None:
-        if answer.content is None:
-            self.ledger.lost(answer.who)
-        elif not self.ledger.holds(answer.who):  # of an earlier generation
-            self.crew.check(answer)
-        elif self.crew.check(answer):
-            template = jax.tree.map(lambda x: x[: self.ledger.holds(answer.who)], self._seen)
-            seen = wire.unpacked(answer.content, template)
-            self._note(answer.who, seen, wire.about(answer.content)["seconds"])
-        else:
-            self.ledger.lost(answer.who)
-
-    def _note(self, who: Any, seen: Any, seconds: float) -> None:
-        self._seconds[who] = self._seconds.get(who, 0.0) + seconds
-        for place, block in self.ledger.done(who, self.crew.now()):
-            jax.tree.map(lambda all, x: all.__setitem__(block, x[place]), self._seen, seen)  # noqa: B023

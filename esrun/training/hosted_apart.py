@@ -30,6 +30,7 @@ class HostedApart:
         """Of hyper: how the population is cut, and what steps its environments here."""
         self._pieces, self.blocks, self._pool = pieces, plan, pool
         self._cut: Blocks | None = None
+        self._sums: PyTree = None
 
     def wanted(self, hyper: Any) -> range:
         """-> the numbers of all blocks."""
@@ -78,8 +79,9 @@ class HostedApart:
         def add(hyper, seed, state):
             return shape_of_sums(self._pieces.parts(hyper), blocks, seed, state)
 
-        shapes = jax.eval_shape(add, hyper, seed, state)
-        return jax.tree.map(lambda x: np.zeros((count, *x.shape), x.dtype), shapes)
+        if self._sums is None:
+            self._sums = jax.eval_shape(add, hyper, seed, state)
+        return jax.tree.map(lambda x: np.zeros((count, *x.shape), x.dtype), self._sums)
 
     def reached(self, hyper: Any, seed: Any, state: TrainState, stop: Stop, seen: Seen) -> Reached:
         """As in `Apart`."""

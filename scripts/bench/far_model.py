@@ -18,9 +18,9 @@ import numpy as np
 from far_stub import answer
 
 from esrun.training.crew import Crew
-from esrun.training.far import Work
 from esrun.training.hiring import Heard, Hiring
 from esrun.training.ledger import Ledger, Pace
+from esrun.training.work import Work
 
 Strategy = namedtuple("Strategy", "mean")
 State = namedtuple("State", "generation strategy archive")
