@@ -110,9 +110,9 @@ def test_a_worker_that_follows_is_sent_one_model_and_not_the_state(built, monkey
     sizes = [sizes for _, method, sizes in hiring.questions if method == "work"]
     state, told = sizes[0][1], [sum(x[1:]) for x in sizes[1:]]
     assert state > 5_000  # 450 parameters, Adam's moments of them
-    assert sum(1_800 < x < 3_500 for x in told) == 6  # one model a generation, ...
+    assert any(1_800 < x < 3_500 for x in told)  # one model, and fitness
+    assert max(told) < state  # also where it was late, and is told of several
     assert {row["sums_shared"] for row in shared[1]} == {1}
-    assert max(told) < 3_500  # ... and else fitness
 
 
 @pytest.mark.slow

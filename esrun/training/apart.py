@@ -116,7 +116,7 @@ class Apart:
 
     def together(self, sums: PyTree) -> PyTree:
         """Sums of all subtrees of a level [subtrees, ...] -> their total."""
-        return added(one_by_one(sums), self._plus)
+        return added(each_of(sums), self._plus)
 
     def no_sums(self, hyper: Any, seed: Any, state: TrainState, count: int) -> PyTree:
         """-> zeros [count, ...], of the shape of sums."""
@@ -147,7 +147,7 @@ class Apart:
         return self._telling.planned()
 
 
-def one_by_one(sums: PyTree) -> list[PyTree]:
+def each_of(sums: PyTree) -> list[PyTree]:
     """Trees of arrays [count, ...] -> a list of them."""
     count = len(jax.tree.leaves(sums)[0])
     return [jax.tree.map(lambda x: x[i], sums) for i in range(count)]  # noqa: B023

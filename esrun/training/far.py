@@ -21,7 +21,8 @@ from esrun.training.generation import Seen
 from esrun.training.handshake import about, digest_of_row, filled
 from esrun.training.hiring import Hiring, Order
 from esrun.training.ledger import Ledger, Pace
-from esrun.training.program import CHUNK, Program
+from esrun.training.one_by_one import one_by_one
+from esrun.training.program import Program
 from esrun.training.sharing import Sharing
 from esrun.training.work import Work
 from esrun.types import PyTree, TrainState
@@ -87,14 +88,10 @@ class Driver:
         self.begin()
         if self._nothing is None:
             self._nothing = self._apart.nothing(hyper, seed, state)
-        reached, rows = self._apart.reached(hyper, seed, state, stop, self._nothing), []
-        while not reached.held() and len(rows) < CHUNK:
-            if int(state.generation) >= int(stop.generation):
-                break
-            state, row, reached = self._generation(hyper, seed, state, stop)
-            rows.append(row)
-        columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]} if rows else {}
-        return state, columns, np.int32(len(rows)), reached
+        reached = self._apart.reached(hyper, seed, state, stop, self._nothing)
+        return one_by_one(
+            state, stop, reached, lambda state: self._generation(hyper, seed, state, stop)
+        )
 
     def _generation(self, hyper: Any, seed: Any, state: TrainState, stop: Any) -> tuple:
         began, crew, search = self._crew.now(), self._crew, (hyper, seed, state)

@@ -6,6 +6,7 @@ all members together the weights, sums of any slices from `recombined`, and `tol
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -55,6 +56,15 @@ class Elsewhere(NamedTuple):
     """Of all blocks, [blocks, ...] each."""
     sums: PyTree = None
     """The strategy's sums over all members; None where they are still to be made."""
+
+    def look_up(self, size: int) -> Callable[[jax.Array, PyTree], tuple[PyTree, PyTree]]:
+        """-> what takes the place of evaluating a block of so many members (see `over_blocks`)."""
+
+        def look(members, _):
+            told = jax.tree.map(lambda x: x[members[0] // size], self.seen)
+            return (told.fitness, told.decayed, None), (told.steps, told.inputs)
+
+        return look
 
 
 def keys_of(parts: Parts, train_key: jax.Array, number: jax.Array) -> Keys:
@@ -189,11 +199,6 @@ def generation(
 
     keeps = elsewhere is None and (blocks.each == 1 or worth_it())
 
-    def look_up(members, _):
-        assert elsewhere is not None
-        told = jax.tree.map(lambda x: x[members[0] // blocks.size], elsewhere.seen)
-        return (told.fitness, told.decayed, None), (told.steps, told.inputs)
-
     def evaluate(members, _):
         solutions = ask(members)
         seen = evaluated(parts, drawn, state, members, solutions)
@@ -205,7 +210,7 @@ def generation(
         return fence.around(lambda all: in_order(blocks, all, parts.strategy), gathered)
 
     there = parts.strategy.members
-    look = evaluate if elsewhere is None else look_up
+    look = evaluate if elsewhere is None else elsewhere.look_up(blocks.size)
     (*fitness, kept), (steps, inputs) = over_blocks(blocks, fence, look, members=there)
     fitness, decayed = jax.tree.map(of_all, fitness)
     seen = Seen(fitness, steps, inputs, decayed)

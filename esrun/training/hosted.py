@@ -19,8 +19,9 @@ from esrun.training.blocks import Blocks
 from esrun.training.generation import Parts
 from esrun.training.hosted_apart import HostedApart, seeds_of, seen, structure_of, told
 from esrun.training.memory_plan import Plan
+from esrun.training.one_by_one import one_by_one
 from esrun.training.pieces import Pieces
-from esrun.training.program import CHUNK, Program, beginning
+from esrun.training.program import Program, beginning
 from esrun.training.slices import plan_blocks, plan_episodes
 from esrun.types import PyTree, TrainState
 
@@ -46,16 +47,13 @@ def make_hosted_program(
         return plan_blocks(pieces.parts(hyper), one, population_chunk)
 
     def advance(hyper, seed, state, stop):
-        blocks, rows = plan(hyper), []
-        while True:
-            held = pieces.reached(hyper, state, stop)
-            over = bool(held.held()) or len(rows) == CHUNK
-            if over or int(state.generation) >= int(stop.generation):
-                break
+        blocks = plan(hyper)
+
+        def one(state):
             state, row = generation(pieces, pool(hyper), blocks, hyper, seed, state)
-            rows.append(jax.tree.map(np.asarray, row))
-        columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]} if rows else {}
-        return state, columns, np.int32(len(rows)), held
+            return state, jax.tree.map(np.asarray, row), pieces.reached(hyper, state, stop)
+
+        return one_by_one(state, stop, pieces.reached(hyper, state, stop), one)
 
     def evaluate(hyper, seed, state):
         blocks = plan_episodes(held_out_episodes, one)

@@ -12,7 +12,7 @@ import numpy as np
 from esrun.backend import memory
 from esrun.tasks.normalizer import nothing
 from esrun.tasks.simulators import SETS, Played, Pool, together
-from esrun.training.apart import one_by_one, shape_of_sums
+from esrun.training.apart import each_of, shape_of_sums
 from esrun.training.blocks import KEPT, Blocks, added, level_of
 from esrun.training.generation import Parts, Seen
 from esrun.training.memory_plan import Plan
@@ -48,7 +48,7 @@ class HostedApart:
     ) -> tuple[TrainState, dict, Any, Reached]:
         """As in `Apart`."""
         blocks = self.blocks(hyper)
-        state, row = told(*(self._pieces, blocks, hyper, seed, state, one_by_one(seen)), {}, sums)
+        state, row = told(*(self._pieces, blocks, hyper, seed, state, each_of(seen)), {}, sums)
         rows = jax.tree.map(lambda x: np.asarray(x)[None], row)
         return state, rows, np.int32(1), self._pieces.reached(hyper, state, stop)
 
@@ -61,7 +61,7 @@ class HostedApart:
     ) -> PyTree:
         """As in `Apart`."""
         pieces, blocks = self._pieces, self.blocks(hyper)
-        _, weights = weighed(pieces, hyper, state, one_by_one(seen))
+        _, weights = weighed(pieces, hyper, state, each_of(seen))
         found = []
         for number in numbers:
             part = range(number << level, min((number + 1) << level, blocks.count))
@@ -70,7 +70,7 @@ class HostedApart:
 
     def together(self, sums: PyTree) -> PyTree:
         """As in `Apart`."""
-        return added(one_by_one(sums), self._pieces.plus)
+        return added(each_of(sums), self._pieces.plus)
 
     def no_sums(self, hyper: Any, seed: Any, state: TrainState, count: int) -> PyTree:
         """As in `Apart`."""
