@@ -13,6 +13,8 @@ LEAST, UNKNOWN = 0.25, 60.0
 MESSAGE = 0.01
 """Seconds between two questions of the run's own process that leave it idle for the most part: it
 takes half a millisecond for each."""
+AWAY = 0.05
+"""Seconds of work that make up for the way of an answer and of the next question."""
 REMEMBERED = 64
 """Answers whose time the median is of."""
 
@@ -41,7 +43,7 @@ class Pace:
         """-> blocks at a time that keep so many `hands` from asking too often, of which no more are
         lost with one of them; None while nothing is known."""
         usual = self.usual
-        return None if usual is None else math.ceil(hands * MESSAGE / max(usual, 1e-9))
+        return None if usual is None else math.ceil(max(hands * MESSAGE, AWAY) / max(usual, 1e-9))
 
     def patience(self, blocks: int) -> float:
         """-> the seconds after which somebody who holds so many blocks is late."""
