@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,13 @@ RUN = (
 )
 TOKEN = "run.json.00000000.partial"
 ENDLESS = "generations=2000000000"
+LEAVES = """
+import os, subprocess
+with open("left", "a") as left:
+    for alone in (False, True):
+        print(subprocess.Popen(["sleep", "60"], start_new_session=alone).pid, file=left)
+os.kill(os.getpid(), 9)
+"""
 ALONE = """
 import os, sys, time
 from esrun.runs import supervisor
@@ -86,6 +94,11 @@ def heard(one, until=lambda lines: False):
     raise TimeoutError
 
 
+def alive(pid):
+    command = Path(f"/proc/{pid}/cmdline")
+    return command.exists() and command.read_bytes() != b""  # it has none when it has ended
+
+
 def wait_until_saved(one, tmp_path, generation):
     folder = RunFolder(tmp_path / "run")
     _, code = heard(one, lambda lines: folder.saved() >= generation)
@@ -138,15 +151,28 @@ def test_one_that_is_killed_again_and_again_has_failed(carried, monkeypatch):
     assert lines[-1] == "esrun: ended by SIGKILL 3 times without getting further"
 
 
+def test_one_that_leaves_something_behind_is_begun_again(carried, tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "COMMAND", LEAVES)
+    try:
+        assert heard(carried())[1] == 1
+        left = [int(pid) for pid in (tmp_path / "left").read_text().split()]
+        assert len(left) == 6
+        assert [alive(pid) for pid in left] == [False, True] * 3
+    finally:
+        for pid in map(int, (tmp_path / "left").read_text().split()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
 def test_a_command_ends_with_its_supervisor(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", ALONE], cwd=tmp_path)
     pid = tmp_path / "pid"
     wait_for(lambda: pid.exists() and pid.read_text(), process)
-    command = Path(f"/proc/{pid.read_text().strip()}/cmdline")
-    assert command.read_bytes()
+    command = int(pid.read_text())
+    assert alive(command)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     until = time.monotonic() + 60
-    while command.exists() and command.read_bytes():  # one that nobody has waited for has none
+    while alive(command):
         assert time.monotonic() < until
         time.sleep(0.05)

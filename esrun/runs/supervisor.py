@@ -199,27 +199,32 @@ class Supervisor:
             )
         streams = enumerate((process.stdout, process.stderr), 1)
         readers = [threading.Thread(target=self._read, args=one, daemon=True) for one in streams]
+        for reader in readers:
+            reader.start()
         sent = time.monotonic()
-        with process:
-            for reader in readers:
-                reader.start()
-            while process.poll() is None:
-                time.sleep(0.1)
-                if self._mirror is not None and time.monotonic() - sent > SEND:
-                    with suppress(detached.GoneError, OSError):  # they are sent again
-                        self._mirror.send()
-                    sent = time.monotonic()
-                if time.monotonic() - self._watched > UNWATCHED and self._signal is None:
-                    self._interrupt("SIGTERM")
-            for reader in readers:
-                reader.join(1.0)  # what the command has left behind may hold the other end
+        while process.poll() is None:
+            time.sleep(0.1)
+            if self._mirror is not None and time.monotonic() - sent > SEND:
+                with suppress(detached.GoneError, OSError):  # they are sent again
+                    self._mirror.send()
+                sent = time.monotonic()
+            if time.monotonic() - self._watched > UNWATCHED:
+                self._interrupt("SIGTERM")
+        if process.returncode < 0:
+            with suppress(OSError):  # what it has begun may hold the lock of the folder
+                os.killpg(process.pid, signal.SIGKILL)
+        for reader in readers:
+            reader.join(1.0)  # what has left the group may hold the other end, for any time
+        if process.stdin is not None:
+            process.stdin.close()
         with self._changed:
             self._process = None
         return process.returncode
 
     def _read(self, stream: int, lines: IO[bytes]) -> None:
-        for line in lines:
-            self._say(stream, line.decode(errors="replace").removesuffix("\n"))
+        with lines:
+            for line in lines:
+                self._say(stream, line.decode(errors="replace").removesuffix("\n"))
 
     def _say(self, stream: int, line: str) -> None:
         with self._changed:
