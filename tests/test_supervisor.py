@@ -31,6 +31,18 @@ with open("left", "a") as left:
         print(subprocess.Popen(["sleep", "60"], start_new_session=alone).pid, file=left)
 os.kill(os.getpid(), 9)
 """
+COUNTS = """
+import signal, sys, time
+signal.pthread_sigmask(signal.SIG_SETMASK, [])
+heard = []
+signal.signal(signal.SIGINT, lambda number, _: heard.append(signal.Signals(number).name))
+print("listens", flush=True)
+while not heard:
+    time.sleep(0.1)
+time.sleep(2)
+print(*heard)
+sys.exit(75)
+"""
 ALONE = """
 import os, sys, time
 from esrun.runs import supervisor
@@ -79,6 +91,8 @@ def carried(compiled, tmp_path, monkeypatch):
     yield begin
     for one in begun:
         one.signal(b'"SIGKILL"')
+        if (process := one._process) is not None:  # one that was told to end before
+            process.kill()
 
 
 def heard(one, until=lambda lines: False):
@@ -126,6 +140,16 @@ def test_one_that_is_told_to_end_is_saved_and_not_begun_again(carried, tmp_path)
     one.signal(b'"SIGINT"')
     assert heard(one)[1] == 75
     assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "interrupted"
+
+
+def test_of_signals_a_command_hears_the_first(carried, tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "COMMAND", COUNTS)
+    one = carried()
+    heard(one, lambda lines: "listens" in lines)
+    for _ in range(3):
+        one.signal(b'"SIGINT"')
+        time.sleep(0.3)
+    assert heard(one) == (["listens", "SIGINT"], 75)
 
 
 def test_one_that_somebody_else_ends_goes_on(carried, tmp_path):

@@ -111,12 +111,15 @@ class Supervisor:
         return json.dumps(answer).encode()
 
     def signal(self, question: bytes) -> bytes:
-        """Send the command the signal of a name, after which it is not begun again."""
+        """Send the command the signal of a name, after which it is not begun again; it hears the
+        first one only, as a second Ctrl-C would end it unsaved."""
         self._interrupt(json.loads(question))
         return b"null"
 
     def _interrupt(self, name: str) -> None:
         with self._changed:
+            if self._signal is not None:
+                return
             self._signal = name
             if self._process is not None:
                 self._process.send_signal(signal.Signals[name])
