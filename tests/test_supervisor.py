@@ -14,8 +14,9 @@ import pytest
 from conftest import PATIENCE, same, wait_for
 
 from esrun.runs import supervisor
+from esrun.runs.carried import Job
 from esrun.runs.paths import RunFolder
-from esrun.runs.supervisor import Job, Supervisor
+from esrun.runs.supervisor import Supervisor
 
 pytestmark = pytest.mark.commands
 RUN = (
@@ -46,12 +47,14 @@ sys.exit(75)
 ALONE = """
 import os, sys, time
 from esrun.runs import supervisor
+from esrun.runs.carried import Job
 class Own:
     surroundings = dict
 tether = supervisor.COMMAND.split("sys.argv")[0]
 supervisor.COMMAND = tether + "print(os.getpid(), file=open('pid', 'w'), flush=True)\\n"
 supervisor.COMMAND += "import time; time.sleep(1000)"
-supervisor.Supervisor(supervisor.Job([], [], "/", ".", ".", "").content, Own())
+open("token", "w")
+supervisor.Supervisor(Job([], [], ".", ".", "token", "").content, Own())
 time.sleep(1000)
 """
 
@@ -64,6 +67,11 @@ class Own:
     def __init__(self, environment):
         """Of its command."""
         self.surroundings = lambda: environment
+        self.ended = threading.Event()
+
+    def end(self, name):
+        """Remember it."""
+        self.ended.set()
 
 
 @pytest.fixture
@@ -76,8 +84,9 @@ def carried(compiled, tmp_path, monkeypatch):
     def begin(*words):
         words = [*RUN, *words, "hydra.run.dir=run", "resume=auto"]
         job = Job(words, [], str(tmp_path / "run"), str(tmp_path), TOKEN, "")
-        (tmp_path / "run").mkdir()
-        (tmp_path / "run" / TOKEN).touch()
+        (tmp_path / "run").mkdir(exist_ok=True)
+        if not (tmp_path / "run" / TOKEN).exists():
+            (tmp_path / "run" / TOKEN).touch()
 
         def make():
             signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -173,6 +182,44 @@ def test_one_that_is_killed_again_and_again_has_failed(carried, monkeypatch):
     lines, code = heard(carried())
     assert code == 1
     assert lines[-1] == "esrun: ended by SIGKILL 3 times without getting further"
+
+
+def test_another_one_knows_the_end_and_that_it_was_to_end(carried, tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "COMMAND", "import time; print('begun'); time.sleep(1000)")
+    lost = carried()
+    heard(lost, lambda lines: "begun" in lines)
+    lost._process.send_signal = lambda number: None  # its machine is lost before
+    lost.signal(b'"SIGINT"')
+    lines, code = heard(carried())
+    assert (code, "begun" in lines) == (75, False)
+    monkeypatch.setattr(supervisor, "COMMAND", "raise SystemExit(7)")
+    (tmp_path / "run" / TOKEN).write_bytes(b"")
+    assert heard(carried())[1] == 7
+    monkeypatch.setattr(supervisor, "COMMAND", "raise SystemExit(8)")
+    assert heard(carried())[1] == 7
+
+
+def test_an_end_that_was_heard_is_kept_for_a_moment(carried, tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "COMMAND", "raise SystemExit(7)")
+    one = carried()
+    assert heard(one)[1] == 7
+    assert (tmp_path / "run" / TOKEN).exists()
+    assert not json.loads(one.job(b""))["over"]
+    one.heard(b"")
+    assert json.loads(one.job(b""))["over"]
+    assert heard(one)[1] == 7
+    assert one._own.ended.wait(PATIENCE)
+    assert not (tmp_path / "run" / TOKEN).exists()
+
+
+def test_an_end_is_told_where_nothing_can_be_written(carried, tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "COMMAND", "raise SystemExit(7)")
+    monkeypatch.setattr(supervisor, "LINGER", 0.1)
+    monkeypatch.setattr(supervisor, "HEARD", 0.1, raising=False)
+    (tmp_path / "run" / TOKEN).mkdir(parents=True)  # what can neither be written nor be removed
+    one = carried()
+    assert heard(one)[1] == 7
+    assert one._own.ended.wait(PATIENCE)
 
 
 def test_one_that_leaves_something_behind_is_begun_again(carried, tmp_path, monkeypatch):

@@ -109,6 +109,8 @@ class Own:
 
     def end(self, name: str) -> None:
         """End it for good, and the other one of a name with it."""
-        if (other := Detached(name)).find():
-            other.end()
-        self._ray.kill(self._about.current_actor, no_restart=True)
+        try:
+            if (other := Detached(name)).find():
+                other.end()
+        finally:
+            self._ray.kill(self._about.current_actor, no_restart=True)
