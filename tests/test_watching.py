@@ -195,9 +195,11 @@ def test_what_somebody_else_has_begun_is_not_ended_unheard(cluster, drive, files
 
 
 def test_one_that_stays_away_is_ended_with_its_files_here(cluster, drive, files, monkeypatch):
+    told = Told()
+    monkeypatch.setattr(interrupts, "own", told)
+
     def listen(self, question):
-        cluster.away = 2
-        interrupts.own.name = "SIGTERM"
+        cluster.away, told.name = 2, "SIGTERM"
         return json.dumps({"life": "1", "known": 0, "said": [], "code": None}).encode()
 
     monkeypatch.setattr(Ended, "listen", listen)
