@@ -28,6 +28,8 @@ PATIENCE = 5.0
 """Seconds beyond that in which an answer must come."""
 AWAY = 60.0
 """Seconds after which one that is to end, and is away, is ended for good."""
+OTHERS = 1.0
+"""Seconds in which others who watch hear the end."""
 TURN = 10.0
 """Seconds that another watcher may take to have the files here."""
 TRIES = 20
@@ -89,11 +91,12 @@ def _carried(there: Detached, job: Job, devices: int | str, heard: Callable[[], 
     if mirror is not None:
         _fetch(mirror, Path(job.folder))
     with suppress(GoneError):  # others have heard the end, too
-        if code is None or there.ask("heard", b"", seconds=PATIENCE) is None:
-            there.end()
-            if holder is not None:
-                holder.end()
-            token.unlink(missing_ok=True)
+        if code is not None and there.ask("heard", b"", seconds=PATIENCE) is not None:
+            time.sleep(OTHERS)
+    there.end()
+    if holder is not None:
+        holder.end()
+    token.unlink(missing_ok=True)
     return SAVED if code is None else code
 
 
