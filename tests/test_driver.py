@@ -90,12 +90,12 @@ def test_who_watches_is_killed_and_the_same_line_watches_again(joined, machines,
     assert code == 2
     assert said.startswith("esrun: run is in use on the cluster: write esrun task=sphere")
     again = start(tmp_path, *WORDS, "runtime.workers=1")
+    assert any("run folder: run" in line for line in again.stdout)  # from its beginning
     further(again, run, 50)
     assert resumed(run) == 0
     again.send_signal(signal.SIGINT)
     code, said = finished(again)
     assert code == 75, said
-    assert "run folder: run" in said  # from its beginning
     wait_for(lambda: not supervisors(joined.mark), NOBODY)
 
 

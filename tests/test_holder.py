@@ -97,6 +97,14 @@ def test_a_holder_that_has_lost_them_is_sent_all(tmp_path):
     assert holders[-1].read(b'"metrics.jsonl"') == b"one\n" * 101
 
 
+def test_a_note_is_kept_beside_the_files(held, tmp_path):
+    ask, _ = held
+    assert ask("noted", b"") == b""
+    ask("note", b"75")
+    Mirror(begun(tmp_path / "here"), ask).send()
+    assert ask("noted", b"") == b"75"
+
+
 def test_nothing_is_written_over_another_run_or_beside_the_folder(held, tmp_path):
     ask, _ = held
     Mirror(begun(tmp_path / "here"), ask).send()

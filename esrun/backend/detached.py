@@ -2,6 +2,7 @@
 names, and that Ray begins again, on another machine, where they are lost with their own.
 """
 
+import time
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -20,6 +21,8 @@ ON_HEAD = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
 """What takes a place on the one machine that stays."""
 ANSWERED = 60.0
 """Seconds in which a question about files must be answered."""
+ENDS = 10.0
+"""Seconds for which the end of one is waited for."""
 
 
 class GoneError(Exception):
@@ -76,8 +79,11 @@ class Detached:
         return answer
 
     def end(self) -> None:
-        """End it for good."""
+        """End it for good, and wait for that: who leaves the cluster at once may not be heard."""
         self._ray.kill(self._actor, no_restart=True)
+        until = time.monotonic() + ENDS
+        while self.find() and time.monotonic() < until:
+            time.sleep(0.1)
 
     def leave(self) -> None:
         """Leave the cluster, where it stays."""
@@ -109,6 +115,8 @@ class Own:
 
     def end(self, name: str) -> None:
         """End it for good, and the other one of a name with it."""
-        if (other := Detached(name)).find():
-            other.end()
-        self._ray.kill(self._about.current_actor, no_restart=True)
+        try:
+            if (other := Detached(name)).find():
+                other.end()
+        finally:
+            self._ray.kill(self._about.current_actor, no_restart=True)

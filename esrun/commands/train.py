@@ -72,7 +72,7 @@ def _single(one: Composed, typed: list[str], words: list[str]) -> int:
     runtime = config.runtime
     if runtime.driver == "ray":
         made = _run_folder(one, typed).absolute()
-        own = [f"hydra.run.dir={quoted(str(made.folder))}", "resume=auto"]
+        own = [f"hydra.run.dir={quoted(str(made.folder.resolve()))}", "resume=auto"]
         return driven(words, own, made, runtime.devices)
     if runtime.hosts is not None and not is_typed("runtime.hosts", typed):
         raise ConfigError(

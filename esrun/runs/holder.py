@@ -33,6 +33,7 @@ class Holder:
         """Nothing is held yet; the `content` is of no account."""
         self._files: dict[str, bytearray] = {}
         self._marks: dict[str, Any] | None = None
+        self._note = b""
 
     def marks(self, question: bytes) -> bytes:
         """-> {name: what tells its versions apart} of all files, null before there was a folder."""
@@ -53,6 +54,15 @@ class Holder:
     def read(self, question: bytes) -> bytes:
         """-> the content of the file of a name."""
         return bytes(self._files[json.loads(question)])
+
+    def note(self, content: bytes) -> bytes:
+        """Have a few bytes kept beside the files."""
+        self._note = content
+        return b""
+
+    def noted(self, question: bytes) -> bytes:
+        """-> those bytes, none before."""
+        return self._note
 
 
 class Mirror:

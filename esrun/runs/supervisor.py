@@ -17,14 +17,13 @@ import time
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
 from esrun.backend import detached
 from esrun.errors import FAILED, SAVED, first_line
-from esrun.runs.holder import Mirror
-from esrun.runs.paths import RunFolder
+from esrun.runs.carried import HELD, Belongings, Job
 
 TRIES = 3
 """How often the command may be killed without having got further: then the run has failed."""
@@ -34,9 +33,8 @@ UNWATCHED = 24 * 3600.0
 """Seconds after which a run that nobody watches is saved and ended."""
 LINGER = 3600.0
 """Seconds for which the end of a run is kept for somebody to ask how it was."""
-HELD = 120.0
-"""Seconds for which the process before may hold the run folder: that of a machine which was given
-up and lives, until it hears of that."""
+HEARD = 3.0
+"""Seconds for which it is kept for others when somebody has heard it."""
 SEND = 1.0
 """Seconds after which files are sent that have changed, where the disk is no shared one."""
 COMMAND = """
@@ -50,50 +48,28 @@ sys.exit(main())
 """`esrun`, which ends when nobody holds the other end of its standard input any more."""
 
 
-class Job(NamedTuple):
-    """What is to be carried on."""
-
-    words: list[str]
-    """Behind `esrun`, as they were typed."""
-    own: list[str]
-    """Behind those, so that the same words begin the run and go on with it."""
-    folder: str
-    """Of the run, absolute."""
-    place: str
-    """The working directory."""
-    token: str
-    """The name of a file in the folder, by which a machine with the same disk is known."""
-    files: str
-    """The name of the `Holder` of its files, for machines that have another one."""
-
-    @property
-    def content(self) -> bytes:
-        """-> as it is sent."""
-        return json.dumps(self._asdict()).encode()
-
-
 class Supervisor:
     """Carries a job on. Others ask it, in threads of their own, with JSON and for JSON."""
 
     def __init__(self, content: bytes, own: Any = None):
         """Begin. `content` of a Job; `own`: a `detached.Own`, if not this process's."""
         self._job, self._own = Job(**json.loads(content)), own or detached.Own()
-        self._folder, self._mirror = RunFolder(Path(self._job.folder)), None
-        self._shared = (self._folder.path / self._job.token).exists()
+        self._has = Belongings(self._job, self._own)
         self._life = secrets.token_hex(8)
         self._said, self._count = deque[tuple[int, str]](maxlen=KEPT), 0
         self._changed = threading.Condition()
         self._process: subprocess.Popen | None = None
         self._signal: str | None = None
         self._code: int | None = None
+        self._over = False
         self._watched = time.monotonic()
         threading.Thread(target=self._carry_on, daemon=True).start()
 
     def job(self, question: bytes) -> bytes:
-        """-> the `words` of what is carried on, whether its folder is `shared` with who has typed
-        them, and whether this is done `again`, after another one was lost."""
-        about = {"words": self._job.words, "shared": self._shared, "again": self._own.again}
-        return json.dumps(about).encode()
+        """-> what is carried on, whether its folder is `shared` with who has typed it, whether this
+        is done `again`, after another one was lost, and whether it is `over`, as is known."""
+        about = {"shared": self._has.shared, "again": self._own.again, "over": self._over}
+        return json.dumps(self._job._asdict() | about).encode()
 
     def listen(self, question: bytes) -> bytes:
         """-> this one's `life`, the number of lines that are `known` with it, those that were
@@ -111,39 +87,54 @@ class Supervisor:
         return json.dumps(answer).encode()
 
     def signal(self, question: bytes) -> bytes:
-        """Send the command the signal of a name, after which it is not begun again."""
+        """Send the command the signal of a name, after which it is not begun again; it hears the
+        first one only, as a second Ctrl-C would end it unsaved."""
         self._interrupt(json.loads(question))
+        return b"null"
+
+    def heard(self, question: bytes) -> bytes:
+        """Whoever asks has heard the end and has the files: they are not kept for long now."""
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
         return b"null"
 
     def _interrupt(self, name: str) -> None:
         with self._changed:
+            if self._signal is not None:
+                return
             self._signal = name
             if self._process is not None:
                 self._process.send_signal(signal.Signals[name])
+        self._has.note(SAVED)
 
     def _carry_on(self) -> None:
+        code = FAILED
         try:
             code = self._carried_on()
         except Exception as error:
             self._say(2, f"esrun: {type(error).__name__}: {first_line(error)}")
-            code = FAILED
-        (self._folder.path / self._job.token).unlink(missing_ok=True)
+        self._has.note(code)
         with self._changed:
             self._code = code
             self._changed.notify_all()
-        time.sleep(LINGER)
+            self._changed.wait_for(lambda: self._over, LINGER)
+        time.sleep(HEARD)
+        self._has.leave()
         self._own.end(self._job.files)
 
     def _carried_on(self) -> int:
-        folder, reached, killed = self._folder, -1, 0
-        if not self._shared:
-            self._fetch()
+        folder, reached, killed = self._has.folder, -1, 0
+        self._has.have()
+        if (noted := self._has.noted()) is not None:
+            self._say(2, "esrun: it was to end, or had ended, when its machine was lost")
+            return noted
         while True:
             if folder.lock.exists():
                 with suppress(Timeout), FileLock(folder.lock, timeout=HELD):
                     pass  # if not, the command says so
             code = self._once()
-            self._send(TRIES)
+            self._has.send(TRIES)
             if self._signal is not None:
                 return SAVED if code < 0 else code
             if code >= 0 and code != SAVED:
@@ -155,32 +146,6 @@ class Supervisor:
                 self._say(2, f"esrun: {how} {TRIES} times without getting further")
                 return FAILED
             self._say(2, f"esrun: {how}: begun again")
-
-    def _fetch(self) -> None:
-        """Have the files of the run on this machine's disk."""
-        until = time.monotonic() + HELD
-        while time.monotonic() < until:
-            with suppress(detached.GoneError):
-                ask = self._own.other(self._job.files)
-                if ask is not None and (mirror := Mirror(self._folder.path, ask)).there():
-                    mirror.fetch()
-                    self._mirror = mirror
-                    return
-                if self._own.again:  # who has typed the command has sent what there was
-                    break
-            time.sleep(0.2)
-        raise RuntimeError("the files of the run are not on the cluster any more")
-
-    def _send(self, tries: int) -> None:
-        """Have the files held as they are now; after so many `tries` an error is raised."""
-        while self._mirror is not None and tries:
-            try:
-                return self._mirror.send()
-            except detached.GoneError:  # it is begun again
-                tries -= 1
-                if not tries:
-                    raise
-                time.sleep(1.0)
 
     def _once(self) -> int:
         """Run the command -> its exit code, below 0 that of a signal."""
@@ -199,27 +164,32 @@ class Supervisor:
             )
         streams = enumerate((process.stdout, process.stderr), 1)
         readers = [threading.Thread(target=self._read, args=one, daemon=True) for one in streams]
+        for reader in readers:
+            reader.start()
         sent = time.monotonic()
-        with process:
-            for reader in readers:
-                reader.start()
-            while process.poll() is None:
-                time.sleep(0.1)
-                if self._mirror is not None and time.monotonic() - sent > SEND:
-                    with suppress(detached.GoneError, OSError):  # they are sent again
-                        self._mirror.send()
-                    sent = time.monotonic()
-                if time.monotonic() - self._watched > UNWATCHED and self._signal is None:
-                    self._interrupt("SIGTERM")
-            for reader in readers:
-                reader.join(1.0)  # what the command has left behind may hold the other end
+        while process.poll() is None:
+            time.sleep(0.1)
+            if time.monotonic() - sent > SEND:
+                with suppress(detached.GoneError, OSError):  # they are sent again
+                    self._has.send(tries=1)
+                sent = time.monotonic()
+            if time.monotonic() - self._watched > UNWATCHED:
+                self._interrupt("SIGTERM")
+        if process.returncode < 0:
+            with suppress(OSError):  # what it has begun may hold the lock of the folder
+                os.killpg(process.pid, signal.SIGKILL)
+        for reader in readers:
+            reader.join(1.0)  # what has left the group may hold the other end, for any time
+        if process.stdin is not None:
+            process.stdin.close()
         with self._changed:
             self._process = None
         return process.returncode
 
     def _read(self, stream: int, lines: IO[bytes]) -> None:
-        for line in lines:
-            self._say(stream, line.decode(errors="replace").removesuffix("\n"))
+        with lines:
+            for line in lines:
+                self._say(stream, line.decode(errors="replace").removesuffix("\n"))
 
     def _say(self, stream: int, line: str) -> None:
         with self._changed:
