@@ -1,6 +1,9 @@
 """Systems that tell less of themselves than Linux does: nothing needs what they lack."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -51,3 +54,28 @@ def test_a_process_has_the_cores_that_it_may_use(monkeypatch):
 def test_a_folder_that_others_may_write_to_is_not_private(tmp_path, mode, private):
     tmp_path.chmod(mode)
     assert machine.is_private(tmp_path) is private
+
+
+WAITING = """
+import os, select, threading, time
+from esrun.backend import machine
+own, idle = [], threading.Event()
+def listen():
+    own.append(threading.get_native_id())
+    select.epoll().poll(60)
+def wait():
+    own.append(threading.get_native_id())
+    idle.wait(60)
+for what in (listen, wait):
+    threading.Thread(target=what, daemon=True).start()
+    time.sleep(0.2)
+machine.let_messages_wait()
+print([os.sched_getscheduler(x) == os.SCHED_BATCH for x in (*own, 0)])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="Linux alone has it")
+@pytest.mark.commands
+def test_threads_that_wait_for_a_network_let_others_go_first():
+    said = subprocess.run([sys.executable, "-c", WAITING], capture_output=True, text=True)
+    assert said.stdout == "[True, False, False]\n", said.stderr

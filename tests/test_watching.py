@@ -18,12 +18,14 @@ WORDS = ["task=sphere"]
 class Ended:
     """A run that has ended, whose disk is another one."""
 
+    again = False
+
     def __init__(self, content):
         """As of a Supervisor."""
         self.job_, self.asked, self.signals = Job(**json.loads(content)), [], []
 
     def job(self, question):
-        about = {"shared": False, "again": False, "over": False}
+        about = {"shared": False, "again": self.again, "over": False}
         return json.dumps(self.job_._asdict() | about).encode()
 
     def listen(self, question):
@@ -143,6 +145,15 @@ def test_the_files_come_before_anything_is_given_up(cluster, drive, files, monke
     assert drive() == 0
     assert not cluster.there
     assert not [*files.parent.glob("*.partial")]
+
+
+def test_one_whose_first_place_is_lost_before_it_is_there_has_the_files(
+    cluster, drive, files, monkeypatch
+):
+    monkeypatch.setattr(Ended, "again", True)
+    cluster.away = 3
+    assert drive() == 0
+    assert files.read_bytes() == b"one\n" * 100
 
 
 def test_files_that_cannot_come_are_kept(cluster, drive, files, monkeypatch):

@@ -64,8 +64,6 @@ class Belongings:
                     mirror.fetch()
                     self._mirror, self._held = mirror, ask
                     return
-                if self._own.again:  # who has typed the command has sent what there was
-                    break
             time.sleep(0.2)
         raise RuntimeError("the files of the run are not on the cluster any more")
 

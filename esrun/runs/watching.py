@@ -85,7 +85,7 @@ def _carried(there: Detached, job: Job, devices: int | str, heard: Callable[[], 
         holder = Detached(job.files)
         holder.begin(Holder, b"", ON_HEAD)
         mirror = Mirror(Path(job.folder), holder.answer)
-        if not mirror.there() and not about["again"]:
+        if not mirror.there() and (about["ours"] or not about["again"]):
             mirror.send()
     code = _watched(there, heard)
     if mirror is not None:
@@ -123,8 +123,9 @@ def _fetch(mirror: Mirror, folder: Path) -> None:
 def _begun(
     there: Detached, job: Job, devices: int | str, heard: Callable[[], str | None]
 ) -> dict[str, Any] | None:
-    """Begin, and wait until it is -> what is carried on, None where a signal came before. Raises
-    ConfigError."""
+    """Begin, and wait until it is -> what is carried on, and whether it is `ours`, begun from here
+    (be it again, where its place was lost before it was there); None where a signal came before.
+    Raises ConfigError."""
 
     def begin() -> bool:
         """-> whether it was not there before."""
@@ -144,7 +145,7 @@ def _begun(
         if content is not None:
             about = json.loads(content)
             if not about["over"]:
-                return about
+                return about | {"ours": own}
             tries += 1
             if tries == TRIES:
                 raise ConfigError(f"runtime.driver=ray: it cannot be begun: {reason}")
