@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from conftest import quickly
 
+from esrun.training.apart import zeros
 from esrun.training.stop import stop_at
 
 SMALL = ("policy.hidden=[4]", "eval.episodes=2", "runtime.population_chunk=6")
@@ -48,7 +49,7 @@ def summed(run, state, seen, level):
     """-> the sums of all members, one subtree of a level after another."""
     blocks, seed = run.program.apart, np.uint32(run.config.seed)
     count = -(-len(seen.fitness) // 2**level)
-    sums = blocks.no_sums(run.hyper, seed, state, count)
+    sums = zeros(blocks.shapes_of_sums(run.hyper, seed, state), count)
     for number in reversed(range(count)):
         one = blocks.summed(run.hyper, seed, state, seen, level, [number])
         jax.tree.map(lambda all, x: all.__setitem__(number, x[0]), sums, one)  # noqa: B023

@@ -4,11 +4,12 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import time
 
 import pytest
 from conftest import MAIN, finished, quickly, wait_for
+
+from esrun.backend.relay import free_port
 
 pytestmark = [pytest.mark.hosts, pytest.mark.commands]
 
@@ -68,11 +69,6 @@ if f"/{number}/" in sys.argv[-1]:
     jax.distributed.initialize = stop
 """
 """One of them has met the others, and is not at JAX's service yet, where they wait for it."""
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return one.getsockname()[1]
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def far_costs(built: Run, state: Any) -> dict[str, Any] | None:
     seen = apart.nothing(built.hyper, jnp.uint32(0), state)
     blocks, there = len(seen.fitness), len(apart.wanted(built.hyper))
     own, around = state._replace(archive=None), _around(seen)
-    sums = apart.no_sums(built.hyper, jnp.uint32(0), state, 1)
+    sums = apart.shapes_of_sums(built.hyper, jnp.uint32(0), state)
     told, whole = memory.tree_bytes(seen) * there // blocks, memory.tree_bytes(own)
     return {
         "engine": built.config.runtime.engine,

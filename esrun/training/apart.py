@@ -112,20 +112,20 @@ class Apart:
             part = blocks._replace(count=min(1 << level, blocks.count - first))
             add = self._summing(blocks, part)
             found.append(add(hyper, seed, state, seen, np.int32(first)))
-        return jax.tree.map(lambda *x: np.stack([np.asarray(one) for one in x]), *found)
+        return stacked(found)
 
     def together(self, sums: PyTree) -> PyTree:
         """Sums of all subtrees of a level [subtrees, ...] -> their total."""
         return added(each_of(sums), self._plus)
 
-    def no_sums(self, hyper: Any, seed: Any, state: TrainState, count: int) -> PyTree:
-        """-> zeros [count, ...], of the shape of sums."""
+    def shapes_of_sums(self, hyper: Any, seed: Any, state: TrainState) -> PyTree:
+        """-> the shapes of the strategy's sums."""
         if self._sums is None:
             self._sums = jax.eval_shape(
-                lambda *x: shape_of_sums(self._build(x[0]), self.blocks(hyper), *x[1:]),
+                lambda *x: some_sums(self._build(x[0]), self.blocks(hyper), *x[1:]),
                 *(hyper, seed, state),
             )
-        return jax.tree.map(lambda x: np.zeros((count, *x.shape), x.dtype), self._sums)
+        return self._sums
 
     def reached(self, hyper: Any, seed: Any, state: TrainState, stop: Stop, seen: Seen) -> Reached:
         """-> which stop rules hold; what was `seen` is not looked at."""
@@ -139,18 +139,27 @@ class Apart:
         def look(hyper, seed, state):
             return _seen(self._build(hyper), blocks, jax.random.key(seed), state, jnp.int32(0))
 
-        shapes = jax.eval_shape(look, hyper, seed, state)
-        return jax.tree.map(lambda x: np.zeros((blocks.count, *x.shape), x.dtype), shapes)
+        return zeros(jax.eval_shape(look, hyper, seed, state), blocks.count)
 
     def planned(self) -> Plan | None:
         """-> how the members are cut, None until `told` is compiled."""
         return self._telling.planned()
 
 
-def each_of(sums: PyTree) -> list[PyTree]:
-    """Trees of arrays [count, ...] -> a list of them."""
-    count = len(jax.tree.leaves(sums)[0])
-    return [jax.tree.map(lambda x: x[i], sums) for i in range(count)]  # noqa: B023
+def zeros(shapes: PyTree, count: int) -> PyTree:
+    """-> zeros [count, ...] of such shapes, as NumPy's arrays."""
+    return jax.tree.map(lambda x: np.zeros((count, *x.shape), x.dtype), shapes)
+
+
+def stacked(trees: list) -> Any:
+    """Trees of arrays -> one of NumPy's arrays [trees, ...]."""
+    return jax.tree.map(lambda *x: np.stack([np.asarray(one) for one in x]), *trees)
+
+
+def each_of(tree: PyTree) -> list:
+    """A tree of arrays [count, ...] -> the trees that are `stacked` in it."""
+    count = len(jax.tree.leaves(tree)[0])
+    return [jax.tree.map(lambda x: x[i], tree) for i in range(count)]  # noqa: B023
 
 
 def _seen(
@@ -189,8 +198,8 @@ def summed(
     return over_blocks(part, fence, recombine)[1]
 
 
-def shape_of_sums(parts: Parts, blocks: Blocks, seed: jax.Array, state: TrainState) -> PyTree:
-    """-> arrays of the shape of the strategy's sums."""
+def some_sums(parts: Parts, blocks: Blocks, seed: jax.Array, state: TrainState) -> PyTree:
+    """-> the strategy's sums over a block of no weight, of which only the shapes count."""
     drawn, members = keys_of(parts, jax.random.key(seed), state.generation), jnp.arange(blocks.size)
     weights = jnp.zeros(parts.strategy.population_size, state.strategy.mean.dtype)
     return recombined(parts, drawn, state, members, weights)

@@ -16,6 +16,7 @@ from esrun import files
 from esrun.backend import devices, machine, memory
 from esrun.config import imports
 from esrun.config.schema.run import Config
+from esrun.training.apart import zeros
 from esrun.training.crew import Crew
 from esrun.training.generation import Seen
 from esrun.training.handshake import about, digest_of_row, filled
@@ -97,17 +98,16 @@ class Driver:
         began, crew, search = self._crew.now(), self._crew, (hyper, seed, state)
         crew.follow(state)
         works = [self._evaluating(*search)]
-        seen, sums = works[0].done(), None
+        seen, sums, added_up = works[0].done(), None, set()
         all_seen = filled(self._nothing, seen)
         level = self._level(*search)
         if level is not None:
             crew.seen(int(state.generation), seen)
             works.append(self._adding(*search, all_seen, level))
-            sums = self._apart.together(works[1].done())
+            sums, added_up = self._apart.together(works[1].done()), works[1].who
         heard = crew.now()
-        if sums is not None and not works[1].who <= self._believed:
-            sums = self._checked(search, stop, all_seen, sums, works[1].who)
-        after, rows, *_, reached = self._apart.told(*search, stop, all_seen, sums)
+        told, sums = self._told(search, stop, all_seen, sums, added_up)
+        after, rows, *_, reached = told
         row = {name: np.asarray(column)[0] for name, column in rows.items()}
         crew.told(int(state.generation), seen, after, digest_of_row(rows), sums)
         ended, hands = crew.now(), len(crew.ready)
@@ -143,7 +143,7 @@ class Driver:
         level = self._apart.level(hyper, hands) if self.sharing.shares(hands) else None
         if level is None:
             return None
-        one = memory.tree_bytes(self._apart.no_sums(hyper, seed, state, 1))
+        one = memory.tree_bytes(self._apart.shapes_of_sums(hyper, seed, state))
         free = machine.available(), memory.free_of_each(self._run.local_devices)
         fits = one * self._subtrees(hyper, level) < ADDED * min(x or math.inf for x in free)
         return level if fits else None
@@ -151,24 +151,28 @@ class Driver:
     def _subtrees(self, hyper: Any, level: int) -> int:
         return -(-self._apart.blocks(hyper).count // 2**level)
 
-    def _checked(
+    def _told(
         self, search: tuple, stop: Any, seen: Seen, sums: PyTree, who: set
-    ) -> PyTree | None:
-        """-> the `sums`, which somebody has helped to make for the first time; None where they lead
-        elsewhere than this process's own, and are not shared any more."""
-        theirs, own = (
-            self._apart.told(*search, stop, seen, x)[0]._replace(archive=None) for x in (sums, None)
+    ) -> tuple[tuple, PyTree]:
+        """-> (what `Apart.told` returns, the sums that it was told). Where somebody has helped to
+        make `sums` for the first time, and they lead elsewhere than this process's own, they are
+        None, and not shared any more."""
+        told = self._apart.told(*search, stop, seen, sums)
+        if who <= self._believed:
+            return told, sums
+        own = self._apart.told(*search, stop, seen)
+        pairs = zip(
+            *(jax.tree.leaves(x[0]._replace(archive=None)) for x in (told, own)), strict=True
         )
-        pairs = zip(jax.tree.leaves(theirs), jax.tree.leaves(own), strict=True)
         if all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in pairs):
             self._believed |= who
-            return sums
+            return told, sums
         self.sharing.never = True
         self._crew.hiring.say(
             "warning: sums that workers have made have other bits than those of this process: "
             "everybody makes all of them"
         )
-        return None
+        return own, None
 
     def _adding(self, hyper: Any, seed: Any, state: TrainState, seen: Seen, level: int) -> Work:
         """-> the sums over all blocks, which were `seen`."""
@@ -179,6 +183,6 @@ class Driver:
             Ledger(range(count), self._pace_of_sums, 1),
             lambda who, numbers: crew.work(who, numbers, state, level),
             lambda numbers: self._apart.summed(*search, seen, level, numbers),
-            self._apart.no_sums(*search, count),
+            zeros(self._apart.shapes_of_sums(*search), count),
             1,
         )

@@ -74,8 +74,8 @@ class Follower:
         assert self._state is not None
         search, sums = (self._run.hyper, self._seed, self._state), None
         if wire.about(content).get("sums"):
-            total = jax.tree.map(lambda x: x[0], self._apart.no_sums(*search, 1))
-            seen, sums = wire.unpacked(content, (self._told, total))
+            both = self._told, self._apart.shapes_of_sums(*search)
+            seen, sums = wire.unpacked(content, both)
         else:
             seen = wire.unpacked(content, self._told)
         limits = stop_at(unlimited(self._run.config), 0)

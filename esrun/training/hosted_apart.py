@@ -12,7 +12,7 @@ import numpy as np
 from esrun.backend import memory
 from esrun.tasks.normalizer import nothing
 from esrun.tasks.simulators import SETS, Played, Pool, together
-from esrun.training.apart import each_of, shape_of_sums
+from esrun.training.apart import each_of, some_sums, stacked, zeros
 from esrun.training.blocks import KEPT, Blocks, added, level_of
 from esrun.training.generation import Parts, Seen
 from esrun.training.memory_plan import Plan
@@ -40,15 +40,15 @@ class HostedApart:
     def seen(self, hyper: Any, seed: Any, state: TrainState, numbers: list[int]) -> Seen:
         """As in `Apart`."""
         blocks, pool = self.blocks(hyper), self._pool(hyper)
-        found = seen(self._pieces, pool, blocks, hyper, seed, state, numbers, {})
-        return jax.tree.map(lambda *x: np.stack([np.asarray(one) for one in x]), *found)
+        return stacked(seen(self._pieces, pool, blocks, hyper, seed, state, numbers, {}))
 
     def told(
         self, hyper: Any, seed: Any, state: TrainState, stop: Stop, seen: Seen, sums: PyTree = None
     ) -> tuple[TrainState, dict, Any, Reached]:
         """As in `Apart`."""
         blocks = self.blocks(hyper)
-        state, row = told(*(self._pieces, blocks, hyper, seed, state, each_of(seen)), {}, sums)
+        done = each_of(seen)
+        state, row = told(self._pieces, blocks, hyper, seed, state, done, {}, sums)
         rows = jax.tree.map(lambda x: np.asarray(x)[None], row)
         return state, rows, np.int32(1), self._pieces.reached(hyper, state, stop)
 
@@ -66,22 +66,20 @@ class HostedApart:
         for number in numbers:
             part = range(number << level, min((number + 1) << level, blocks.count))
             found.append(summed(pieces, blocks, hyper, seed, state, weights, part, {}))
-        return jax.tree.map(lambda *x: np.stack([np.asarray(one) for one in x]), *found)
+        return stacked(found)
 
     def together(self, sums: PyTree) -> PyTree:
         """As in `Apart`."""
         return added(each_of(sums), self._pieces.plus)
 
-    def no_sums(self, hyper: Any, seed: Any, state: TrainState, count: int) -> PyTree:
+    def shapes_of_sums(self, hyper: Any, seed: Any, state: TrainState) -> PyTree:
         """As in `Apart`."""
-        blocks = self.blocks(hyper)
-
-        def add(hyper, seed, state):
-            return shape_of_sums(self._pieces.parts(hyper), blocks, seed, state)
-
         if self._sums is None:
-            self._sums = jax.eval_shape(add, hyper, seed, state)
-        return jax.tree.map(lambda x: np.zeros((count, *x.shape), x.dtype), self._sums)
+            self._sums = jax.eval_shape(
+                lambda *x: some_sums(self._pieces.parts(x[0]), self.blocks(hyper), *x[1:]),
+                *(hyper, seed, state),
+            )
+        return self._sums
 
     def reached(self, hyper: Any, seed: Any, state: TrainState, stop: Stop, seen: Seen) -> Reached:
         """As in `Apart`."""
@@ -96,11 +94,10 @@ class HostedApart:
             solutions = pieces.ask(hyper, drawn, state, members)
             shape = blocks.size, len(drawn.episodes)
             inputs = pieces.begin(hyper, state.normalizer, *shape)[1]
-            zeros = jnp.zeros(shape)
-            return pieces.seen(hyper, members, solutions, zeros, zeros.astype(int), inputs)
+            none = jnp.zeros(shape)
+            return pieces.seen(hyper, members, solutions, none, none.astype(int), inputs)
 
-        shapes = jax.eval_shape(look, hyper, seed, state)
-        return jax.tree.map(lambda x: np.zeros((blocks.count, *x.shape), x.dtype), shapes)
+        return zeros(jax.eval_shape(look, hyper, seed, state), blocks.count)
 
     def planned(self) -> Plan | None:
         """-> how the members are cut, None before anybody has asked."""

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import secrets
-import socket
 import statistics
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from far_stub import Stub
 from worker import WorkerError
 
 from esrun.backend.cluster import Cluster
+from esrun.backend.relay import free_port
 from esrun.errors import ConfigError
 
 HERE = Path(__file__).parent
@@ -64,13 +64,6 @@ def a_cluster(cores: int) -> Iterator[Callable[[int], subprocess.Popen]]:
         stack.callback(lambda: [os.environ.pop(k, None) for k in (*joins, "RAY_ADDRESS")])
         wait_for(head)
         yield lambda more: begin(f"--address=127.0.0.1:{port}", f"--num-cpus={more}")
-
-
-def free_port() -> int:
-    """-> a port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def wait_for(process: subprocess.Popen) -> None:

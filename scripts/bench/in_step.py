@@ -6,16 +6,16 @@ generation takes is read off `metrics.jsonl`, between two lines of the run's ste
 
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-from contextlib import closing
 from pathlib import Path
 
 from measure import Options, Table
 from worker import WorkerError
+
+from esrun.backend.relay import free_port
 
 TINY = ("task=sphere", "strategy=openai_es", "strategy.population_size=16")
 LARGER = ("task=pendulum", "strategy=openai_es", "strategy.population_size=256")
@@ -56,9 +56,7 @@ def generation_of(words: tuple[str, ...], generations: int, count: int) -> float
     with tempfile.TemporaryDirectory() as folder:
         line = [*words, f"generations={generations}", f"eval.every={generations}"]
         line.append("hydra.run.dir=run")
-        with closing(socket.socket()) as free:
-            free.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{free.getsockname()[1]}"
+        address = f"127.0.0.1:{free_port()}"
         begun = [
             subprocess.Popen(
                 ["taskset", "-c", str(cores[i]), sys.executable, "-m", "esrun", *line]
