@@ -28,7 +28,7 @@ IN_THREADS = [name for name in RUNS if name != "gymnasium"]
 """Its workers have processes of their own, which threads would share."""
 BIPOP = (
     *("task=rastrigin", "task.dimension=3", "strategy=cma_es", "strategy.restarts=bipop"),
-    *("generations=120", "eval.every=60", "eval.episodes=2", "runtime.population_chunk=3"),
+    *("generations=240", "eval.every=60", "eval.episodes=2", "runtime.population_chunk=3"),
 )
 
 
