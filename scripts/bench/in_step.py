@@ -20,6 +20,8 @@ from esrun.backend.relay import free_port
 TINY = ("task=sphere", "strategy=openai_es", "strategy.population_size=16")
 LARGER = ("task=pendulum", "strategy=openai_es", "strategy.population_size=256")
 RUNS = {"sphere, 16 members": (TINY, 20_000), "pendulum, 256 members": (LARGER, 200)}
+QUICK = 20
+"""Generations that have a steady state, of a test of the script."""
 SETTLED = 0.25
 """Of the generations, after which a run counts as steady."""
 NOTES = [
@@ -32,10 +34,10 @@ def hosts(options: Options) -> Table:
     """A row for every run."""
     rows = []
     for name, (words, generations) in RUNS.items():
-        took = {1: [], 2: []}
+        took, long = {1: [], 2: []}, options.generations or options.size(generations, QUICK)
         for _ in range(options.rounds):
             for count, seconds in took.items():
-                seconds.append(generation_of(words, options.in_round(generations), count))
+                seconds.append(generation_of(words, long, count))
         one, two = (1e3 * statistics.median(took[count]) for count in (1, 2))
         rows.append({
             "run": name,
