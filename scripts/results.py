@@ -1,74 +1,291 @@
-"""The table of measured results: every row a command, run with seeds 0 to 4, its held-out figure as
-median and range.
+"""The table of measured results: what a command reaches, the mean policy on held-out episodes, in
+the median and at worst over all of its seeds.
 
-    python scripts/results.py [ROW ...] [--seeds N] [--folder DIR]
+    python scripts/results.py                    # what is missing of all rows, then the tables
+    python scripts/results.py catch four_rooms   # of these rows; --seeds 3: of their first seeds
+    python scripts/results.py --table            # runs nothing
+    python scripts/results.py --check            # three rows drawn by the date, a seed of each
 
-Runs that are there already in the folder are not run again.
+Each seed that has ended is a line of docs/results/ROW.jsonl at once, and is not run again while the
+code that computes and the configuration are the same. No seed is left out: one that failed is a
+line too. README's table, the headers of conf/experiment/ and docs/reference.md are made from them.
 """
 
 import argparse
+import ast
+import hashlib
 import json
-import statistics
+import os
+import random
+import re
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import date
 from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from esrun.config.compose import composed
+from esrun.runs.same import asked_for
+
+ROOT = Path(__file__).parent.parent
+RECORDS, EXPERIMENTS, README = ROOT / "docs/results", ROOT / "conf/experiment", ROOT / "README.md"
+REFERENCE = ROOT / "scripts/reference.py"
+COMPUTING = ("backend", "policies", "strategies", "tasks", "training")
+"""Packages of esrun on which the bits of a run depend."""
+ELSE = ("seed", "sweep.", "tune.", "runtime.engine", "runtime.driver", "runtime.worker_blocks")
+"""Keys beside those of `runs.same.OWN` that change no bit of a run of one seed."""
+TABLE = re.compile(r"(?<=<!-- results -->\n).*?(?=<!-- /results -->)", re.DOTALL)
+HEADER = re.compile(r"^# Held-out mean of seeds .*\n# .*\n", re.MULTILINE)
+SEEDS = 10
+"""Of a row, where it says nothing else."""
+DRAWN, LIMIT = 3, 600
+"""Rows of a check, and the seconds that it may take."""
+
+
+class Row(NamedTuple):
+    """A row of the table."""
+
+    words: str
+    note: str = ""
+    """What there is to compare with."""
+    seeds: int = SEEDS
+
 
 ROWS = {
-    "pendulum-cma": ["task=pendulum", "strategy=cma_es"],
-    "pendulum-openai": ["task=pendulum", "strategy=openai_es"],
-    "cartpole": ["task=cartpole", "strategy=openai_es"],
-    "acrobot": ["task=acrobot", "strategy=openai_es"],
-    "mountain_car_continuous": [
-        "task=mountain_car_continuous",
-        "strategy=cma_es",
-        "strategy.sigma=0.6",
-    ],
-    "catch": ["task=catch", "strategy=openai_es"],
-    "four_rooms": ["task=four_rooms", "strategy=openai_es"],
-    "umbrella_chain": ["task=umbrella_chain", "strategy=openai_es"],
-    "discounting_chain": ["task=discounting_chain", "strategy=openai_es"],
-    "memory_chain": ["task=memory_chain", "strategy=openai_es"],
-    "memory": ["experiment=memory"],
-    "sine": ["task=sine", "strategy=openai_es"],
+    "pendulum_cma": Row("task=pendulum strategy=cma_es", "gymnax-blines' OpenAI-ES: −145"),
+    "sine": Row("task=sine strategy=openai_es", "minus mean absolute error"),
 }
 
 
+class Key(NamedTuple):
+    """What a result depends on beside its seed."""
+
+    config: str
+    code: str
+
+
 def main() -> int:
-    """Run what is missing, print the table as Markdown."""
+    """Run what is asked for -> 0, 1 where a sweep or the check fails."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(ROWS))
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--folder", type=Path, default=Path("outputs/results"))
+    parser.add_argument("--seeds", type=int, help="the first so many of each row's")
+    parser.add_argument("--folder", type=Path, default=ROOT / "outputs/results")
+    parser.add_argument("--table", action="store_true", help="run nothing, make the tables")
+    parser.add_argument("--check", action="store_true", help="run a few again, and write nothing")
+    parser.add_argument("--date", default=date.today().isoformat(), help="that a check draws by")
     options = parser.parse_args()
-    unknown = set(options.rows) - set(ROWS)
-    if unknown:
+    if unknown := set(options.rows) - set(ROWS):
         parser.error(f"no row {', '.join(sorted(unknown))}: there are {', '.join(ROWS)}")
-    print("| command | held-out, median | range | seconds a run |\n|---|---|---|---|", flush=True)
-    for name in options.rows or ROWS:
-        folder = (options.folder / name).resolve()
-        seeds = f"seed=range({options.seeds})"
-        command = [
-            sys.executable,
-            "-m",
-            "esrun",
-            "-m",
-            *ROWS[name],
-            seeds,
-            f"hydra.sweep.dir={folder}",
-        ]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        found = [json.loads(path.read_text()) for path in sorted(folder.glob("*/summary.json"))]
-        means = sorted(summary["eval"]["mean"] for summary in found)
-        seconds = statistics.median(summary["wall_seconds"] for summary in found)
-        row = [
-            f"`esrun {' '.join(ROWS[name])}`",
-            f"{statistics.median(means):.4g}",
-            f"{means[0]:.4g} to {means[-1]:.4g}",
-        ]
-        print(f"| {' | '.join(row)} | {seconds:.0f} |", flush=True)
-    return 0
+    if options.check:
+        return check(options.rows or list(ROWS), options.date)
+    code = 0
+    if not options.table:
+        for name in options.rows or ROWS:
+            code = max(code, run(name, options.seeds or ROWS[name].seeds, options.folder))
+    write_tables()
+    subprocess.run([sys.executable, REFERENCE], check=True)  # it quotes the headers
+    return code
+
+
+def run(name: str, seeds: int, folder: Path) -> int:
+    """Run the seeds of a row that are missing, and record each as it ends -> the sweep's code."""
+    key = key_of(ROWS[name].words)
+    known = {x["seed"] for x in recorded(name) if Key(x["config"], x["code"]) == key}
+    missing = [seed for seed in range(seeds) if seed not in known]
+    if not missing:
+        return 0
+    print(f"{name}: seeds {', '.join(map(str, missing))}", flush=True)
+    place = (folder / name / "-".join(key)).resolve()
+    sweep = subprocess.Popen(command(ROWS[name].words, missing, place), stdout=subprocess.DEVNULL)
+    try:
+        while sweep.poll() is None:
+            time.sleep(1)
+            record(name, place, key, missing)
+    finally:
+        sweep.wait()  # a Ctrl-C has come to it as well
+        record(name, place, key, missing)
+    return sweep.returncode
+
+
+def command(words: str, seeds: Iterable[int], place: Path) -> list[str]:
+    """-> the command of a sweep over seeds in a folder."""
+    sweep = [f"seed={','.join(map(str, seeds))}", f"hydra.sweep.dir={place}"]
+    return [sys.executable, "-m", "esrun", "-m", *words.split(), *sweep]
+
+
+def record(name: str, place: Path, key: Key, seeds: Iterable[int]) -> None:
+    """Add the runs of a folder that have ended and are no lines yet."""
+    known = {x["seed"] for x in recorded(name) if Key(x["config"], x["code"]) == key}
+    ended = [x for x in results(place) if x["seed"] in seeds and x["seed"] not in known]
+    RECORDS.mkdir(exist_ok=True)
+    with (RECORDS / f"{name}.jsonl").open("a") as file:
+        for one in ended:
+            file.write(json.dumps(one | key._asdict()) + "\n")
+
+
+def results(place: Path) -> Iterator[dict[str, Any]]:
+    """-> what the runs of a sweep say that have ended, well or not."""
+    for path in sorted(place.glob("*/summary.json")):
+        summary = json.loads(path.read_text())
+        if summary["status"] not in ("done", "failed"):
+            continue  # it goes on when it is asked for again
+        about = json.loads((path.parent / "run.json").read_text())
+        kinds = sorted({device.partition(" ")[2] for device in about["devices"]})
+        yield {
+            "seed": summary["seed"],
+            "score": (summary["eval"] or {}).get("mean") if summary["status"] == "done" else None,
+            "episodes": about["config"]["eval"]["episodes"],
+            "stop_reason": summary["stop_reason"],
+            "generations": summary["generations"],
+            "env_steps": summary["env_steps"],
+            "seconds": round(summary["wall_seconds"], 1),
+            "machine": f"{os.cpu_count()} CPU cores" if kinds == ["cpu"] else ", ".join(kinds),
+            "jax": about["versions"]["jax"],
+        }
+
+
+def recorded(name: str) -> list[dict[str, Any]]:
+    """-> the lines of a row, oldest first."""
+    path = RECORDS / f"{name}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def newest(name: str) -> list[dict[str, Any]]:
+    """-> the newest line of each seed among those of the newest configuration."""
+    lines = recorded(name)
+    return list({x["seed"]: x for x in lines if x["config"] == lines[-1]["config"]}.values())
+
+
+def key_of(words: str) -> Key:
+    """-> what the results of a command depend on."""
+    asked = asked_for(composed(words.split()).config)
+    asked = {name: value for name, value in asked.items() if not name.startswith(ELSE)}
+    return Key(_digest(json.dumps(asked, sort_keys=True, default=str)), code())
+
+
+def code() -> str:
+    """-> a digest of the code that computes, whatever its comments and docstrings say."""
+    files = (x for name in COMPUTING for x in sorted((ROOT / "esrun" / name).rglob("*.py")))
+    return _digest("".join(ast.dump(_bare(ast.parse(file.read_text()))) for file in files))
+
+
+def _bare(tree: ast.AST) -> ast.AST:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            node.body = [x for x in node.body if not _is_text(x)]
+    return tree
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def write_tables() -> None:
+    """Make README's table and the headers of the experiments."""
+    rows = [f"| {' | '.join(cells(name))} |\n" for name in ROWS if recorded(name)]
+    head = "| command | median | worst | env steps | seconds | |\n|---|---|---|---|---|---|\n"
+    table = head + "".join(rows)
+    README.write_text(TABLE.sub(lambda _: table, README.read_text()))
+    for name, row in ROWS.items():
+        path = EXPERIMENTS / f"{row.words.partition('=')[2]}.yaml"
+        if row.words.startswith("experiment=") and " " not in row.words and recorded(name):
+            path.write_text(with_header(path.read_text(), header(name)))
+
+
+def cells(name: str) -> tuple[str, ...]:
+    """-> a row of README's table."""
+    lines = newest(name)
+    command = f"`esrun {ROWS[name].words}`"
+    seeds = f"{len(lines)} seeds" if len(lines) != SEEDS else ""
+    note = "; ".join(x for x in (seeds, ROWS[name].note) if x)
+    return command, *scores(lines), *costs(lines), note
+
+
+def scores(lines: list[dict[str, Any]]) -> tuple[str, str]:
+    """-> median and worst of the seeds, where one that failed is worse than any other."""
+    found = sorted(float("-inf") if x["score"] is None else x["score"] for x in lines)
+    middle = median(found)
+    return tuple("failed" if x == float("-inf") else told(x) for x in (middle, found[0]))
+
+
+def costs(lines: list[dict[str, Any]]) -> tuple[str, str]:
+    """-> env steps and seconds of a run, in the median."""
+    steps, seconds = (median(x[key] for x in lines) for key in ("env_steps", "seconds"))
+    return f"{steps:.2g}".replace("e+0", "e").replace("e+", "e"), f"{seconds:.0f}"
+
+
+def told(x: float) -> str:
+    """-> a number as the tables tell it."""
+    return f"{x:.4g}".replace("-", "−")
+
+
+def header(name: str) -> str:
+    """-> what an experiment's yaml promises."""
+    lines = newest(name)
+    middle, worst = scores(lines)
+    steps, seconds = costs(lines)
+    last = lines[-1]
+    seeds = f"{min(x['seed'] for x in lines)} to {max(x['seed'] for x in lines)}"
+    cost = f"{steps} env steps, {seconds} s, {last['machine']}, JAX {last['jax']}"
+    reached = (
+        f"{middle} in the median, {worst} at worst ({last['episodes']} episodes; {cost} a run)"
+    )
+    again = f"esrun -m {ROWS[name].words} 'seed=range({len(lines)})'"
+    return f"# Held-out mean of seeds {seeds}: {reached}:\n# {again}\n"
+
+
+def with_header(text: str, header: str) -> str:
+    """-> the text of a yaml with this header in the place of an earlier one, or behind what the
+    yaml says first."""
+    if HEADER.search(text):
+        return HEADER.sub(lambda _: header, text, count=1)
+    lines = text.splitlines(keepends=True)
+    at = next(i for i, line in enumerate(lines) if not line.startswith("#"))
+    return "".join([*lines[:at], header, *lines[at:]])
+
+
+def check(names: list[str], day: str) -> int:
+    """Run a seed of three rows again -> 1 where one falls outside of what its row states."""
+    chance = random.Random(day)
+    cheap = sorted(x for x in names if recorded(x) and max(_seconds(x)) < LIMIT / DRAWN / 2)
+    ends, code = time.monotonic() + LIMIT, 0
+    for name in chance.sample(cheap, min(DRAWN, len(cheap))):
+        lines = newest(name)
+        stated = [x["score"] for x in lines if x["score"] is not None]
+        seed = chance.choice(sorted(x["seed"] for x in lines))
+        score = again(ROWS[name].words, seed, ends - time.monotonic())
+        holds = score is not None and min(stated) <= score <= max(stated)
+        said = f"{told(min(stated))} to {told(max(stated))}"
+        found = "failed" if score is None else told(score)
+        print(
+            f"{name}, seed {seed}: {found}, stated {said}{'' if holds else ': OUTSIDE'}", flush=True
+        )
+        code = max(code, int(not holds))
+    return code
+
+
+def again(words: str, seed: int, seconds: float) -> float | None:
+    """-> the score of a run in a folder of its own, None where it fails or takes too long."""
+    with tempfile.TemporaryDirectory() as folder, suppress(subprocess.TimeoutExpired):
+        sweep = command(words, [seed], Path(folder) / "sweep")
+        subprocess.run(sweep, stdout=subprocess.DEVNULL, timeout=max(seconds, 0), check=False)
+        return next((x["score"] for x in results(Path(folder) / "sweep")), None)
+    return None
+
+
+def _seconds(name: str) -> list[float]:
+    return [x["seconds"] for x in newest(name)]
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 import pytest
 import yaml
 from defaults import NEEDED, arguments_of, chosen
+from omegaconf import OmegaConf
 
 from esrun.config import CONF_DIR, plugins, registry
 from esrun.config.check import KINDS, checked
@@ -75,7 +76,8 @@ def test_strategy_composes_and_passes_the_checks(option):
 def test_policy_composes_with_a_task_it_fits_and_passes_the_checks(option):
     fitting = {"cnn": "breakout", "vector": "sphere"}.get(option, "cartpole")
     config = checked(composed([f"task={fitting}", f"policy={option}"]).config)
-    assert config.policy.model_dump() == read("policy", option)
+    said = OmegaConf.create(read("policy", option))  # what a task may say is an interpolation
+    assert config.policy.model_dump() == OmegaConf.to_container(said, resolve=True)
 
 
 @pytest.mark.parametrize("option", options("logger"))
@@ -106,3 +108,18 @@ def test_a_task_may_set_its_own_generations():
         checked(composed(["task=sine"]).config).generations == read("task", "sine")["generations"]
     )
     assert checked(composed(["task=sine", "generations=7"]).config).generations == 7
+
+
+@pytest.mark.parametrize(
+    ("words", "normalized"),
+    [
+        ([], False),
+        (["task=mountain_car"], True),
+        (["task=mountain_car", "policy.normalize_input=false"], False),
+        (["task=mountain_car", "policy=rnn"], True),
+        (["task=mountain_car", "task.normalize_input=false"], False),
+        (["task=mountain_car", "task.normalize_input=false", "policy=linear"], True),
+    ],
+)
+def test_a_task_may_say_whether_its_inputs_are_normalised(words, normalized):
+    assert checked(composed(words).config).policy.normalize_input is normalized

@@ -26,7 +26,7 @@ RUNS = [
     (["task=cartpole", "strategy=openai_es"], 20),
     (["task=acrobot", "strategy=openai_es"], 5),
     (["task=breakout", "strategy=openai_es"], 3),
-    (["task=memory_chain", "strategy=openai_es"], 100),
+    (["task=memory_chain", "policy.normalize_input=false", "strategy=openai_es"], 100),
 ]
 """Overrides and the generations of a round."""
 

@@ -80,13 +80,14 @@ class TaskModel(Model):
 
     how: ClassVar[frozenset[str]] = frozenset({
         *("episodes", "generations", "action", "batch_size", "episodes_at_once", "flat"),
-        *("reward_offset", "alive_bonus", "feedback"),
+        *("reward_offset", "alive_bonus", "feedback", "normalize_input"),
     })  # fmt: skip
     """Keys that say how it is trained, not what is to be solved."""
 
-    run_keys = frozenset({"generations"})
+    run_keys = frozenset({"generations", "normalize_input"})
 
-    generations: Count | None = None  # a task may suggest how many; the run's own key decides
+    generations: Count | None = None  # a task may suggest these two; the run's own key decides,
+    normalize_input: bool | None = None  # and the policy's
 
     def shows(self) -> Shape:
         """-> what a policy gets to see."""
