@@ -36,13 +36,23 @@ def wrote(name, scores, key=("c", "d"), **other):
             file.write(json.dumps(one) + "\n")
 
 
+def write():
+    for path, text in results.written():
+        path.write_text(text)
+
+
+def test_what_is_stated_is_what_was_recorded():
+    for path, text in results.written():
+        assert path.read_text() == text, f"{path.name}: python scripts/results.py --table"
+
+
 def test_the_table_has_every_seed_of_the_newest_configuration(rows):
     wrote("small", dict.fromkeys(range(3), 9.0), ("old", "d"))
     wrote("small", {0: -1.0, 1: -200.04, 2: -3.0})
     wrote("small", {2: -2.5}, ("c", "later"))
     results.README.write_text("a\n<!-- results -->\nan old one\n<!-- /results -->\nz\n")
     (results.EXPERIMENTS / "digits.yaml").write_text("# @package _global_\n# What it is.\na: 1\n")
-    results.write_tables()
+    write()
     table = results.README.read_text().splitlines()
     assert table[:2] == ["a", "<!-- results -->"]
     assert table[-2:] == ["<!-- /results -->", "z"]
@@ -65,7 +75,7 @@ def test_the_header_stands_once_behind_what_the_option_says(rows):
     for score in (1.0, 0.5):
         wrote("digits", dict.fromkeys(range(10), score))
         results.README.write_text("")
-        results.write_tables()
+        write()
         assert yaml.read_text().splitlines() == [
             "# @package _global_",
             "# What it is.",
