@@ -74,7 +74,6 @@ ROWS = {
     "four_rooms": Row("experiment=four_rooms", "1 is the most there is"),
     "frozen_lake": Row("experiment=frozen_lake", "0.744 is the best policy's probability"),
     "bernoulli_bandit": Row("experiment=bernoulli_bandit", "gymnax-blines: 89"),
-    "gaussian_bandit": Row("experiment=gaussian_bandit"),
     "point_robot": Row("experiment=point_robot", "gymnax-blines: 10.4"),
     "meta_maze": Row("experiment=meta_maze", "gymnax-blines: 32.4"),
     "reacher": Row("experiment=reacher"),
@@ -145,11 +144,10 @@ def command(words: str, seeds: Iterable[int], place: Path) -> list[str]:
 def record(name: str, place: Path, key: Key, seeds: Iterable[int]) -> None:
     """Add the runs of a folder that have ended and are no lines yet."""
     known = seeds_of(name, key)
-    ended = [x for x in results(place) if x["seed"] in seeds and x["seed"] not in known]
-    RECORDS.mkdir(exist_ok=True)
-    with (RECORDS / f"{name}.jsonl").open("a") as file:
-        for one in ended:
-            file.write(json.dumps(one | key._asdict()) + "\n")
+    if ended := [x for x in results(place) if x["seed"] in seeds and x["seed"] not in known]:
+        RECORDS.mkdir(exist_ok=True)
+        with (RECORDS / f"{name}.jsonl").open("a") as file:
+            file.writelines(json.dumps(one | key._asdict()) + "\n" for one in ended)
 
 
 def results(place: Path) -> Iterator[dict[str, Any]]:
@@ -250,7 +248,7 @@ def scores(lines: list[dict[str, Any]]) -> tuple[str, str]:
 def costs(lines: list[dict[str, Any]]) -> tuple[str, str]:
     """-> env steps and seconds of a run, in the median."""
     steps, seconds = (median(x[key] for x in lines) for key in ("env_steps", "seconds"))
-    return f"{steps:.2g}".replace("e+0", "e").replace("e+", "e"), f"{seconds:.0f}"
+    return f"{steps:.2g}".replace("e+0", "e").replace("e+", "e"), f"{seconds:.2g}"
 
 
 def told(x: float) -> str:
@@ -265,10 +263,8 @@ def header(name: str) -> str:
     steps, seconds = costs(lines)
     last = lines[-1]
     seeds = f"{min(x['seed'] for x in lines)} to {max(x['seed'] for x in lines)}"
-    cost = f"{steps} env steps, {seconds} s, {last['machine']}, JAX {last['jax']}"
-    reached = (
-        f"{middle} in the median, {worst} at worst ({last['episodes']} episodes; {cost} a run)"
-    )
+    cost = f"a run: {steps} env steps, {seconds} s; {last['machine']}, JAX {last['jax']}"
+    reached = f"{middle} in the median, {worst} at worst ({last['episodes']} episodes; {cost})"
     again = f"esrun -m {ROWS[name].words} 'seed=range({len(lines)})'"
     return f"# Held-out mean of seeds {seeds}: {reached}:\n# {again}\n"
 

@@ -57,7 +57,7 @@ def test_the_table_has_every_seed_of_the_newest_configuration(rows):
     assert table[:2] == ["a", "<!-- results -->"]
     assert table[-2:] == ["<!-- /results -->", "z"]
     assert table[4:-2] == [
-        f"| `esrun {results.ROWS['small'].words}` | −2.5 | −200 | 3.2e6 | 2 | nothing |"
+        f"| `esrun {results.ROWS['small'].words}` | −2.5 | −200 | 3.2e6 | 1.5 | nothing |"
     ]
     assert "Held-out" not in (results.EXPERIMENTS / "digits.yaml").read_text()
 
@@ -80,7 +80,7 @@ def test_the_header_stands_once_behind_what_the_option_says(rows):
             "# @package _global_",
             "# What it is.",
             f"# Held-out mean of seeds 0 to 9: {score:g} in the median, {score:g} at worst "
-            "(128 episodes; 3.2e6 env steps, 2 s, 2 CPU cores, JAX 0.10.2 a run):",
+            "(128 episodes; a run: 3.2e6 env steps, 1.5 s; 2 CPU cores, JAX 0.10.2):",
             "# esrun -m experiment=digits 'seed=range(10)'",
             "generations: 3  # Held-out mean of seeds",
         ]
