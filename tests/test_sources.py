@@ -182,7 +182,8 @@ def test_the_tutorials_sizes_are_its_own(preset):
 def test_the_reward_is_the_tutorials(error):
     from esrun.types import Policy
 
-    options = config("sine_simple").task.model_dump(exclude={"name", "generations"})
+    chosen = config("sine_simple").task
+    options = chosen.model_dump(exclude={"name", *chosen.run_keys})
     task = make_sine(**options | {"jitter": 0.0})
     off = Policy(lambda key: None, lambda: (), lambda w, carry, x: (exact(x)[None] + w, carry))
     seen = task.evaluate(jax.random.split(jax.random.key(0), 1), off, jnp.array([error]), None)
