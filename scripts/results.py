@@ -15,6 +15,7 @@ import argparse
 import ast
 import hashlib
 import json
+import math
 import os
 import random
 import re
@@ -101,20 +102,27 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=ROOT / "outputs/results")
     parser.add_argument("--table", action="store_true", help="run nothing, make the tables")
     parser.add_argument("--check", action="store_true", help="run a few again, and write nothing")
-    parser.add_argument("--date", default=date.today().isoformat(), help="that a check draws by")
+    parser.add_argument(
+        "--date", type=date.fromisoformat, default=date.today(), help="that a check draws by"
+    )
     options = parser.parse_args()
     if unknown := set(options.rows) - set(ROWS):
         parser.error(f"no row {', '.join(sorted(unknown))}: there are {', '.join(ROWS)}")
+    if options.seeds is not None and options.seeds < 1:
+        parser.error(f"--seeds must be at least 1, got {options.seeds}")
     if options.check:
-        return check(options.rows or list(ROWS), options.date)
-    code = 0
-    if not options.table:
-        for name in options.rows or ROWS:
-            code = max(code, run(name, options.seeds or ROWS[name].seeds, options.folder))
+        return check(options.rows or list(ROWS), options.date.isoformat())
+    for name in () if options.table else options.rows or ROWS:
+        if run(name, options.seeds or ROWS[name].seeds, options.folder):
+            print(f"{name}: its sweep has failed, and no table is made", file=sys.stderr)
+            return 1
     for path, text in written():
         path.write_text(text)
     subprocess.run([sys.executable, REFERENCE], check=True)  # it quotes the headers
-    return code
+    stale = [name for name in ROWS if recorded(name) and not newest(name)]
+    if stale:
+        print(f"no results of what they are now: {', '.join(stale)}", file=sys.stderr)
+    return int(bool(stale))
 
 
 def run(name: str, seeds: int, folder: Path) -> int:
@@ -176,7 +184,11 @@ def results(place: Path) -> Iterator[dict[str, Any]]:
 def recorded(name: str) -> list[dict[str, Any]]:
     """-> the lines of a row, oldest first."""
     path = RECORDS / f"{name}.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    lines = path.read_text().splitlines() if path.exists() else []
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError as error:
+        sys.exit(f"{path} is damaged ({error}): mend it, or take it from the repository again")
 
 
 def seeds_of(name: str, key: Key) -> set[int]:
@@ -185,9 +197,10 @@ def seeds_of(name: str, key: Key) -> set[int]:
 
 
 def newest(name: str) -> list[dict[str, Any]]:
-    """-> the newest line of each seed among those of the newest configuration."""
-    lines = recorded(name)
-    return list({x["seed"]: x for x in lines if x["config"] == lines[-1]["config"]}.values())
+    """-> the newest line of each seed among those of the configuration as it is now."""
+    config = key_of(ROWS[name].words).config
+    lines = {x["seed"]: x for x in recorded(name) if x["config"] == config}
+    return [lines[seed] for seed in sorted(lines)]
 
 
 def key_of(words: str) -> Key:
@@ -221,23 +234,25 @@ def _digest(text: str) -> str:
 def written() -> Iterator[tuple[Path, str]]:
     """-> the files that quote results, and what is to stand in them: README with its table, the
     experiments with their headers."""
-    rows = [f"| {' | '.join(cells(name))} |\n" for name in ROWS if recorded(name)]
+    there = {name: lines for name in ROWS if (lines := newest(name))}
+    rows = [f"| {' | '.join(cells(ROWS[name], lines))} |\n" for name, lines in there.items()]
     head = "| command | median | worst | env steps | seconds | |\n|---|---|---|---|---|---|\n"
     table = head + "".join(rows)
-    yield README, TABLE.sub(lambda _: table, README.read_text())
-    for name, row in ROWS.items():
-        path = EXPERIMENTS / f"{row.words.partition('=')[2]}.yaml"
-        if row.words.startswith("experiment=") and path.exists() and recorded(name):
-            yield path, with_header(path.read_text(), header(name))
+    text, found = TABLE.subn(lambda _: table, README.read_text())
+    if not found:
+        sys.exit(f"{README} has no table: <!-- results --> and <!-- /results -->, a line each")
+    yield README, text
+    for name, lines in there.items():
+        path = EXPERIMENTS / f"{ROWS[name].words.partition('=')[2]}.yaml"
+        if ROWS[name].words.startswith("experiment=") and path.exists():
+            yield path, with_header(path.read_text(), header(ROWS[name], lines))
 
 
-def cells(name: str) -> tuple[str, ...]:
+def cells(row: Row, lines: list[dict[str, Any]]) -> tuple[str, ...]:
     """-> a row of README's table."""
-    lines = newest(name)
-    command = f"`esrun {ROWS[name].words}`"
     seeds = f"{len(lines)} seeds" if len(lines) != SEEDS else ""
-    note = "; ".join(x for x in (seeds, ROWS[name].note) if x)
-    return command, *scores(lines), *costs(lines), note
+    note = "; ".join(x for x in (seeds, row.note) if x)
+    return f"`esrun {row.words}`", *scores(lines), *costs(lines), note
 
 
 def scores(lines: list[dict[str, Any]]) -> tuple[str, str]:
@@ -258,17 +273,17 @@ def told(x: float) -> str:
     return f"{x:.4g}".replace("-", "−")
 
 
-def header(name: str) -> str:
+def header(row: Row, lines: list[dict[str, Any]]) -> str:
     """-> what an experiment's yaml promises."""
-    lines = newest(name)
     middle, worst = scores(lines)
     steps, seconds = costs(lines)
-    last = lines[-1]
-    seeds = f"{min(x['seed'] for x in lines)} to {max(x['seed'] for x in lines)}"
+    last, seeds = lines[-1], [x["seed"] for x in lines]
+    whole = seeds == list(range(len(seeds)))
+    told = f"0 to {seeds[-1]}" if whole else ", ".join(map(str, seeds))
+    words = f"'seed=range({len(seeds)})'" if whole else f"seed={','.join(map(str, seeds))}"
     cost = f"a run: {steps} env steps, {seconds} s; {last['machine']}, JAX {last['jax']}"
     reached = f"{middle} in the median, {worst} at worst ({last['episodes']} episodes; {cost})"
-    again = f"esrun -m {ROWS[name].words} 'seed=range({len(lines)})'"
-    return f"# Held-out mean of seeds {seeds}: {reached}:\n# {again}\n"
+    return f"# Held-out mean of seeds {told}: {reached}:\n# esrun -m {row.words} {words}\n"
 
 
 def with_header(text: str, header: str) -> str:
@@ -284,11 +299,15 @@ def with_header(text: str, header: str) -> str:
 def check(names: list[str], day: str) -> int:
     """Run a seed of three rows again -> 1 where one falls outside of what its row states."""
     chance = random.Random(day)
-    cheap = sorted(x for x in names if recorded(x) and max(_seconds(x)) < LIMIT / DRAWN / 2)
+    there = {name: lines for name in names if (lines := newest(name))}
+    cheap = sorted(x for x, lines in there.items() if median(_seconds(lines)) < LIMIT / DRAWN / 1.5)
+    if not cheap:
+        print("none of these rows has results, or is short enough", file=sys.stderr)
+        return 1
     ends, code = time.monotonic() + LIMIT, 0
     for name in chance.sample(cheap, min(DRAWN, len(cheap))):
-        lines = newest(name)
-        stated = [x["score"] for x in lines if x["score"] is not None]
+        lines = there[name]
+        stated = [-math.inf if x["score"] is None else x["score"] for x in lines]
         seed = chance.choice(sorted(x["seed"] for x in lines))
         score = again(ROWS[name].words, seed, ends - time.monotonic())
         holds = score is not None and min(stated) <= score <= max(stated)
@@ -310,8 +329,8 @@ def again(words: str, seed: int, seconds: float) -> float | None:
     return None
 
 
-def _seconds(name: str) -> list[float]:
-    return [x["seconds"] for x in newest(name)]
+def _seconds(lines: list[dict[str, Any]]) -> list[float]:
+    return [x["seconds"] for x in lines]
 
 
 if __name__ == "__main__":

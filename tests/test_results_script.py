@@ -28,6 +28,12 @@ def rows(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def keyed(monkeypatch):
+    """All rows have one configuration and one code."""
+    monkeypatch.setattr(results, "key_of", lambda words: results.Key("c", "d"))
+
+
 def wrote(name, scores, key=("c", "d"), **other):
     results.RECORDS.mkdir(exist_ok=True)
     with (results.RECORDS / f"{name}.jsonl").open("a") as file:
@@ -46,7 +52,7 @@ def test_what_is_stated_is_what_was_recorded():
         assert path.read_text() == text, f"{path.name}: python scripts/results.py --table"
 
 
-def test_the_table_has_every_seed_of_the_newest_configuration(rows):
+def test_the_table_has_every_seed_of_the_newest_configuration(rows, keyed):
     wrote("small", dict.fromkeys(range(3), 9.0), ("old", "d"))
     wrote("small", {0: -1.0, 1: -200.04, 2: -3.0})
     wrote("small", {2: -2.5}, ("c", "later"))
@@ -62,19 +68,19 @@ def test_the_table_has_every_seed_of_the_newest_configuration(rows):
     assert "Held-out" not in (results.EXPERIMENTS / "digits.yaml").read_text()
 
 
-def test_a_seed_that_failed_is_the_worst_one(rows):
+def test_a_seed_that_failed_is_the_worst_one(rows, keyed):
     wrote("small", {0: -1.0, 1: None, 2: -3.0})
     assert results.scores(results.newest("small")) == ("−3", "failed")
 
 
-def test_the_header_stands_once_behind_what_the_option_says(rows):
+def test_the_header_stands_once_behind_what_the_option_says(rows, keyed):
     yaml = results.EXPERIMENTS / "digits.yaml"
     yaml.write_text(
         "# @package _global_\n# What it is.\ngenerations: 3  # Held-out mean of seeds\n"
     )
     for score in (1.0, 0.5):
         wrote("digits", dict.fromkeys(range(10), score))
-        results.README.write_text("")
+        results.README.write_text("<!-- results -->\n<!-- /results -->\n")
         write()
         assert yaml.read_text().splitlines() == [
             "# @package _global_",
@@ -125,7 +131,7 @@ def test_seeds_that_are_there_are_not_run_again(rows, monkeypatch, capfd):
 
 
 @pytest.mark.commands
-def test_a_check_fails_where_a_row_is_outside_of_what_it_states(rows, monkeypatch, capfd):
+def test_a_check_fails_where_a_row_is_outside_of_what_it_states(rows, keyed, monkeypatch, capfd):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     wrote("small", {0: -1e9, 1: 0.0})
     assert results.check(["small"], "2026-11-30") == 0
@@ -133,4 +139,38 @@ def test_a_check_fails_where_a_row_is_outside_of_what_it_states(rows, monkeypatc
     wrote("small", {0: 0.5, 1: 1.0})  # nothing is above 0 there
     assert results.check(["small"], "2026-11-30") == 1
     assert "OUTSIDE" in capfd.readouterr().out
-    assert results.check(["digits"], "2026-11-30") == 0  # nothing is stated
+    assert results.check(["digits"], "2026-11-30") == 1  # nothing is stated
+
+
+def test_what_cannot_be_told_is_not(rows, keyed, monkeypatch, capsys):
+    wrote("small", {0: -1.0, 2: -3.0}, ("another", "d"))
+    results.README.write_text("<!-- results -->\n<!-- /results -->\n")
+    monkeypatch.setattr(sys, "argv", ["results.py", "--table"])
+    assert results.main() == 1
+    assert "no results of what they are now: small" in capsys.readouterr().err
+    assert "sphere" not in results.README.read_text()
+    wrote("small", {0: -1.0, 2: -3.0})
+    assert "seeds 0, 2: −2 in" in results.header(results.ROWS["small"], results.newest("small"))
+    results.README.write_text("no table")
+    with pytest.raises(SystemExit, match="has no table"):
+        results.main()
+    (results.RECORDS / "small.jsonl").write_text('{"seed": 3, "sco')
+    with pytest.raises(SystemExit, match=r"small\.jsonl is damaged"):
+        results.main()
+
+
+@pytest.mark.parametrize("wrong", [["--seeds", "0"], ["--date", "2020-99-99"], ["nothing"]])
+def test_a_wrong_word_is_wrong_usage(wrong, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["results.py", *wrong])
+    with pytest.raises(SystemExit) as left:
+        results.main()
+    assert left.value.code == 2
+
+
+def test_a_sweep_that_is_killed_makes_no_table(rows, keyed, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["results.py", "small"])
+    killed = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+    monkeypatch.setattr(results, "command", lambda *about: killed)
+    results.README.write_text("as it was")
+    assert results.main() == 1
+    assert results.README.read_text() == "as it was"

@@ -87,7 +87,7 @@ class TaskModel(Model):
     run_keys = frozenset({"generations", "normalize_input"})
 
     generations: Count | None = None  # a task may suggest these two; the run's own key decides,
-    normalize_input: bool | None = None  # and the policy's
+    normalize_input: bool = False  # and the policy's, of mlp, rnn and cnn
 
     def shows(self) -> Shape:
         """-> what a policy gets to see."""
