@@ -13,6 +13,7 @@ line too. README's table, the headers of conf/experiment/ and docs/reference.md 
 
 import argparse
 import ast
+import functools
 import hashlib
 import json
 import math
@@ -198,16 +199,22 @@ def seeds_of(name: str, key: Key) -> set[int]:
 
 def newest(name: str) -> list[dict[str, Any]]:
     """-> the newest line of each seed among those of the configuration as it is now."""
-    config = key_of(ROWS[name].words).config
+    config = config_of(ROWS[name].words)
     lines = {x["seed"]: x for x in recorded(name) if x["config"] == config}
     return [lines[seed] for seed in sorted(lines)]
 
 
 def key_of(words: str) -> Key:
     """-> what the results of a command depend on."""
+    return Key(config_of(words), code())
+
+
+@functools.cache
+def config_of(words: str) -> str:
+    """-> a digest of all that a command asks for but its seed, as far as bits depend on it."""
     asked = asked_for(composed(words.split()).config)
     asked = {name: value for name, value in asked.items() if not name.startswith(ELSE)}
-    return Key(_digest(json.dumps(asked, sort_keys=True, default=str)), code())
+    return _digest(json.dumps(asked, sort_keys=True, default=str))
 
 
 def code() -> str:
@@ -300,7 +307,8 @@ def check(names: list[str], day: str) -> int:
     """Run a seed of three rows again -> 1 where one falls outside of what its row states."""
     chance = random.Random(day)
     there = {name: lines for name in names if (lines := newest(name))}
-    cheap = sorted(x for x, lines in there.items() if median(_seconds(lines)) < LIMIT / DRAWN / 1.5)
+    seconds = {name: median(x["seconds"] for x in lines) for name, lines in there.items()}
+    cheap = sorted(name for name, each in seconds.items() if each < LIMIT / DRAWN / 1.5)
     if not cheap:
         print("none of these rows has results, or is short enough", file=sys.stderr)
         return 1
@@ -327,10 +335,6 @@ def again(words: str, seed: int, seconds: float) -> float | None:
         subprocess.run(sweep, stdout=subprocess.DEVNULL, timeout=max(seconds, 0), check=False)
         return next((x["score"] for x in results(Path(folder) / "sweep")), None)
     return None
-
-
-def _seconds(lines: list[dict[str, Any]]) -> list[float]:
-    return [x["seconds"] for x in lines]
 
 
 if __name__ == "__main__":

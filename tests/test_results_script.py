@@ -31,7 +31,8 @@ def rows(tmp_path, monkeypatch):
 @pytest.fixture
 def keyed(monkeypatch):
     """All rows have one configuration and one code."""
-    monkeypatch.setattr(results, "key_of", lambda words: results.Key("c", "d"))
+    monkeypatch.setattr(results, "config_of", lambda words: "c")
+    monkeypatch.setattr(results, "code", lambda: "d")
 
 
 def wrote(name, scores, key=("c", "d"), **other):
