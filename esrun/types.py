@@ -40,7 +40,7 @@ class Policy(NamedTuple):
     apply: Callable[[PyTree, PyTree, jax.Array], tuple[jax.Array, PyTree]]
     """(params, carry, input [*input_shape]) -> (output [output_size], carry)."""
     looks_up: bool = False
-    """Whether an input may also be an `esrun.policies.layers.OneHot`, which costs no product."""
+    """Whether an input may also be an `esrun.policies.products.OneHot`, which costs no product."""
     references: int = 0
     """How many reference inputs it is given, the same ones throughout a run."""
     refer: Callable[[PyTree, jax.Array], PyTree] | None = None
@@ -175,7 +175,7 @@ class Strategy(NamedTuple):
     the next population is drawn from where `ask` does not use its key."""
     express: Callable[[Any], Callable[[PyTree], PyTree]] | None = None
     """State -> (one member's solution -> params), where a solution is not the flat vector of the
-    parameters. The params may hold `esrun.policies.layers.LowRank` in the place of a weight
+    parameters. The params may hold `esrun.policies.products.LowRank` in the place of a weight
     matrix."""
     decay_fitness: Callable[[PyTree, jax.Array], jax.Array] | None = None
     """(solutions [m, n], raw fitness [m]) -> the fitness [m] that takes its place in `weigh`,

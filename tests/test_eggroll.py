@@ -13,7 +13,7 @@ from conftest import quickly
 from defaults import make_policy, make_strategy
 from jax.flatten_util import ravel_pytree
 
-from esrun.policies.layers import OneHot
+from esrun.policies.products import OneHot
 
 VECTOR = {"input_shape": (3,), "output_size": 2, "activation": "tanh"}
 NETWORKS = {
@@ -97,6 +97,7 @@ def test_an_entry_of_the_perturbation_has_variance_one():
 
 WIDE = {
     "mlp": make_policy("mlp", input_shape=(64,), output_size=1, hidden=[64]),
+    "cnn": make_policy("cnn", input_shape=(8, 8), output_size=1, channels=[16, 16], hidden=[]),
 } | {
     cell: make_policy("rnn", input_shape=(64,), output_size=1, hidden=[64], cell=cell)
     for cell in ("gru", "lstm", "vanilla")
@@ -108,6 +109,7 @@ WIDE = {
 def test_wide_layers_share_one_product_with_the_base(network, x):
     """The members' forward pass holds no array of the size of all their weights."""
     policy = WIDE[network]
+    x = jnp.asarray(x).reshape(8, 8) if network == "cnn" else x
     mean, unravel = ravel_pytree(policy.init(jax.random.key(0)))
     strategy = make_eggroll(len(mean), unravel=unravel, population_size=32)
     state = fresh(strategy, mean)

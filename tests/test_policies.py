@@ -12,7 +12,8 @@ from conftest import quickly
 from defaults import make_policy
 
 from esrun.policies.cnn import pooled
-from esrun.policies.layers import ACTIVATIONS, OneHot
+from esrun.policies.layers import ACTIVATIONS
+from esrun.policies.products import OneHot
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
@@ -210,6 +211,17 @@ def test_pooling_takes_the_largest_of_each_square_and_drops_what_is_left_over():
     x = np.asarray(jax.random.normal(KEY, (5, 7, 2)))
     largest = [[x[i : i + 2, j : j + 2].max((0, 1)) for j in (0, 2, 4)] for i in (0, 2)]
     np.testing.assert_array_equal(pooled(jnp.asarray(x), 2), largest)
+
+
+@pytest.mark.parametrize("over", ["max", "mean"])
+def test_global_pooling_leaves_one_number_of_each_feature(over):
+    policy = cnn(channels=[3], hidden=[], global_pool=over, activation="identity")
+    params = jax.tree.map(np.asarray, policy.init(KEY))
+    assert params["linear"]["w"].shape == (3, 3)
+    x = np.asarray(jax.random.normal(jax.random.key(1), (6, 5, 2)))
+    h = getattr(convolved(x, **params["conv2_d"], stride=1), over)((0, 1))
+    expected = h @ params["linear"]["w"] + params["linear"]["b"]
+    np.testing.assert_allclose(policy.apply(params, (), x)[0], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("options", [{"kernel": 7}, {"channels": [2] * 5}, {"pool": 6}])

@@ -132,6 +132,8 @@ POLICIES = {
                    "policy.stride=3", "policy.padding=same", "policy.hidden=[4]"],
     "pooled cnn": ["task=breakout", "policy=cnn", "policy.channels=[3,2]", "policy.pool=3",
                    "policy.padding=same", "policy.hidden=[]"],
+    "globally pooled cnn": ["task=breakout", "policy=cnn", "policy.channels=[3,2]",
+                            "policy.global_pool=max", "policy.hidden=[4]"],
     "no bias": ["task=breakout", "policy=cnn", "policy.bias=false", "policy.activation=silu"],
     "linear": ["task=sine", "policy.hidden=[]"],
     "linear by name": ["task=cartpole", "policy=linear", "policy.init=normal"],

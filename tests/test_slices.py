@@ -52,6 +52,13 @@ def test_no_block_is_larger_than_is_fast(parts, monkeypatch):
     assert plan_blocks(parts, jax.local_devices(), "auto")[:2] == (8, 8)
 
 
+@pytest.mark.parametrize(("episodes", "blocks"), [(1, (2, 32)), (4, (4, 16)), (1000, (8, 8))])
+def test_policies_that_see_much_share_a_block_with_fewer(built, episodes, blocks):
+    run = built("task=asterix", "policy=linear", "strategy.population_size=64",
+                f"task.episodes={episodes}")  # fmt: skip
+    assert plan_blocks(run.program.parts(run.hyper), jax.local_devices(), "auto")[:2] == blocks
+
+
 @pytest.mark.parametrize("nbytes", [None, 1000, 2**50])
 def test_on_a_cpu_blocks_depend_on_the_configuration_alone(parts, monkeypatch, nbytes):
     monkeypatch.setattr(memory, "of_each", lambda devices: nbytes)

@@ -1,10 +1,16 @@
 """A convolutional network for image-like observations."""
 
-import haiku as hk
 import jax
 from einops import rearrange, reduce
 
-from esrun.policies.layers import ACTIVATIONS, dense, feed_forward, initializers, normalized
+from esrun.policies.layers import (
+    ACTIVATIONS,
+    dense,
+    feed_forward,
+    initializers,
+    normalized,
+)
+from esrun.policies.products import Conv2D, flat
 from esrun.types import Number, Policy
 
 
@@ -24,6 +30,7 @@ def make_cnn(
     stride: int,
     padding: str | None,
     pool: int | None,
+    global_pool: str | None,
     hidden: list[int],
     activation: str,
     init: str,
@@ -37,7 +44,9 @@ def make_cnn(
 
     A convolution sees its inputs alone, or with `padding` "same" zeros around them, so that at a
     stride of 1 as many pixels come out; behind its activation `pool` takes the largest of so many
-    by so many pixels.
+    by so many pixels. Behind the last, `global_pool` takes the "max" or the "mean" of each feature
+    over all pixels (Lin et al. 2013, https://arxiv.org/abs/1312.4400, section 3.2): few weights,
+    that say what is seen and not where.
 
     Raises ValueError for an input that is not image-like, or too small.
     """
@@ -52,7 +61,7 @@ def make_cnn(
         layer_init = initializers(init, init_scale)
         for features in channels:
             around = "SAME" if padding == "same" else "VALID"
-            convolution = hk.Conv2D(
+            convolution = Conv2D(
                 features, kernel, stride, padding=around, with_bias=bias, **layer_init
             )
             x = ACTIVATIONS[activation](normalized(convolution(x), norm))
@@ -65,7 +74,7 @@ def make_cnn(
                     f"policy.channels={channels} leaves no pixel of {input_shape[0]} x "
                     f"{input_shape[1]}: write {' or '.join(remedies)}"
                 )
-        x = rearrange(x, "h w c -> (h w c)")
+        x = flat(x) if global_pool is None else reduce(x, "h w c -> c", global_pool)
         return dense(x, hidden, output_size, activation, bias, layer_init, norm)
 
     return feed_forward(forward, input_shape, norm, norm_reference)

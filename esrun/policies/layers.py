@@ -1,15 +1,12 @@
-"""What the architectures share: activations, initialisers, normalisations, the dense tail, weights
-with a low-rank perturbation, inputs that are one of many."""
+"""What the architectures share: activations, initialisers, normalisations, the dense tail."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
-from einops import rearrange
 
+from esrun.policies.products import Linear
 from esrun.types import Number, Policy, PyTree, Referred
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -35,89 +32,6 @@ INITIALIZERS = {
     "uniform": hk.initializers.RandomUniform(-1.0, 1.0),
     "zeros": hk.initializers.Constant(0.0),
 }
-
-
-class LowRank(NamedTuple):
-    """A weight array in two parts, base + a bᵀ, that stands wherever a parameter may.
-
-    `product` keeps the parts apart, so that the product with a base that many members share is one
-    product. To every other function of jax.numpy it is the sum.
-    """
-
-    base: jax.Array  # [..., o]
-    a: jax.Array  # [i, r], i the product of the other axes
-    b: jax.Array  # [o, r]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the sum."""
-        return self.base.shape
-
-    @property
-    def dtype(self) -> jnp.dtype:
-        """The type of the sum."""
-        return self.base.dtype
-
-    def __jax_array__(self) -> jax.Array:
-        """-> the sum."""
-        return self.base + (self.a @ self.b.T).reshape(self.base.shape)
-
-    def columns(self, begin: int | None, end: int | None) -> "LowRank":
-        """-> some of the columns of a matrix [i, o]."""
-        return LowRank(self.base[:, begin:end], self.a, self.b[begin:end])
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class OneHot:
-    """An input of zeros with a single one.
-
-    `product` looks up the row of the weights that it is multiplied with. To every other function of
-    jax.numpy it is the vector [size].
-    """
-
-    index: jax.Array  # [] where the one is
-    size: int = field(metadata={"static": True})
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the vector."""
-        return (self.size,)
-
-    def __jax_array__(self) -> jax.Array:
-        """-> the vector."""
-        return jax.nn.one_hot(self.index, self.size)
-
-
-def product(
-    x: "jax.Array | OneHot", w: jax.Array | LowRank, precision: jax.lax.Precision | None = None
-) -> jax.Array:
-    """Inputs [..., i] times weights [i, o] -> [..., o]."""
-    if isinstance(w, LowRank):
-        if isinstance(x, OneHot):
-            return w.base[x.index] + w.a[x.index] @ w.b.T
-        return x @ w.base + (x @ w.a) @ w.b.T
-    return w[x.index] if isinstance(x, OneHot) else jnp.dot(x, w, precision=precision)
-
-
-def flat(x: Any) -> Any:
-    """-> an input as a vector."""
-    return x if isinstance(x, OneHot) else rearrange(x, "... -> (...)")
-
-
-class Linear(hk.Linear):
-    """haiku's linear layer, for weights that may be `LowRank` and inputs that may be `OneHot`."""
-
-    def __call__(
-        self, inputs: jax.Array, *, precision: jax.lax.Precision | None = None
-    ) -> jax.Array:
-        """Inputs [..., i] -> [..., output_size]."""
-        if hk.running_init():
-            return super().__call__(inputs, precision=precision)
-        output = product(
-            inputs, hk.get_parameter("w", (inputs.shape[-1], self.output_size)), precision
-        )
-        return output + hk.get_parameter("b", (self.output_size,)) if self.with_bias else output
 
 
 def initializers(name: str, scale: Number) -> dict:

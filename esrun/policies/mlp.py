@@ -1,6 +1,7 @@
 """A multilayer perceptron."""
 
-from esrun.policies.layers import dense, feed_forward, flat, initializers
+from esrun.policies.layers import dense, feed_forward, initializers
+from esrun.policies.products import flat
 from esrun.types import Number, Policy
 
 

@@ -8,7 +8,8 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from esrun.policies.layers import ACTIVATIONS, Linear, LowRank, flat, product
+from esrun.policies.layers import ACTIVATIONS
+from esrun.policies.products import Linear, LowRank, flat, product
 from esrun.types import Policy
 
 

@@ -144,6 +144,8 @@ def _cnn_of(options: dict, params: dict, x: Array) -> Array:
         x = _activated(options, params, number, x)
         if pool := options.get("pool"):
             x = sliding_window_view(x, (pool, pool), (1, 2))[:, ::pool, ::pool].max((-2, -1))
+    if over := options.get("global_pool"):
+        x = getattr(x, over)((1, 2))
     return _dense(options, params, x.reshape(len(x), -1), convolutions)
 
 
@@ -166,8 +168,8 @@ def _cnn_shapes(options: dict, shape: tuple, outputs: int) -> Shapes:
             for side in (height, width)
         )
         features = channels
-    before = len(options["channels"])
-    yield from _dense_shapes(options, height * width * features, outputs, before)
+    places = 1 if options.get("global_pool") else height * width
+    yield from _dense_shapes(options, places * features, outputs, len(options["channels"]))
 
 
 def _gru(params: dict, module: str, x: Array, h: Array) -> tuple[Array, Array]:

@@ -18,7 +18,7 @@ import numpy as np
 from einops import einsum, rearrange
 from jax.flatten_util import ravel_pytree
 
-from esrun.policies.layers import LowRank
+from esrun.policies.products import LowRank
 from esrun.strategies.parts.gradient import make_gradient_search
 from esrun.strategies.parts.noise import make_noise
 from esrun.strategies.parts.shaping import make_shaping
@@ -107,10 +107,7 @@ def make_eggroll(
         def perturbed(base, noise):
             if len(noise) == 1:
                 return base + state.sigma * noise[0]
-            weights = LowRank(base, scale * noise[0], noise[1])
-            return (
-                weights if base.ndim == 2 else jnp.asarray(weights)
-            )  # a convolution wants the sum
+            return LowRank(base, scale * noise[0], noise[1])
 
         return lambda z: tree.unflatten(map(perturbed, bases, factors(z)))
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from esrun.policies.layers import OneHot
+from esrun.policies.products import OneHot
 from esrun.tasks.normalizer import normalize
 from esrun.tasks.spaces import Discrete, encoding
 from esrun.tasks.supervised import seen_by_all

@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 from esrun.backend import devices
 from esrun.backend.fences import Fence
-from esrun.policies.layers import LowRank
+from esrun.policies.products import LowRank
 from esrun.strategies.parts.shaping import finite_or_worst
 from esrun.types import Archive, Moments, PyTree, Strategy, TrainState
 

@@ -18,6 +18,13 @@ LARGEST = 128
 """About the most members of a block on a CPU, and the most held-out episodes anywhere: fewer cost
 more for each than one core gains, more leave cores idle."""
 
+SEEN = 40_000
+"""About the most numbers that the policies of a block see in a step on a CPU: of more, the first
+have left a core's cache before they are used."""
+
+FEWEST = 8
+"""Members of a block, however much they see."""
+
 SMALL = 1024
 """Numbers in a population below which a second block costs more than a second core gains."""
 
@@ -45,11 +52,11 @@ def goes_by_memory(local_devices: tuple) -> bool:
 def plan_blocks(parts: Parts, local_devices: tuple, population_chunk: int | str) -> Blocks:
     """-> the population in blocks of whole units, as equal as they can be.
 
-    On a CPU `auto` is a function of the strategy alone: at least two blocks, of about LARGEST
-    members or CACHED bytes, and a power of two of them, which cores share evenly; a population of
-    fewer than SMALL numbers is one. On an accelerator it is at least a block a device, of what its
-    memory holds. Where members are padding, blocks on a CPU are those of the smallest population
-    that shares the program.
+    On a CPU `auto` is a function of strategy and task alone: at least two blocks, of about LARGEST
+    members, CACHED bytes or SEEN numbers, and a power of two of them, which cores share evenly; a
+    population of fewer than SMALL numbers is one. On an accelerator it is at least a block a
+    device, of what its memory holds. Where members are padding, blocks on a CPU are those of the
+    smallest population that shares the program.
     """
     p, unit, size = parts.strategy.population_size, parts.strategy.unit, population_chunk
     room, least = p, 1
@@ -64,7 +71,9 @@ def plan_blocks(parts: Parts, local_devices: tuple, population_chunk: int | str)
             whole = memory.of_each(local_devices) or UNKNOWN_MEMORY
             size, least = int(SHARE_OF_SOLUTIONS * whole) // bytes_of_each, len(local_devices)
         else:
-            size, least = min(LARGEST, CACHED // bytes_of_each), 2 if p * parts.n >= SMALL else 1
+            seen = parts.task.episodes * math.prod(parts.task.input_shape)
+            size = min(LARGEST, CACHED // bytes_of_each, max(FEWEST, SEEN // max(1, seen)))
+            least = 2 if p * parts.n >= SMALL else 1
     units = math.ceil(p / unit)
     most = max(1, int(size) // unit)
     count = max(min(least, units), math.ceil(units / most))

@@ -73,6 +73,7 @@ class CNN(FeedForward):
     stride: Count
     padding: Literal["same"] | None = None
     pool: Several | None = None
+    global_pool: Literal["max", "mean"] | None = None
 
     def normalized(self) -> dict[str, list[int]]:
         """-> those of the convolutions too."""
