@@ -85,7 +85,6 @@ ROWS = {
     "asterix": Row("experiment=asterix", "gymnax-blines: 15 to 18 (PPO)", 3),
     "space_invaders": Row("experiment=space_invaders", "gymnax-blines: 128 to 132 (PPO)", 3),
     "swimmer_v5": Row("experiment=swimmer_v5", "rl-zoo's ARS: 355 after 2 M steps"),
-    "hopper_v5": Row("experiment=hopper_v5", "rl-zoo's ARS: 3,344 after 7 M steps"),
     "halfcheetah_v5": Row("experiment=halfcheetah_v5", "rl-zoo's ARS: 4,815 after 12 M steps"),
     "reacher": Row("experiment=reacher"),
     "swimmer": Row("experiment=swimmer", "gymnax's, a point among urchins"),
