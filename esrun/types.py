@@ -176,7 +176,7 @@ class Strategy(NamedTuple):
     express: Callable[[Any], Callable[[PyTree], PyTree]] | None = None
     """State -> (one member's solution -> params), where a solution is not the flat vector of the
     parameters. The params may hold `esrun.policies.products.LowRank` in the place of a weight
-    matrix."""
+    matrix or of a convolution's kernel."""
     decay_fitness: Callable[[PyTree, jax.Array], jax.Array] | None = None
     """(solutions [m, n], raw fitness [m]) -> the fitness [m] that takes its place in `weigh`,
     `update`, `flat` and `diagnose`, such as one that has paid for large weights. What is reported,

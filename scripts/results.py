@@ -278,9 +278,8 @@ def scores(lines: list[dict[str, Any]]) -> tuple[str, str]:
 def costs(lines: list[dict[str, Any]]) -> tuple[str, str]:
     """-> env steps and seconds of a run, in the median."""
     steps, seconds = (median(x[key] for x in lines) for key in ("env_steps", "seconds"))
-    return f"{steps:.2g}".replace("e+0", "e").replace(
-        "e+", "e"
-    ), f"{seconds:.{0 if seconds >= 10 else 1}f}"
+    decimals = 0 if seconds >= 10 else 1
+    return f"{steps:.2g}".replace("e+0", "e").replace("e+", "e"), f"{seconds:.{decimals}f}"
 
 
 def told(x: float) -> str:
